@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Read sections and domains, ready to use.  Define one of these before you include this header, the same in every
+ * file that shares a domain:
+ *
+ *   CLEAVE_SECTION_MEMB   liburcu with sys_membarrier: the default in userspace
+ *   CLEAVE_SECTION_QSBR   liburcu, quiescent states: no cost to enter; the caller announces quiescent states
+ *   CLEAVE_SECTION_BP     liburcu "bulletproof": threads need no registration
+ *   CLEAVE_SECTION_CK     ConcurrencyKit's epoch: no helper thread, no malloc, records owned by the caller
+ *
+ * Link with libcleave and with what `pkg-config --libs cleave` names for it.
+ *
+ *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
+ *	cleave_section_register / unregister(&record, &domain)	 once a thread, before and after its use
+ *	cleave_section_enter / leave(&record)			 around lookups; need not nest
+ *	cleave_section_quiescent(&record)			 qsbr: from time to time, outside of sections; else nothing
+ *
+ * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
+ */
+#ifndef CLEAVE_SECTION_H
+#define CLEAVE_SECTION_H
+
+#include "cleave.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Thread Sanitizer cannot see through liburcu or ConcurrencyKit: tell it that a section's reads precede reuse. */
+#if defined(__SANITIZE_THREAD__)
+#define CLEAVE_SECTION_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CLEAVE_SECTION_TSAN 1
+#endif
+#endif
+#ifdef CLEAVE_SECTION_TSAN
+CLEAVE_API void cleave_section_tsan_leave(struct cleave_thread *self);
+#else
+static inline void cleave_section_tsan_leave(struct cleave_thread *self)
+{
+	(void)self;
+}
+#endif
+
+/* aligned_alloc() and free(). */
+CLEAVE_API extern const struct cleave_memory cleave_memory_libc;
+
+/* A domain on liburcu.  The members are the port's. */
+struct cleave_urcu {
+	struct cleave_domain domain;
+	const struct cleave__urcu_flavour *flavour;
+	struct cleave_word wanted;  /* [a] the newest cookie given out */
+	struct cleave_word started; /* [a] grace periods begun */
+	struct cleave_word done;    /* [a] grace periods ended */
+	struct cleave_word32 sleeping; /* [a] the worker sleeps, or something woke it */
+	struct cleave_word32 stop;
+	struct cleave_word threads; /* list of thread records, for Thread Sanitizer */
+	void *worker;
+	uint64_t pause_ns;
+};
+
+struct cleave_urcu_thread {
+	struct cleave_thread thread;
+	struct cleave_urcu_thread *next;
+	struct cleave_word32 used;
+};
+
+/*
+ * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them.
+ * memory: NULL for cleave_memory_libc.  garbage_limit: nodes; 0 for a default.
+ * Return: 0; -EAGAIN or -ENOMEM: the thread could not be made.
+ */
+CLEAVE_API int cleave_urcu_memb_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
+				      uint64_t garbage_limit);
+CLEAVE_API int cleave_urcu_qsbr_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
+				      uint64_t garbage_limit);
+CLEAVE_API int cleave_urcu_bp_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
+				    uint64_t garbage_limit);
+/* Stop the worker and free what the domain keeps.  No thread record, no index, no reader is left. */
+CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
+
+/* Around fork(), after the indexes' own functions; the worker is started again in both processes. */
+CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
+CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self);
+CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *self);
+
+CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
+CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
+
+#if defined(CLEAVE_SECTION_MEMB) || defined(CLEAVE_SECTION_QSBR) || defined(CLEAVE_SECTION_BP)
+
+#if defined(CLEAVE_SECTION_MEMB)
+#define RCU_MEMBARRIER
+#include <urcu.h>
+#define cleave_section_start cleave_urcu_memb_start
+#elif defined(CLEAVE_SECTION_QSBR)
+#include <urcu-qsbr.h>
+#define cleave_section_start cleave_urcu_qsbr_start
+#else
+#include <urcu-bp.h>
+#define cleave_section_start cleave_urcu_bp_start
+#endif
+
+#define CLEAVE_SECTION_DOMAIN struct cleave_urcu
+#define CLEAVE_SECTION_THREAD struct cleave_urcu_thread
+#define cleave_section_stop cleave_urcu_stop
+#define cleave_section_register cleave_urcu_register
+#define cleave_section_unregister cleave_urcu_unregister
+
+static inline void cleave_section_enter(CLEAVE_SECTION_THREAD *record)
+{
+	(void)record;
+	rcu_read_lock();
+}
+
+static inline void cleave_section_leave(CLEAVE_SECTION_THREAD *record)
+{
+	cleave_section_tsan_leave(&record->thread);
+	rcu_read_unlock();
+}
+
+static inline void cleave_section_quiescent(CLEAVE_SECTION_THREAD *record)
+{
+	(void)record;
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_quiescent_state();
+#endif
+}
+
+#elif defined(CLEAVE_SECTION_CK)
+
+#include <ck_epoch.h>
+
+struct cleave_ck {
+	struct cleave_domain domain;
+	ck_epoch_t epoch;
+	struct cleave_word wide; /* [a] the epoch, extended to 64 bits */
+};
+
+struct cleave_ck_thread {
+	struct cleave_thread thread;
+	struct cleave_ck_thread *next;
+	ck_epoch_record_t record;
+};
+
+CLEAVE_API int cleave_ck_start(struct cleave_ck *ck, const struct cleave_memory *memory, uint64_t garbage_limit);
+CLEAVE_API void cleave_ck_stop(struct cleave_ck *ck);
+/* A record that was registered once must stay at its address until cleave_ck_stop(). */
+CLEAVE_API void cleave_ck_register(struct cleave_ck_thread *record, struct cleave_ck *ck);
+CLEAVE_API void cleave_ck_unregister(struct cleave_ck_thread *record, struct cleave_ck *ck);
+
+#define CLEAVE_SECTION_DOMAIN struct cleave_ck
+#define CLEAVE_SECTION_THREAD struct cleave_ck_thread
+#define cleave_section_start cleave_ck_start
+#define cleave_section_stop cleave_ck_stop
+#define cleave_section_register cleave_ck_register
+#define cleave_section_unregister cleave_ck_unregister
+
+static inline void cleave_section_enter(CLEAVE_SECTION_THREAD *record)
+{
+	ck_epoch_begin(&record->record, NULL);
+}
+
+static inline void cleave_section_leave(CLEAVE_SECTION_THREAD *record)
+{
+	cleave_section_tsan_leave(&record->thread);
+	ck_epoch_end(&record->record, NULL);
+}
+
+static inline void cleave_section_quiescent(CLEAVE_SECTION_THREAD *record)
+{
+	(void)record;
+}
+
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Types only: everything that a caller allocates itself.  The members are the library's; use the functions of
+ * cleave.h.  They stand here so that an index, a thread record or a transaction can be embedded in the caller's own
+ * structures, without an allocation and without a handle.
+ *
+ * Field keys (in brackets): I immutable after init; a atomic; n under the node's lock; t only the owning thread;
+ * t/a written by the owning thread, read by anyone; d under the domain's lock.
+ */
+#ifndef CLEAVE_TYPES_H
+#define CLEAVE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cleave_domain;
+struct cleave_thread;
+struct cleave__node;
+struct cleave__search;
+
+/* A shared word.  Only the port's accessors touch it (lib/port/port.h). */
+struct cleave_word {
+	uint64_t word;
+};
+
+struct cleave_word32 {
+	uint32_t word;
+};
+
+/* The range [first, last], both inclusive, and its value; NULL is a gap. */
+struct cleave_entry {
+	uint64_t first;
+	uint64_t last;
+	void *value;
+};
+
+/* What a lookup saw, for asking later in the same read section whether it still holds. */
+struct cleave_ticket {
+	const struct cleave__node *leaf;
+	uint64_t order;
+};
+
+/*
+ * Receiver of the entries that a change displaced.  `each` is called once an entry, in address order, after the change
+ * is published, without locks and outside of any read section.  The range is the part that was displaced.  Readers may
+ * still hold the value until a grace period has passed.
+ */
+struct cleave_sink {
+	void (*each)(struct cleave_sink *sink, const struct cleave_entry *displaced);
+};
+
+/* Memory for nodes.  `alloc` may be called with leaf locks held by a transaction, never inside a read section. */
+struct cleave_memory {
+	void *(*alloc)(const struct cleave_memory *memory, size_t size, size_t align); /* NULL: none left */
+	void (*free)(const struct cleave_memory *memory, void *node, size_t size);
+};
+
+/*
+ * What the RCU flavour supplies; `self` is the calling thread.
+ *
+ * cookie  a token; acq_rel read-modify-write of the word that starting a grace period also modifies, so that what was
+ *	   unlinked before the call is invisible to every reader once the token is done.
+ * done	   has a grace period begun and ended since `cookie`?  May advance it.  Acquire: orders reuse after readers.
+ * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
+ * enter / leave   a read section.  They need not nest.
+ * inside  1 in a read section, 0 not, -1 unknown.  `self` may be NULL.  Debug builds only.
+ * park	   sleep while *count == seen; spurious returns are allowed.  Outside read sections.
+ * wake	   wake everybody who is parked on count.
+ */
+struct cleave_ops {
+	uint64_t (*cookie)(struct cleave_domain *domain, struct cleave_thread *self);
+	bool (*done)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+	void (*wait)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+	void (*enter)(struct cleave_domain *domain, struct cleave_thread *self);
+	void (*leave)(struct cleave_domain *domain, struct cleave_thread *self);
+	int (*inside)(struct cleave_domain *domain, struct cleave_thread *self);
+	void (*park)(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *count,
+		     uint32_t seen);
+	void (*wake)(struct cleave_domain *domain, struct cleave_word32 *count);
+};
+
+#define CLEAVE_BUCKETS 32 /* parking buckets of a domain, a power of two */
+
+struct cleave_bucket {
+	struct cleave_word32 count; /* [a] bumped before every wake */
+	uint32_t pad[15];
+};
+
+/* Nodes of one kind waiting for a grace period, oldest first. */
+struct cleave_limbo {
+	struct cleave__node *head;
+	struct cleave__node *tail;
+	uint64_t count;
+};
+
+/*
+ * An RCU domain: readers, grace periods and the memory of the nodes.  Any number of indexes share one.
+ */
+struct cleave_domain {
+	const struct cleave_ops *ops;	     /* [I] */
+	const struct cleave_memory *memory;  /* [I] */
+	const struct cleave__search *search; /* [I] the walk for this processor */
+	uint64_t garbage_limit;		     /* [I] retired nodes above which an update waits */
+	uint32_t pad[8];
+	struct cleave_word garbage;  /* [a] retired nodes, in steps of a batch */
+	struct cleave_word32 lock;   /* [a] leaf of the lock order */
+	uint32_t pad1;
+	struct cleave_limbo orphans[2]; /* [d] what threads left behind, by kind */
+	struct cleave_bucket bucket[CLEAVE_BUCKETS];
+};
+
+/* Counters of one thread, summed up by whoever wants a total. */
+struct cleave_counters {
+	uint64_t edits;	       /* changes made by one store of an order word */
+	uint64_t restructures; /* changes that replaced nodes */
+	uint64_t copies;       /* of those: a leaf copied only because it had no clean cell */
+	uint64_t splits;       /* leaves made above those replaced */
+	uint64_t merges;       /* leaves replaced above those made */
+	uint64_t lock_waits;   /* times parked on a node lock */
+	uint64_t restarts;     /* walks begun again because a node was dead or locked */
+	uint64_t handovers;    /* locks received by hand-over */
+	uint64_t raises;       /* gap bounds raised */
+	uint64_t lowers;       /* gap bounds lowered */
+	uint64_t cookies;      /* grace cookies taken */
+	uint64_t gp_waits;     /* waits for a grace period because garbage passed its limit */
+	uint64_t allocs;       /* nodes from the allocator */
+	uint64_t reuses;       /* nodes reused after their grace period */
+	uint64_t retired;      /* nodes retired */
+};
+
+/*
+ * One thread that writes (or reads, where the flavour needs a record).  Owned by the caller; at a fixed address from
+ * cleave_thread_init() to cleave_thread_exit(); never used by two threads at once.
+ */
+struct cleave_thread {
+	struct cleave_domain *domain;	/* [I] */
+	struct cleave__node *free[2];	/* [t] clean nodes, by kind (leaf, branch) */
+	uint32_t nfree[2];		/* [t] */
+	uint32_t reserved[2];		/* [t] of these, promised to open transactions */
+	struct cleave_limbo young[2];	/* [t] retired, no cookie yet */
+	struct cleave_limbo old[2];	/* [t] retired, each node with its cookie */
+	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
+	struct cleave_txn *txns;	/* [t] open transactions */
+	uint64_t spins;			/* [t] state of the spin's backoff */
+	struct cleave_counters counters; /* [t/a] */
+};
+
+/* An index.  `root` holds the root node's address and, in its low six bits, its level. */
+struct cleave {
+	struct cleave_word root;	     /* [a] written under root_lock */
+	const struct cleave__search *search; /* [I] */
+	struct cleave_domain *domain;	     /* [I] */
+	uint64_t pad[5];
+	struct cleave_word32 root_lock; /* [a] last in the lock order */
+	uint32_t pad1[15];
+};
+
+/* A staged change, and a run of nodes to be replaced at one level. */
+struct cleave_put {
+	uint64_t first;
+	uint64_t last;
+	void *value;
+};
+
+struct cleave__run {
+	uint64_t first;
+	uint64_t last;
+	struct cleave__node *fresh; /* what replaces it, linked in address order */
+	uint32_t nfresh;
+	uint32_t nold;
+};
+
+#define CLEAVE_TXN_INLINE 2 /* puts that need no allocation */
+
+/* A range transaction.  All of it belongs to the thread that began it. */
+struct cleave_txn {
+	struct cleave *index;
+	struct cleave_thread *self;
+	struct cleave_txn *next;
+	uint64_t first;
+	uint64_t last;
+	struct cleave__node *leaves; /* locked, left to right */
+	struct cleave__node *leaves_tail;
+	struct cleave__node *replaced; /* branches that the commit replaces, locked */
+	struct cleave__node *replaced_tail;
+	struct cleave__node *retired; /* published over, waiting for cleave_end() */
+	struct cleave_put *puts;      /* sorted, disjoint */
+	struct cleave__run *runs;
+	uint32_t nputs;
+	uint32_t capacity;
+	uint64_t cells;	     /* upper bound of the cells that the commit writes */
+	uint32_t reserved[2]; /* nodes promised to it, by kind */
+	uint32_t state;
+	bool try_only;
+	struct cleave_put inline_puts[CLEAVE_TXN_INLINE];
+	struct cleave__run inline_runs[CLEAVE_TXN_INLINE];
+};
+
+/* A position that survives any change: it keeps a key, no node. */
+struct cleave_cursor {
+	const struct cleave *index;
+	uint64_t key;
+	bool before; /* nothing left below the key */
+	bool after;  /* nothing left from the key on */
+	bool gaps;   /* visit gaps too */
+};
+
+/* One step of a cursor: the entry as it was, and its part that earlier steps did not cover. */
+struct cleave_visit {
+	struct cleave_entry entry;
+	uint64_t first;
+	uint64_t last;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: ISC */
+#ifndef CLEAVE_VERSION_H
+#define CLEAVE_VERSION_H
+
+#define CLEAVE_VERSION_MAJOR 0
+#define CLEAVE_VERSION_MINOR 1
+#define CLEAVE_VERSION_PATCH 0
+
+#endif

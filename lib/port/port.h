@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The port contract: all that the core needs from a platform.  Two parts:
+ *
+ * At run time: struct cleave_ops and struct cleave_memory (include/cleave/types.h), given at init, so that one build
+ * serves every RCU flavour and allocator.  A sleeping kernel lock replaces nodelock.h's park and wake.
+ *
+ * At compile time: "platform.h" from the platform's folder, found by the include path:
+ *
+ *   PORT_LOAD(p, order)		      p points to a struct cleave_word or cleave_word32; order is PORT_RELAXED,
+ *   PORT_STORE(p, value, order)	      PORT_ACQUIRE, PORT_RELEASE, PORT_ACQ_REL or PORT_SEQ_CST, as in C11.
+ *   PORT_EXCHANGE(p, value, order)	      Need: single-copy atomic for 32 and 64 bits.
+ *   PORT_CAS(p, &expected, value, ok, fail)  Strong; *expected becomes what was seen.
+ *   PORT_FETCH_ADD(p, value, order)
+ *   PORT_CELL_READ(x), PORT_CELL_WRITE(x, v) plain access to a leaf's cell: ordered by the order word, never atomic.
+ *					      A place for a race detector's hook.
+ *   PORT_PAUSE()			      inside a spin; Need: does not sleep.
+ *   PORT_SPINS				      how often a lock is tried before its waiter parks; 1 where spinning cannot help
+ *   PORT_YIELD()			      a point where stress builds delay the thread; else nothing.
+ *   PORT_ASSERT(condition, rule)	      programming errors; off in release builds.  Need: prints the rule, stops.
+ *   PORT_DEBUG				      1 if PORT_ASSERT is on, else 0
+ *   PORT_COUNT(counter)		      counter++ by the only writer, racy readers allowed
+ *   PORT_PREFETCH(address)
+ *   PORT_LIKELY(x), PORT_UNLIKELY(x)
+ *   PORT_ALWAYS_INLINE
+ *   EINVAL ENOMEM EEXIST ENOENT ENOSPC EAGAIN positive error numbers
+ *   memcpy, memset			      the compiler may call them even in freestanding code
+ *
+ * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c is compiled once for each):
+ *
+ *   unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)	 the number of pivots < addr
+ *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
+ *											 live cells with start <= addr
+ *
+ * lib/port/search_scalar.h serves everywhere.  lib/port/search_live.h reads live cells only, for race detectors.
+ * lib/port/x86/ has those for AVX2 and AVX-512, which also load cells that a writer is filling, and mask them out: the
+ * one place where a plain access may race.
+ */
+#ifndef CLEAVE_PORT_H
+#define CLEAVE_PORT_H
+
+#include <cleave/cleave.h>
+
+#include "platform.h"
+
+#endif
