@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: ISC */
+#include "branch.h"
+
+void cleave__branch_init_private(struct cleave__branch *branch, unsigned int level, uint64_t first)
+{
+	branch->node.first = first;
+	branch->node.last = first;
+	branch->node.level = (uint8_t)level;
+	branch->node.count = 0;
+	branch->node.replaced = 0;
+	branch->node.link = NULL;
+	branch->node.chain = NULL;
+	PORT_STORE(&branch->node.order, 0, PORT_RELAXED);
+	PORT_STORE(&branch->node.lock, 0, PORT_RELAXED);
+}
+
+void cleave__branch_append_private(struct cleave__branch *branch, struct cleave__node *child, uint64_t last,
+				   uint64_t gap)
+{
+	unsigned int i = branch->node.count++;
+
+	branch->pivot[i] = last;
+	cleave__link_init_private(&branch->child[i], child);
+	PORT_STORE(&branch->gap[i], gap, PORT_RELAXED);
+	branch->node.last = last;
+}
+
+void cleave__branch_seal_private(struct cleave__branch *branch)
+{
+	/* Unused pivots are never below an address of this branch, so that a search needs no count. */
+	for (unsigned int i = branch->node.count; i < CLEAVE__FANOUT; i++) {
+		branch->pivot[i] = branch->node.last;
+		cleave__link_init_private(&branch->child[i], NULL);
+		PORT_STORE(&branch->gap[i], 0, PORT_RELAXED);
+	}
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+#include "gapbound.h"
+
+uint64_t cleave__node_gap(struct cleave__node *node)
+{
+	if (node->level)
+		return cleave__branch_largest_gap(cleave__branch(node));
+	return cleave__leaf_gap(cleave__leaf(node), cleave__order_locked(cleave__leaf(node)));
+}
+
+/*
+ * Is the bound in the parent high enough, without locking it?  The parent must not be dead, checked after the child was
+ * locked: a dead one's bounds are no longer the ones that count, while a live one's bound for this child can neither be
+ * lowered nor be lost in a copy, because both need the child's lock or take the bound along.
+ */
+static bool high_enough(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
+			uint64_t gap, bool in_section)
+{
+	struct cleave__position position;
+	bool enough;
+
+	if (!in_section)
+		cleave__enter(index, self);
+	if (index->search->climb_rcu(index, level + 1, addr, &position)) {
+		const struct cleave__branch *parent = cleave__branch_const(position.node);
+
+		enough = cleave__branch_gap(parent, cleave__branch_index(parent, addr)) >= gap &&
+			 !cleave__dead_locked(&parent->node);
+	} else {
+		enough = true; /* the node is the root, and stays it while it is locked */
+	}
+	if (!in_section)
+		cleave__leave(index, self);
+	return enough;
+}
+
+bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr, uint64_t gap,
+		   bool try_only)
+{
+	/* All stay locked to the end: a bound above may be too low only while the branch below is locked. */
+	struct cleave__branch *held[CLEAVE__LEVELS];
+	uint64_t before[CLEAVE__LEVELS];
+	unsigned int n = 0;
+	bool ok = true;
+
+	while (!high_enough(index, self, level, addr, gap, try_only)) {
+		bool lower;
+		struct cleave__node *node = cleave__lock_node(index, self, ++level, addr, try_only, &lower);
+		unsigned int i;
+
+		ok = node != NULL;
+		if (!ok)
+			break;
+		held[n] = cleave__branch(node);
+		i = cleave__branch_index(held[n], addr);
+		before[n] = cleave__branch_gap(held[n], i);
+		if (before[n] < gap) {
+			cleave__branch_set_gap_locked(held[n], i, gap);
+			PORT_COUNT(self->counters.raises);
+		}
+		n++;
+	}
+	while (n > 0) {
+		n--;
+		if (!ok)
+			cleave__branch_set_gap_locked(held[n], cleave__branch_index(held[n], addr), before[n]);
+		cleave__unlock_node(index, &held[n]->node);
+	}
+	return ok;
+}
+
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr)
+{
+	bool lower;
+	struct cleave__node *child = cleave__lock_node(index, self, level, addr, true, &lower);
+	struct cleave__node *parent;
+
+	if (!child)
+		return;
+	parent = cleave__lock_node(index, self, level + 1, addr, true, &lower);
+	if (parent) {
+		struct cleave__branch *branch = cleave__branch(parent);
+		unsigned int i = cleave__branch_index(branch, addr);
+		uint64_t gap = cleave__node_gap(child);
+
+		if (gap < cleave__branch_gap(branch, i)) {
+			cleave__branch_set_gap_locked(branch, i, gap);
+			PORT_COUNT(self->counters.lowers);
+		}
+		cleave__unlock_node(index, parent);
+	}
+	cleave__unlock_node(index, child);
+}

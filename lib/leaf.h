@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * One leaf: 12 write-once cells and the order word that says which of them are live, and in what order.
+ *
+ *	line 0	header (node.h)
+ *	line 1	start[0..7]
+ *	line 2	start[8..11]  value[0..3]
+ *	line 3	value[4..11]
+ *
+ *   63  61 60 59	 48 47	44		   4 3	 0
+ *  +------+--+------------+------+-- ... --+------+------+
+ *  |	0  |D | live mask  | nr 11|	    | nr 1 | nr 0 |   the order word
+ *  +------+--+------------+------+-- ... --+------+------+
+ *
+ * nr r is the cell that is r-th in address order.  Fewer than 12 live cells: nr 11 holds `removals` instead, so that
+ * no word recurs inside a read section (below).
+ *
+ * Invariants
+ *   1. The live cells tile [first, last]; the lowest starts at `first`.  Two neighbours are never both gaps.  Only the
+ *	index's leftmost leaf may begin with a gap.
+ *   2. A live cell is never written.  One that left the order word is written, or listed again, only after a grace
+ *	period: `young` collects such cells; when `old` is empty, young moves there and a cookie is taken.
+ *   3. Every change is one store of the order word, and no word recurs inside a read section.  Rule 2 alone does not
+ *	give that:
+ *		1. reader: loads the word {0} of this leaf
+ *		2. writer: clips, {0,1};  clips elsewhere too
+ *		3. reader: loads another leaf, after its clip
+ *		4. writer: undoes this clip, {0} again: no cell was rewritten
+ *		5. reader: validates {0}: accepts a state of both leaves that never was
+ *	A word can recur only if all its cells stayed live, so that at most 11 stores between the two remove cells and
+ *	add none; `removals` counts those and does not wrap in 11.  A full word cannot recur: whatever replaced one of
+ *	its cells used a cell that it does not list.
+ *
+ * This file knows no locks and no tree.
+ */
+#ifndef CLEAVE_LEAF_H
+#define CLEAVE_LEAF_H
+
+#include "node.h"
+
+#define CLEAVE__CELLS 12u
+#define CLEAVE__ALL_CELLS 0xfffu
+#define CLEAVE__NUMBERS ((UINT64_C(1) << 48) - 1)
+
+struct cleave__leaf {
+	struct cleave__node node;
+	uint64_t start[CLEAVE__CELLS]; /* [o] */
+	void *value[CLEAVE__CELLS];    /* [o] */
+};
+
+_Static_assert(sizeof(struct cleave__leaf) == 256, "a leaf is four cache lines");
+_Static_assert(offsetof(struct cleave__leaf, start) == 64, "the starts begin a line");
+
+static inline struct cleave__leaf *cleave__leaf(struct cleave__node *node)
+{
+	return (struct cleave__leaf *)node;
+}
+
+static PORT_ALWAYS_INLINE const struct cleave__leaf *cleave__leaf_const(const struct cleave__node *node)
+{
+	return (const struct cleave__leaf *)node;
+}
+
+static PORT_ALWAYS_INLINE unsigned int cleave__live(uint64_t order)
+{
+	return (unsigned int)(order >> 48) & CLEAVE__ALL_CELLS;
+}
+
+/* The r-th live cell.  r == 12 is allowed and yields a number without meaning. */
+static PORT_ALWAYS_INLINE unsigned int cleave__cell(uint64_t order, unsigned int r)
+{
+	return (unsigned int)(order >> (4 * r)) & 15;
+}
+
+/* Bits set among 12; not __builtin_popcount(), which calls libgcc where the processor has no such instruction. */
+static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
+{
+	mask -= mask >> 1 & 0x555;
+	mask = (mask & 0x333) + (mask >> 2 & 0x333);
+	mask = (mask + (mask >> 4)) & 0xf0f;
+	return (mask + (mask >> 8)) & 15;
+}
+
+/*
+ * [M2-acq] the cells after the word that lists them; pairs with [M2-rel] cleave__leaf_edit_store().
+ * Without it a reader finds a new cell's number and reads what the cell held before.
+ */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_rcu(const struct cleave__leaf *leaf)
+{
+	return PORT_LOAD(&leaf->node.order, PORT_ACQUIRE);
+}
+
+static inline uint64_t cleave__order_locked(const struct cleave__leaf *leaf)
+{
+	return PORT_LOAD(&leaf->node.order, PORT_RELAXED);
+}
+
+/* The last address of the r-th of `count` live cells; no branch depends on the data. */
+static PORT_ALWAYS_INLINE uint64_t cleave__cell_last(const struct cleave__leaf *leaf, uint64_t order,
+						     unsigned int count, unsigned int r)
+{
+	uint64_t more = (uint64_t)0 - (uint64_t)(r + 1 < count);
+	/* the word to read: start[cell], of which 1 is taken, or `last` */
+	size_t at = ((offsetof(struct cleave__leaf, start) / 8 + cleave__cell(order, r + 1)) & (size_t)more) |
+		    (offsetof(struct cleave__leaf, node.last) / 8 & ~(size_t)more);
+	const uint64_t *end = (const uint64_t *)(const void *)leaf + at;
+
+	return PORT_CELL_READ(*end) + more;
+}
+
+/* The entry of the r-th of `count` live cells. */
+static PORT_ALWAYS_INLINE void cleave__leaf_entry(const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+						  unsigned int r, struct cleave_entry *entry)
+{
+	unsigned int cell = cleave__cell(order, r);
+
+	entry->first = PORT_CELL_READ(leaf->start[cell]);
+	entry->last = cleave__cell_last(leaf, order, count, r);
+	entry->value = PORT_CELL_READ(leaf->value[cell]);
+}
+
+/* The rank of the cell that holds `addr`, from a given rank upward. */
+static inline unsigned int cleave__leaf_rank(const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+					     unsigned int r, uint64_t addr)
+{
+	while (r + 1 < count && PORT_CELL_READ(leaf->start[cleave__cell(order, r + 1)]) <= addr)
+		r++;
+	return r;
+}
+
+/* Size of a gap; 2^64 counts as 2^64 - 1. */
+static inline uint64_t cleave__gap_size(uint64_t first, uint64_t last)
+{
+	return last - first == UINT64_MAX ? UINT64_MAX : last - first + 1;
+}
+
+/* The largest gap among the cells of an order word; 0: none. */
+uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order);
+
+/* ---- Edits: several puts, one store ---- */
+
+struct cleave__edit {
+	struct cleave__leaf *leaf;
+	uint64_t order;	      /* as it will be, without `removals` */
+	unsigned int count;   /* live cells */
+	unsigned int clean;   /* cells that may be written */
+	unsigned int added;   /* cells that this edit wrote and lists */
+	unsigned int dropped; /* cells that it no longer lists */
+	uint64_t gap;	      /* the largest gap that it makes; 0: none */
+	bool displaces;	      /* some address loses its value */
+};
+
+/* Begin to edit a locked leaf.  `clean`: cells that are neither live nor waiting for a grace period. */
+void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int clean);
+
+/*
+ * Make [first, last], inside the leaf, one cell of this value; `r` is a rank at or below that of `first`.  A gap joins
+ * its neighbours; it must not be given the first address of a leaf unless that is 0.  The entry that loses its head
+ * keeps its tail as a new cell.
+ * False: there is no room; the edit must be given up.
+ */
+bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value);
+
+/* Drop the r-th cell, r > 0: what is before it reaches over its range.  The two have the same value. */
+void cleave__leaf_edit_join(struct cleave__edit *edit, unsigned int r);
+
+/* Publish the edit under the leaf's lock. */
+void cleave__leaf_edit_store(const struct cleave__edit *edit);
+
+/* ---- Private leaves ---- */
+
+/* Make a private leaf over [first, last] without cells. */
+void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64_t last);
+
+/* Append a cell. */
+void cleave__leaf_append_private(struct cleave__leaf *leaf, uint64_t start, void *value);
+
+#endif

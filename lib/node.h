@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The first cache line of every node, leaf or branch.
+ *
+ *   byte  0	order	  leaf: the order word (leaf.h); branch: 0, or the dead flag
+ *	   8	first	  the range, fixed for life
+ *	  16	last
+ *	  24	lock	  nodelock.h
+ *	  28	level	  0 is a leaf
+ *	  29	count	  branch: children
+ *	  30	removals  leaf: low 4 bits of the stores that removed cells and added none
+ *	  31	replaced  what the transaction that holds the node does with it
+ *	  32	cookie	  leaf: of the cells in `old`; retired node: its own
+ *	  40	young	  leaf: cells that left the order word, no cookie yet
+ *	  42	old	  leaf: cells that left it before `cookie` was taken
+ *	  48	link	  next node on the list of whoever owns this one
+ *	  56	link_up	  second list of a lock holder
+ *
+ * Life: private (being built) -> live -> dead (replaced; frozen for ever) -> retired (waits for its cookie) -> free.
+ *
+ * Field keys: I fixed while readers can reach the node; a atomic; n under the node's lock (or by whoever owns a private
+ * or retired node); o ordered by the order word.
+ */
+#ifndef CLEAVE_NODE_H
+#define CLEAVE_NODE_H
+
+#include "rcu.h"
+
+#define CLEAVE__LEVELS 16 /* the greatest height: 8^15 splits would be needed to pass it */
+
+#define CLEAVE__DEAD (UINT64_C(1) << 60)
+
+/* node->replaced */
+#define CLEAVE__STAYS 0u
+#define CLEAVE__REPLACED 1u /* by the transaction that holds the node */
+#define CLEAVE__TOUCHED 2u  /* stays so far, but a put of that transaction has counted its cells */
+
+struct cleave__node {
+	struct cleave_word order;   /* [a] stored under n */
+	uint64_t first;		    /* [I] */
+	uint64_t last;		    /* [I] */
+	struct cleave_word32 lock;  /* [a] */
+	uint8_t level;		    /* [I] */
+	uint8_t count;		    /* [I] */
+	uint8_t removals;	    /* [n] */
+	uint8_t replaced;	    /* [n] */
+	uint64_t cookie;	    /* [n] */
+	uint16_t young;		    /* [n] */
+	uint16_t old;		    /* [n] */
+	struct cleave__node *link;  /* [n] */
+	struct cleave__node *chain; /* [n] */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct cleave__node) == 64, "the header is one cache line");
+
+enum cleave__kind { CLEAVE__LEAF, CLEAVE__BRANCH };
+
+static inline enum cleave__kind cleave__kind(const struct cleave__node *node)
+{
+	return node->level ? CLEAVE__BRANCH : CLEAVE__LEAF;
+}
+
+/* Was the node replaced?  Final once it is locked: only the holder of the lock marks it. */
+static inline bool cleave__dead_locked(const struct cleave__node *node)
+{
+	return PORT_LOAD(&node->order, PORT_RELAXED) & CLEAVE__DEAD;
+}
+
+/*
+ * [M6] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and the
+ * publishing store.
+ */
+static inline void cleave__mark_dead_locked(struct cleave__node *node)
+{
+	PORT_STORE(&node->order, PORT_LOAD(&node->order, PORT_RELAXED) | CLEAVE__DEAD, PORT_SEQ_CST);
+}
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: ISC */
+#include "pool.h"
+
+#define STOCK 96u /* clean nodes of a kind that a thread keeps */
+
+static uint64_t take_cookie(struct cleave_thread *self)
+{
+	PORT_COUNT(self->counters.cookies);
+	return self->domain->ops->cookie(self->domain, self);
+}
+
+static bool done(struct cleave_thread *self, uint64_t cookie)
+{
+	return self->domain->ops->done(self->domain, self, cookie);
+}
+
+/* Garbage is counted in steps, so that retiring does not write a shared line each time. */
+static void report(struct cleave_thread *self, int64_t nodes)
+{
+	self->unreported += (uint64_t)nodes;
+	if ((int64_t)self->unreported >= (int64_t)CLEAVE__BATCH || (int64_t)self->unreported <= -(int64_t)CLEAVE__BATCH) {
+		PORT_FETCH_ADD(&self->domain->garbage, self->unreported, PORT_RELAXED);
+		self->unreported = 0;
+	}
+}
+
+static void append(struct cleave_limbo *limbo, struct cleave_limbo *more)
+{
+	if (!more->head)
+		return;
+	if (limbo->tail)
+		limbo->tail->link = more->head;
+	else
+		limbo->head = more->head;
+	limbo->tail = more->tail;
+	limbo->count += more->count;
+	more->head = more->tail = NULL;
+	more->count = 0;
+}
+
+static void push(struct cleave_limbo *limbo, struct cleave__node *node)
+{
+	struct cleave_limbo one = { node, node, 1 };
+
+	node->link = NULL;
+	append(limbo, &one);
+}
+
+static struct cleave__node *pop(struct cleave_limbo *limbo)
+{
+	struct cleave__node *node = limbo->head;
+
+	limbo->head = node->link;
+	if (!limbo->head)
+		limbo->tail = NULL;
+	limbo->count--;
+	return node;
+}
+
+/* One cookie for the batch: taken after all its nodes were published over. */
+static void seal(struct cleave_thread *self, enum cleave__kind kind)
+{
+	struct cleave_limbo *young = &self->young[kind];
+	uint64_t cookie;
+
+	if (!young->head)
+		return;
+	cookie = take_cookie(self);
+	for (struct cleave__node *node = young->head; node; node = node->link)
+		node->cookie = cookie;
+	append(&self->old[kind], young);
+}
+
+void cleave__pool_retire(struct cleave_thread *self, struct cleave__node *node)
+{
+	enum cleave__kind kind = cleave__kind(node);
+
+	PORT_COUNT(self->counters.retired);
+	push(&self->young[kind], node);
+	report(self, 1);
+	if (self->young[kind].count >= CLEAVE__BATCH)
+		seal(self, kind);
+}
+
+void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node)
+{
+	enum cleave__kind kind = cleave__kind(node);
+
+	node->link = self->free[kind];
+	self->free[kind] = node;
+	self->nfree[kind]++;
+}
+
+struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__kind kind)
+{
+	struct cleave__node *node = self->free[kind];
+
+	if (node) {
+		self->free[kind] = node->link;
+		self->nfree[kind]--;
+	}
+	return node;
+}
+
+/* The oldest retired node, if its grace period has passed. */
+static struct cleave__node *reclaim(struct cleave_thread *self, enum cleave__kind kind)
+{
+	struct cleave_domain *domain = self->domain;
+	struct cleave__node *node = NULL;
+
+	if (self->old[kind].head) {
+		if (!done(self, self->old[kind].head->cookie))
+			return NULL;
+		node = pop(&self->old[kind]);
+	} else if (PORT_LOAD(&domain->garbage, PORT_RELAXED) && cleave__trylock(&domain->lock)) {
+		if (domain->orphans[kind].head && done(self, domain->orphans[kind].head->cookie))
+			node = pop(&domain->orphans[kind]);
+		cleave__unlock(domain, &domain->lock, true);
+	}
+	if (node) {
+		PORT_COUNT(self->counters.reuses);
+		report(self, -1);
+	}
+	return node;
+}
+
+static struct cleave__node *allocate(struct cleave_thread *self, enum cleave__kind kind)
+{
+	const struct cleave_memory *memory = self->domain->memory;
+	struct cleave__node *node = memory->alloc(memory, cleave__node_size(kind), 64);
+
+	if (node) {
+		PORT_COUNT(self->counters.allocs);
+		node->level = kind == CLEAVE__LEAF ? 0 : 1;
+	}
+	return node;
+}
+
+/* Above the limit: wait until the own garbage, or failing that anybody's, is reusable; then give some back. */
+static void wait_for_garbage(struct cleave_thread *self)
+{
+	struct cleave_domain *domain = self->domain;
+
+	seal(self, CLEAVE__LEAF);
+	seal(self, CLEAVE__BRANCH);
+	PORT_COUNT(self->counters.gp_waits);
+	domain->ops->wait(domain, self, take_cookie(self));
+	for (unsigned int kind = 0; kind < 2; kind++) {
+		for (unsigned int n = 0; n < 2 * CLEAVE__BATCH; n++) {
+			struct cleave__node *node = reclaim(self, (enum cleave__kind)kind);
+
+			if (!node)
+				break;
+			cleave__pool_give(self, node);
+		}
+	}
+	cleave__pool_trim(self);
+}
+
+static bool over_limit(struct cleave_thread *self)
+{
+	uint64_t garbage = PORT_LOAD(&self->domain->garbage, PORT_RELAXED);
+
+	return (int64_t)garbage > 0 && garbage > self->domain->garbage_limit;
+}
+
+static int fill_kind(struct cleave_thread *self, enum cleave__kind kind, unsigned int wanted)
+{
+	while (self->nfree[kind] - self->reserved[kind] < wanted) {
+		struct cleave__node *node = reclaim(self, kind);
+
+		if (!node)
+			node = allocate(self, kind);
+		if (!node)
+			return -ENOMEM;
+		cleave__pool_give(self, node);
+	}
+	return 0;
+}
+
+int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned int branches, bool may_wait)
+{
+	int error;
+
+	if (PORT_LIKELY(self->nfree[CLEAVE__LEAF] - self->reserved[CLEAVE__LEAF] >= leaves &&
+			self->nfree[CLEAVE__BRANCH] - self->reserved[CLEAVE__BRANCH] >= branches))
+		return 0;
+	if (may_wait && over_limit(self))
+		wait_for_garbage(self);
+	error = fill_kind(self, CLEAVE__LEAF, leaves);
+	return error ? error : fill_kind(self, CLEAVE__BRANCH, branches);
+}
+
+unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int wanted)
+{
+	struct cleave__node *node = &leaf->node;
+	unsigned int live = cleave__live(cleave__order_locked(leaf));
+	unsigned int clean = ~(live | node->young | node->old) & CLEAVE__ALL_CELLS;
+
+	/* Ahead of need: a grace period takes a while. */
+	if (cleave__count12(clean) > wanted || !(node->young | node->old))
+		return clean;
+	if (node->old && done(self, node->cookie)) {
+		clean |= node->old;
+		node->old = 0;
+	}
+	if (!node->old && node->young) {
+		node->cookie = take_cookie(self);
+		node->old = node->young;
+		node->young = 0;
+	}
+	return clean;
+}
+
+void cleave__pool_trim(struct cleave_thread *self)
+{
+	const struct cleave_memory *memory = self->domain->memory;
+
+	for (unsigned int kind = 0; kind < 2; kind++) {
+		while (self->nfree[kind] > STOCK + self->reserved[kind])
+			memory->free(memory, cleave__pool_take(self, (enum cleave__kind)kind),
+				     cleave__node_size((enum cleave__kind)kind));
+	}
+}
+
+void cleave_thread_init(struct cleave_thread *self, struct cleave_domain *domain)
+{
+	memset(self, 0, sizeof(*self));
+	self->domain = domain;
+}
+
+void cleave_thread_exit(struct cleave_thread *self)
+{
+	struct cleave_domain *domain = self->domain;
+
+	PORT_ASSERT(!self->txns, "a thread that exits holds no transaction");
+	seal(self, CLEAVE__LEAF);
+	seal(self, CLEAVE__BRANCH);
+	cleave__lock_word(domain, self, &domain->lock);
+	append(&domain->orphans[CLEAVE__LEAF], &self->old[CLEAVE__LEAF]);
+	append(&domain->orphans[CLEAVE__BRANCH], &self->old[CLEAVE__BRANCH]);
+	cleave__unlock(domain, &domain->lock, true);
+	PORT_FETCH_ADD(&domain->garbage, self->unreported, PORT_RELAXED);
+	self->unreported = 0;
+	for (unsigned int kind = 0; kind < 2; kind++)
+		while (self->nfree[kind])
+			domain->memory->free(domain->memory, cleave__pool_take(self, (enum cleave__kind)kind),
+					     cleave__node_size((enum cleave__kind)kind));
+}
+
+void cleave_domain_init(struct cleave_domain *domain, const struct cleave_ops *ops, const struct cleave_memory *memory,
+			const struct cleave__search *search, uint64_t garbage_limit)
+{
+	memset(domain, 0, sizeof(*domain));
+	domain->ops = ops;
+	domain->memory = memory;
+	domain->search = search ? search : cleave_search_named(NULL);
+	domain->garbage_limit = garbage_limit;
+}
+
+void cleave_domain_exit(struct cleave_domain *domain)
+{
+	for (unsigned int kind = 0; kind < 2; kind++)
+		while (domain->orphans[kind].head)
+			domain->memory->free(domain->memory, pop(&domain->orphans[kind]),
+					     cleave__node_size((enum cleave__kind)kind));
+}

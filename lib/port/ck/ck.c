@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A domain on ConcurrencyKit's epoch: no thread, no allocation, records that the caller owns; writers advance the epoch
+ * themselves while they ask for a cookie.
+ *
+ * Cookies
+ *	A cookie is the epoch, read behind a full barrier, plus GRACE.  It is done when the epoch has come so far.
+ *	The epoch goes from x to x + 1 only when somebody who read x has then seen each thread either outside or inside
+ *	with x recorded.
+ *
+ *	Why 2 (x86): let reader R load a pointer before its unlinking is visible, and let the cookie's epoch be e.
+ *		1. R announced itself (a locked instruction), loaded epoch r, then the pointer.
+ *		2. The unlinking became visible after that, and e was read after that: r <= e.
+ *		3. Who raises e + 1 to e + 2 read e + 1, which is after 2 and so after R's announcement: it sees R
+ *		   inside, with what R recorded, r or something older: not e + 1.  So e + 2 is not reached before R leaves.
+ *	e + 1 is not enough: R may have recorded e.  CK itself frees at e + 2 too (ck_epoch_poll()); the 3 of its
+ *	CK_EPOCH_GRACE makes up for a plain load of e, which may be one behind.
+ *
+ *	Why 3 elsewhere: released CK (0.7.2 and before) has no barrier between R's load of the epoch and of the
+ *	pointer, so r may be any later epoch, recorded late.  But R's record then holds only two values, one from an
+ *	earlier section (<= e) and r, and so lets at most two of the three steps to e + 3 pass.  CK's unreleased fixes
+ *	(1faa673, "add missing barrier for RMO in begin"; d1b348c, "make poll safer") are about this.  Only x86 has
+ *	been tested.
+ *
+ * Not ck_epoch_poll()
+ *	It runs what the embedder deferred on the same epoch, here under a leaf's lock; it does not advance while
+ *	nobody is inside; and it is one of the two that d1b348c fixes.
+ *
+ * Thread Sanitizer does not see CK's assembly.  Whoever raises `wide` acquires every thread's record first, and `wide`
+ * passes it on.
+ */
+#define CLEAVE_SECTION_CK
+#include "../user/user.h"
+
+#include <sched.h>
+#include <time.h>
+
+#ifdef CK_MD_TSO
+#define GRACE 2u
+#else
+#define GRACE 3u
+#endif
+
+/*
+ * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, done() answers
+ * from memory for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
+ */
+#define SKIP 8u
+#define SKIP_MOST 64u
+
+static struct cleave_ck *ck_of(struct cleave_domain *domain)
+{
+	return cleave__container(domain, struct cleave_ck, domain);
+}
+
+static struct cleave_ck_thread *thread_of(struct cleave_thread *self)
+{
+	return cleave__container(self, struct cleave_ck_thread, thread);
+}
+
+static ck_epoch_record_t *record_of(ck_stack_entry_t *entry)
+{
+	return cleave__container(entry, ck_epoch_record_t, record_next);
+}
+
+/*
+ * The list of records only grows (but in the child of a fork).  Loads are CK's, because Thread Sanitizer knows nothing
+ * of the push that published a record.
+ */
+static ck_stack_entry_t *first_entry(struct cleave_ck *ck)
+{
+	return ck_pr_load_ptr(&ck->epoch.records.head);
+}
+
+static ck_stack_entry_t *next_entry(ck_stack_entry_t *entry)
+{
+	return ck_pr_load_ptr(&entry->next);
+}
+
+/* ---- The epoch ---- */
+
+static void acquire_threads(struct cleave_ck *ck)
+{
+	if (!CLEAVE__TSAN)
+		return;
+	for (ck_stack_entry_t *entry = first_entry(ck); entry; entry = next_entry(entry))
+		CLEAVE__TSAN_ACQUIRE(&cleave__container(entry, struct cleave_ck_thread, record.record_next)->thread);
+}
+
+/* Extend the epoch to 64 bits.  It never moves 2^31 steps between two calls. */
+static uint64_t widen(uint64_t wide, unsigned int epoch)
+{
+	return wide + (uint64_t)(int64_t)(int32_t)(epoch - (uint32_t)wide);
+}
+
+/* Take notice of the epoch, which whoever shares it with the embedder may have advanced too. */
+static uint64_t observe(struct cleave_ck *ck)
+{
+	uint64_t seen = PORT_LOAD(&ck->wide, PORT_ACQUIRE);
+	uint64_t now = widen(seen, ck_pr_load_uint(&ck->epoch.epoch));
+
+	ck_pr_fence_acquire();
+	if (now > seen)
+		acquire_threads(ck);
+	while (now > seen) {
+		/* [C1-rel] What readers did before the epoch came so far; pairs with [C1-acq] in done(). */
+		if (PORT_CAS(&ck->wide, &seen, now, PORT_ACQ_REL, PORT_ACQUIRE))
+			return now;
+	}
+	return seen;
+}
+
+/* Advance the epoch by one, if every thread lets it.  Return: it has advanced, by whomever. */
+static bool advance(struct cleave_ck *ck)
+{
+	unsigned int epoch = ck_pr_load_uint(&ck->epoch.epoch);
+
+	/* Step 3 above: the epoch is read before the threads are looked at. */
+	ck_pr_fence_memory();
+	for (ck_stack_entry_t *entry = first_entry(ck); entry; entry = next_entry(entry)) {
+		ck_epoch_record_t *record = record_of(entry);
+
+		if (ck_pr_load_uint(&record->active) && ck_pr_load_uint(&record->epoch) != epoch)
+			return ck_pr_load_uint(&ck->epoch.epoch) != epoch;
+	}
+	/* The readers' accesses that have ended, before the epoch that says so. */
+	ck_pr_fence_memory();
+	/* Somebody else may have been quicker. */
+	ck_pr_cas_uint(&ck->epoch.epoch, epoch, epoch + 1);
+	return true;
+}
+
+/* ---- What the core calls ---- */
+
+/* A full barrier.  CK's own is mfence on x86, four times as slow as a locked instruction. */
+static void full_barrier(void)
+{
+#ifdef CK_MD_TSO
+	unsigned int word = 0;
+
+	ck_pr_fas_uint(&word, 1);
+#else
+	ck_pr_fence_memory();
+#endif
+}
+
+/*
+ * A barrier and a load, instead of a read-modify-write of the epoch, do as well in step 2, and leave the line shared:
+ * all threads read it whenever they enter a section.
+ */
+static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	struct cleave_ck *ck = ck_of(domain);
+
+	(void)self;
+	full_barrier();
+	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE;
+}
+
+/* Advance until the cookie is done or somebody is in the way. */
+static bool push(struct cleave_ck *ck, uint64_t cookie)
+{
+	while (observe(ck) < cookie)
+		if (!advance(ck))
+			return false;
+	return true;
+}
+
+static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct cleave_ck *ck = ck_of(domain);
+	struct cleave_ck_thread *thread = thread_of(self);
+
+	/* [C1-acq] */
+	if (PORT_LOAD(&ck->wide, PORT_ACQUIRE) >= cookie)
+		return true;
+	if (thread->skip) {
+		thread->skip--;
+		return false;
+	}
+	if (push(ck, cookie)) {
+		thread->skip = thread->backoff = SKIP;
+		return true;
+	}
+	thread->skip = thread->backoff;
+	if (thread->backoff < SKIP_MOST)
+		thread->backoff *= 2;
+	return false;
+}
+
+static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct cleave_ck *ck = ck_of(domain);
+	struct timespec nap = { .tv_nsec = 20000 };
+	int saved = errno;
+
+	(void)self;
+	for (unsigned int turn = 0; !push(ck, cookie); turn++) {
+		if (turn < 16)
+			sched_yield();
+		else
+			nanosleep(&nap, NULL);
+	}
+	errno = saved;
+}
+
+static void enter(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	ck_epoch_begin(&thread_of(self)->record, NULL);
+}
+
+static void leave(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	cleave_section_tsan_leave(self);
+	ck_epoch_end(&thread_of(self)->record, NULL);
+}
+
+static int inside(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	if (!self)
+		return -1;
+	return ck_pr_load_uint(&thread_of(self)->record.active) ? 1 : 0;
+}
+
+static void park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *count, uint32_t seen)
+{
+	(void)domain;
+	(void)self;
+	cleave__user_park(count, seen);
+}
+
+static void wake(struct cleave_domain *domain, struct cleave_word32 *count)
+{
+	(void)domain;
+	cleave__user_wake(count);
+}
+
+static const struct cleave_ops ops = {
+	.cookie = cookie,
+	.done = done,
+	.wait = wait,
+	.enter = enter,
+	.leave = leave,
+	.inside = inside,
+	.park = park,
+	.wake = wake,
+};
+
+/* ---- Start and stop, threads ---- */
+
+int cleave_ck_start(struct cleave_ck *ck, const struct cleave_memory *memory, uint64_t garbage_limit)
+{
+	memset(ck, 0, sizeof(*ck));
+	ck_epoch_init(&ck->epoch);
+	/* Debug builds begin near the end of 32 bits, so that every run wraps. */
+	if (PORT_DEBUG)
+		ck->epoch.epoch = UINT32_MAX - 100;
+	PORT_STORE(&ck->wide, ck->epoch.epoch, PORT_RELAXED);
+	cleave_domain_init(&ck->domain, &ops, memory ? memory : &cleave_memory_libc, NULL,
+			   garbage_limit ? garbage_limit : CLEAVE__GARBAGE_LIMIT);
+	return 0;
+}
+
+void cleave_ck_stop(struct cleave_ck *ck)
+{
+	cleave_domain_exit(&ck->domain);
+}
+
+/*
+ * CK's list cannot lose a record, and ck_epoch_recycle() would hand out another caller's.  So a record that comes back
+ * is found on the list and simply goes on; in between it is an outside thread.
+ */
+void cleave_ck_register(struct cleave_ck_thread *record, struct cleave_ck *ck)
+{
+	ck_stack_entry_t *entry;
+
+	cleave_thread_init(&record->thread, &ck->domain);
+	record->skip = 0;
+	record->backoff = SKIP;
+	CLEAVE__TSAN_HIDE();
+	cleave__user_lock(&ck->lock);
+	for (entry = first_entry(ck); entry; entry = next_entry(entry))
+		if (record_of(entry) == &record->record)
+			break;
+	if (!entry)
+		ck_epoch_register(&ck->epoch, &record->record, NULL);
+	cleave__user_unlock(&ck->lock);
+	CLEAVE__TSAN_SHOW();
+}
+
+void cleave_ck_unregister(struct cleave_ck_thread *record, struct cleave_ck *ck)
+{
+	(void)ck;
+	PORT_ASSERT(!record->record.active, "a thread leaves its read sections before it unregisters");
+	cleave_thread_exit(&record->thread);
+	/* Others go on acquiring the record; nothing is written to it any more. */
+	CLEAVE__TSAN_RELEASE(&record->thread);
+}
+
+/* ---- Fork ---- */
+
+void cleave_ck_prefork(struct cleave_ck *ck, struct cleave_thread *self)
+{
+	cleave__user_lock(&ck->lock);
+	cleave_domain_prefork(&ck->domain, self);
+}
+
+void cleave_ck_postfork_parent(struct cleave_ck *ck, struct cleave_thread *self)
+{
+	cleave_domain_postfork_parent(&ck->domain, self);
+	cleave__user_unlock(&ck->lock);
+}
+
+/* Threads that were lost inside a section would hold the epoch for ever: only the own record stays. */
+int cleave_ck_postfork_child(struct cleave_ck *ck, struct cleave_thread *self)
+{
+	cleave_domain_postfork_child(&ck->domain, self);
+	ck_stack_init(&ck->epoch.records);
+	ck_stack_push_spnc(&ck->epoch.records, &thread_of(self)->record.record_next);
+	PORT_STORE(&ck->lock, 0, PORT_RELAXED);
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * liburcu with quiescent states.  A section costs nothing; a registered thread holds up every grace period from one
+ * quiescent state to the next, so whatever sleeps goes offline.
+ *
+ * _LGPL_SOURCE: inlines, as in memb.c.
+ */
+#ifndef _LGPL_SOURCE
+#define _LGPL_SOURCE
+#endif
+#include <urcu-qsbr.h>
+
+#include "urcu.h"
+
+static void enter(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	(void)self;
+	PORT_ASSERT(rcu_read_ongoing(), "a qsbr thread is registered and online when it reads");
+	rcu_read_lock();
+}
+
+static void leave(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	cleave_section_tsan_leave(self);
+	rcu_read_unlock();
+}
+
+/* Only an offline thread is surely outside. */
+static int inside(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	(void)self;
+	return rcu_read_ongoing() ? -1 : 0;
+}
+
+static void *register_thread(void)
+{
+	if (URCU_TLS(rcu_reader).registered)
+		return NULL;
+	rcu_register_thread();
+	return &URCU_TLS(rcu_reader);
+}
+
+static void unregister_thread(void)
+{
+	rcu_unregister_thread();
+}
+
+static bool offline(void)
+{
+	if (!rcu_read_ongoing())
+		return false;
+	rcu_thread_offline();
+	return true;
+}
+
+static void online(void)
+{
+	rcu_thread_online();
+}
+
+/* As in memb.c. */
+static void forget(void *reader)
+{
+	cds_list_del(&((struct urcu_qsbr_reader *)reader)->node);
+}
+
+static void synchronize(void)
+{
+	synchronize_rcu();
+}
+
+static const struct cleave__urcu_flavour qsbr = {
+	.ops = { CLEAVE__URCU_OPS, .enter = enter, .leave = leave, .inside = inside },
+	.synchronize = synchronize,
+	.register_thread = register_thread,
+	.unregister_thread = unregister_thread,
+	.offline = offline,
+	.online = online,
+	.forget = forget,
+};
+
+int cleave_urcu_qsbr_start(struct cleave_urcu *urcu, const struct cleave_memory *memory, uint64_t garbage_limit)
+{
+	return cleave__urcu_start(urcu, &qsbr, memory, garbage_limit);
+}

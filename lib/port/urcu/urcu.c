@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A domain on liburcu: what its flavours have in common.
+ *
+ * liburcu 0.13 has no grace periods that can be polled, and its call_rcu() workers sleep for milliseconds.  So a domain
+ * owns one worker thread, which runs synchronize_rcu() while somebody waits for a cookie, and sleeps otherwise.
+ *
+ * Cookies
+ *	`started` counts the grace periods that began, `done` those that ended; a cookie is the number of the first
+ *	one that begins after it.
+ *
+ *		cookie(), after unlinking		worker
+ *		-------------------------		------
+ *		c = RMW(started) + 1 [U1-rel]		s = RMW(started) + 1 [U1-acq]
+ *		wanted = max(wanted, c)			synchronize_rcu()
+ *							done = s [U2-rel]
+ *		done() when done >= c [U2-acq]
+ *
+ *	Of two read-modify-writes of one word one is first.  If cookie()'s is, the worker's sees the unlinking, and so
+ *	does every reader from whom synchronize_rcu() does not wait.  If the worker's is, the cookie is for the next
+ *	grace period.  With a plain load in cookie():
+ *		1. the writer's unlinking waits in its store buffer; it loads started = 4 and wants 5
+ *		2. the worker: started = 5, synchronize_rcu(); a new reader still finds what was unlinked
+ *		3. done = 5: the writer reuses it under that reader.
+ *
+ * Sleep
+ *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: cookie(), done() and
+ *	wait() do, by a system call, and only when it sleeps.  It does not start by itself, although it knows that
+ *	cookies are outstanding: a kick comes from a thread that is outside of its read sections, mostly wakes the
+ *	worker on that thread's processor, and so the grace period has one reader less to wait for and one processor
+ *	less to interrupt.  A worker that starts by a timer preempts a reader inside its section as often as not, and
+ *	then synchronize_rcu() holds the processor that the reader needs to leave: up to a tick (4 ms) with memb, and
+ *	10 ms of sleep with bp.  (Measured: bench/cookie.c.  For the same reason a higher priority made it worse.)
+ *	After each grace period it rests for PAUSE_NS, because a grace period interrupts every processor (memb, bp) or
+ *	costs every reader a cache miss (qsbr).
+ *	No wake-up is lost: who waits raises `waiters` and then looks at `sleeping`, the worker raises `sleeping` and
+ *	then looks at `waiters`, all sequentially consistent, so that one sees the other.  Who only polls kicks again
+ *	at its next call.
+ *
+ * Thread Sanitizer
+ *	After a grace period the worker acquires every thread's record, into which the sections' ends were released;
+ *	`done` passes it on.  So only what a grace period orders is ordered, not what came later.
+ */
+#define _GNU_SOURCE
+#include "urcu.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+enum command {
+	RUN,
+	PAUSE, /* prefork asks the worker to stand still */
+	PAUSED,
+	QUIT,
+};
+
+#define PAUSE_NS 30000u
+
+_Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's name fits `worker`");
+
+static struct cleave_urcu *urcu_of(struct cleave_domain *domain)
+{
+	return cleave__container(domain, struct cleave_urcu, domain);
+}
+
+/* ---- The worker ---- */
+
+/* Make it look again at what it should do. */
+static void kick(struct cleave_urcu *urcu)
+{
+	if (!PORT_LOAD(&urcu->sleeping, PORT_SEQ_CST))
+		return;
+	/* Who kicks whom orders nothing that anybody may rely on. */
+	CLEAVE__TSAN_HIDE();
+	if (PORT_EXCHANGE(&urcu->sleeping, 0, PORT_SEQ_CST))
+		cleave__user_wake(&urcu->sleeping);
+	CLEAVE__TSAN_SHOW();
+}
+
+static bool idle(struct cleave_urcu *urcu)
+{
+	return PORT_LOAD(&urcu->wanted, PORT_RELAXED) <= PORT_LOAD(&urcu->done, PORT_RELAXED);
+}
+
+static void acquire_threads(struct cleave_urcu *urcu)
+{
+	if (!CLEAVE__TSAN)
+		return;
+	CLEAVE__TSAN_HIDE();
+	cleave__user_lock(&urcu->lock);
+	CLEAVE__TSAN_SHOW();
+	/* Those that have unregistered. */
+	CLEAVE__TSAN_ACQUIRE(&urcu->threads);
+	for (struct cleave_urcu_thread *record = urcu->threads; record; record = record->next)
+		CLEAVE__TSAN_ACQUIRE(&record->thread);
+	CLEAVE__TSAN_HIDE();
+	cleave__user_unlock(&urcu->lock);
+	CLEAVE__TSAN_SHOW();
+}
+
+static void grace_period(struct cleave_urcu *urcu)
+{
+	/* [U1-acq] What was unlinked before a cookie precedes the grace period it is for. */
+	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_ACQ_REL) + 1;
+
+	CLEAVE__TSAN_HIDE();
+	urcu->flavour->synchronize();
+	CLEAVE__TSAN_SHOW();
+	acquire_threads(urcu);
+	/* [U2-rel] Readers' last accesses before the reuse.  Sequentially consistent against `waiters` in wait(). */
+	PORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);
+	if (PORT_LOAD(&urcu->waiters, PORT_SEQ_CST)) {
+		PORT_FETCH_ADD(&urcu->ended, 1, PORT_RELEASE);
+		cleave__user_wake(&urcu->ended);
+	}
+}
+
+static void stand_still(struct cleave_urcu *urcu)
+{
+	PORT_STORE(&urcu->command, PAUSED, PORT_RELEASE);
+	cleave__user_wake(&urcu->command);
+	while (PORT_LOAD(&urcu->command, PORT_ACQUIRE) == PAUSED)
+		cleave__user_park(&urcu->command, PAUSED);
+}
+
+static void nap(struct cleave_urcu *urcu)
+{
+	PORT_EXCHANGE(&urcu->sleeping, 1, PORT_SEQ_CST);
+	if (!(PORT_LOAD(&urcu->waiters, PORT_SEQ_CST) && !idle(urcu)) && PORT_LOAD(&urcu->command, PORT_SEQ_CST) == RUN)
+		cleave__user_park(&urcu->sleeping, 1);
+	PORT_STORE(&urcu->sleeping, 0, PORT_RELAXED);
+}
+
+static void *work(void *argument)
+{
+	struct cleave_urcu *urcu = argument;
+	uint32_t command;
+
+	prctl(PR_SET_NAME, "cleave-grace");
+	/* Else the pause is 50 us longer. */
+	prctl(PR_SET_TIMERSLACK, 1);
+	while ((command = PORT_LOAD(&urcu->command, PORT_SEQ_CST)) != QUIT) {
+		if (command == PAUSE) {
+			stand_still(urcu);
+			continue;
+		}
+		nap(urcu);
+		if (idle(urcu))
+			continue;
+		grace_period(urcu);
+		cleave__user_pause(&urcu->command, RUN, urcu->pause_ns);
+	}
+	return NULL;
+}
+
+static int start_worker(struct cleave_urcu *urcu)
+{
+	sigset_t all, old;
+	pthread_t thread;
+	int error;
+
+	PORT_STORE(&urcu->command, RUN, PORT_RELAXED);
+	PORT_STORE(&urcu->sleeping, 0, PORT_RELAXED);
+	/* The program's signal handlers are none of the worker's business. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	error = pthread_create(&thread, NULL, work, urcu);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	urcu->worker = error ? 0 : (uint64_t)thread;
+	return -error;
+}
+
+static void command_worker(struct cleave_urcu *urcu, uint32_t command)
+{
+	PORT_STORE(&urcu->command, command, PORT_SEQ_CST);
+	cleave__user_wake(&urcu->command);
+	kick(urcu);
+}
+
+/* ---- What the core calls ---- */
+
+uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+	/*
+	 * [U1-rel] Release is all that the cookie needs: what it returns is compared with `done`, which acquires.
+	 * (To acquire here would order writers after each other, and hide from Thread Sanitizer a lock they miss.)
+	 */
+	uint64_t cookie = PORT_FETCH_ADD(&urcu->started, 0, PORT_RELEASE) + 1;
+	uint64_t wanted = PORT_LOAD(&urcu->wanted, PORT_RELAXED);
+
+	(void)self;
+	while (wanted < cookie) {
+		if (PORT_CAS(&urcu->wanted, &wanted, cookie, PORT_RELAXED, PORT_RELAXED)) {
+			kick(urcu);
+			break;
+		}
+	}
+	return cookie;
+}
+
+bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+
+	(void)self;
+	/* [U2-acq] */
+	if (PORT_LIKELY(PORT_LOAD(&urcu->done, PORT_ACQUIRE) >= cookie))
+		return true;
+	kick(urcu);
+	return false;
+}
+
+void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+	bool was_online;
+	uint32_t seen;
+
+	if (cleave__urcu_done(domain, self, cookie))
+		return;
+	was_online = urcu->flavour->offline && urcu->flavour->offline();
+	PORT_FETCH_ADD(&urcu->waiters, 1, PORT_SEQ_CST);
+	kick(urcu);
+	for (;;) {
+		seen = PORT_LOAD(&urcu->ended, PORT_ACQUIRE);
+		if (PORT_LOAD(&urcu->done, PORT_SEQ_CST) >= cookie)
+			break;
+		cleave__user_park(&urcu->ended, seen);
+	}
+	PORT_FETCH_ADD(&urcu->waiters, (uint32_t)-1, PORT_RELAXED);
+	if (was_online)
+		urcu->flavour->online();
+}
+
+void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *count,
+		       uint32_t seen)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+	bool was_online;
+
+	(void)self;
+	if (PORT_LOAD(count, PORT_ACQUIRE) != seen)
+		return;
+	was_online = urcu->flavour->offline && urcu->flavour->offline();
+	cleave__user_park(count, seen);
+	if (was_online)
+		urcu->flavour->online();
+}
+
+void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count)
+{
+	(void)domain;
+	cleave__user_wake(count);
+}
+
+/* ---- Start and stop ---- */
+
+int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavour *flavour,
+		       const struct cleave_memory *memory, uint64_t garbage_limit)
+{
+	memset(urcu, 0, sizeof(*urcu));
+	cleave_domain_init(&urcu->domain, &flavour->ops, memory ? memory : &cleave_memory_libc, NULL,
+			   garbage_limit ? garbage_limit : CLEAVE__GARBAGE_LIMIT);
+	urcu->flavour = flavour;
+	urcu->pause_ns = PAUSE_NS;
+	return start_worker(urcu);
+}
+
+void cleave_urcu_stop(struct cleave_urcu *urcu)
+{
+	PORT_ASSERT(!urcu->threads, "every thread is unregistered before the domain stops");
+	if (urcu->worker) {
+		command_worker(urcu, QUIT);
+		pthread_join((pthread_t)urcu->worker, NULL);
+		urcu->worker = 0;
+	}
+	cleave_domain_exit(&urcu->domain);
+}
+
+/* ---- Threads ---- */
+
+void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu)
+{
+	cleave_thread_init(&record->thread, &urcu->domain);
+	CLEAVE__TSAN_HIDE();
+	/* The lock, so that prefork finds nobody half way in liburcu's list. */
+	cleave__user_lock(&urcu->lock);
+	record->reader = urcu->flavour->register_thread();
+	record->next = urcu->threads;
+	urcu->threads = record;
+	cleave__user_unlock(&urcu->lock);
+	CLEAVE__TSAN_SHOW();
+}
+
+void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu)
+{
+	struct cleave_urcu_thread **link;
+
+	cleave_thread_exit(&record->thread);
+	/* The record may be freed after this: what it stood for passes to the list. */
+	CLEAVE__TSAN_RELEASE(&urcu->threads);
+	CLEAVE__TSAN_HIDE();
+	cleave__user_lock(&urcu->lock);
+	for (link = &urcu->threads; *link != record; link = &(*link)->next)
+		;
+	*link = record->next;
+	if (record->reader)
+		urcu->flavour->unregister_thread();
+	cleave__user_unlock(&urcu->lock);
+	CLEAVE__TSAN_SHOW();
+}
+
+/* ---- Fork ---- */
+
+/*
+ * The child has one thread and a copy of everything.  What must not be copied half done: liburcu's list, which a grace
+ * period takes apart and a registration changes; so the worker stands still, and the lock of registrations is held.
+ */
+void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self)
+{
+	bool was_online;
+	uint32_t seen;
+
+	/* A grace period may be waiting for this very thread. */
+	was_online = urcu->flavour->offline && urcu->flavour->offline();
+	command_worker(urcu, PAUSE);
+	while ((seen = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != PAUSED)
+		cleave__user_park(&urcu->command, seen);
+	cleave__user_lock(&urcu->lock);
+	if (was_online)
+		urcu->flavour->online();
+	if (urcu->flavour->prefork)
+		urcu->flavour->prefork();
+	cleave_domain_prefork(&urcu->domain, self);
+}
+
+void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self)
+{
+	cleave_domain_postfork_parent(&urcu->domain, self);
+	if (urcu->flavour->postfork_parent)
+		urcu->flavour->postfork_parent();
+	cleave__user_unlock(&urcu->lock);
+	command_worker(urcu, RUN);
+}
+
+int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *self)
+{
+	struct cleave_urcu_thread *record, *next, *own = NULL;
+
+	cleave_domain_postfork_child(&urcu->domain, self);
+	for (record = urcu->threads; record; record = next) {
+		next = record->next;
+		if (&record->thread == self)
+			own = record;
+		else if (record->reader && urcu->flavour->forget)
+			urcu->flavour->forget(record->reader);
+	}
+	if (own)
+		own->next = NULL;
+	urcu->threads = own;
+	if (urcu->flavour->postfork_child)
+		urcu->flavour->postfork_child();
+	PORT_STORE(&urcu->waiters, 0, PORT_RELAXED);
+	PORT_STORE(&urcu->lock, 0, PORT_RELAXED);
+	return start_worker(urcu);
+}

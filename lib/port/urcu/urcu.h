@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+/* What the common part of the urcu port (urcu.c) needs from a liburcu flavour (memb.c, qsbr.c, bp.c). */
+#ifndef CLEAVE_URCU_H
+#define CLEAVE_URCU_H
+
+#include "../user/user.h"
+
+struct cleave__urcu_flavour {
+	/*
+	 * What the core calls.  enter, leave and inside are the flavour's own, so that liburcu's inlines cost one
+	 * indirect call and no more; the rest is urcu.c's.
+	 */
+	struct cleave_ops ops;
+	void (*synchronize)(void);
+	/*
+	 * Make the calling thread a reader.  Return what `forget` needs to take it off liburcu's list in a child
+	 * process; NULL if somebody else had registered the thread, who then unregisters it as well.
+	 */
+	void *(*register_thread)(void);
+	void (*unregister_thread)(void);
+	/* A thread that sleeps must not hold up grace periods.  `offline` returns whether there is an `online` to do. */
+	bool (*offline)(void);
+	void (*online)(void);
+	/* Around fork(), while no worker runs.  NULL: nothing to do. */
+	void (*prefork)(void);
+	void (*postfork_parent)(void);
+	void (*postfork_child)(void);
+	/* In the child, for each thread of the parent that was lost and had been registered here. */
+	void (*forget)(void *reader);
+};
+
+int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavour *flavour,
+		       const struct cleave_memory *memory, uint64_t garbage_limit);
+
+uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread *self);
+bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *count,
+		       uint32_t seen);
+void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count);
+
+/* The members of `ops` that are the same for all flavours. */
+#define CLEAVE__URCU_OPS                                                                              \
+	.cookie = cleave__urcu_cookie, .done = cleave__urcu_done, .wait = cleave__urcu_wait,          \
+	.park = cleave__urcu_park, .wake = cleave__urcu_wake
+
+#endif

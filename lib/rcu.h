@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Shared pointers that do not dereference: whoever follows one says why it may.
+ *
+ *   _rcu	in a read section; the node stays valid until its end
+ *   _locked	the lock that guards the pointer is held, so nobody else stores it
+ *   _private	not yet published
+ *
+ * This file and the order word's accessors (leaf.h) are the only places that load or store what readers share.
+ */
+#ifndef CLEAVE_RCU_H
+#define CLEAVE_RCU_H
+
+#include "port/port.h"
+
+struct cleave__node;
+
+struct cleave__link {
+	struct cleave__node *word; /* [a] */
+};
+
+/* [M1-acq] the node's contents after the pointer to it; pairs with [M1-rel] cleave__link_publish_locked(). */
+static PORT_ALWAYS_INLINE struct cleave__node *cleave__link_read_rcu(const struct cleave__link *link)
+{
+	return PORT_LOAD(link, PORT_ACQUIRE);
+}
+
+static inline struct cleave__node *cleave__link_read_locked(const struct cleave__link *link)
+{
+	return PORT_LOAD(link, PORT_RELAXED);
+}
+
+/*
+ * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().  Sequentially consistent, not just release: a swing also orders
+ * against the guard of a validating lookup (doc/memory-order.md, M6).
+ */
+static inline void cleave__link_publish_locked(struct cleave__link *link, struct cleave__node *node)
+{
+	PORT_STORE(link, node, PORT_SEQ_CST);
+}
+
+static inline void cleave__link_init_private(struct cleave__link *link, struct cleave__node *node)
+{
+	PORT_STORE(link, node, PORT_RELAXED);
+}
+
+#endif

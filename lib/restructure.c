@@ -1,0 +1,698 @@
+/* SPDX-License-Identifier: ISC */
+#include "restructure.h"
+
+#define FULL 11u  /* cells packed into a leaf, so that a gap that must not begin the next one fits as the 12th */
+#define JOINED 9u /* a small leaf takes a neighbour along if the two have at most so many */
+
+static void list_append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)
+{
+	node->link = NULL;
+	if (*tail)
+		(*tail)->link = node;
+	else
+		*head = node;
+	*tail = node;
+}
+
+/* ---- The cells that a run of leaves will have ---- */
+
+struct reader {
+	struct cleave__node *leaf;
+	const struct cleave_put *put;
+	const struct cleave_put *put_end;
+	uint64_t at;
+	uint64_t last;
+	uint64_t order;
+	unsigned int count;
+	unsigned int r;
+	bool begun;
+	bool gap; /* the cell before is a gap */
+	bool done;
+};
+
+static void reader_leaf(struct reader *reader, struct cleave__node *leaf)
+{
+	reader->leaf = leaf;
+	reader->order = cleave__order_locked(cleave__leaf(leaf));
+	reader->count = cleave__count12(cleave__live(reader->order));
+	reader->r = 0;
+}
+
+static void reader_init(struct reader *reader, struct cleave_txn *txn, const struct cleave__run *run,
+			struct cleave__node *leaf)
+{
+	memset(reader, 0, sizeof(*reader));
+	reader->put = txn->puts;
+	reader->put_end = txn->puts + txn->nputs;
+	reader->at = run->first;
+	reader->last = run->last;
+	reader_leaf(reader, leaf);
+}
+
+/* The next piece of the old cells with the puts laid over them; gaps not yet joined. */
+static void reader_piece(struct reader *reader, struct cleave_entry *piece)
+{
+	uint64_t before_put = UINT64_MAX;
+
+	while (reader->leaf->last < reader->at)
+		reader_leaf(reader, reader->leaf->link);
+	while (reader->put < reader->put_end && reader->put->last < reader->at)
+		reader->put++;
+	if (reader->put < reader->put_end && reader->put->first <= reader->at) {
+		piece->last = reader->put->last;
+		piece->value = reader->put->value;
+	} else {
+		if (reader->put < reader->put_end)
+			before_put = reader->put->first - 1;
+		reader->r = cleave__leaf_rank(cleave__leaf(reader->leaf), reader->order, reader->count, reader->r,
+					      reader->at);
+		cleave__leaf_entry(cleave__leaf(reader->leaf), reader->order, reader->count, reader->r, piece);
+		if (piece->last > before_put)
+			piece->last = before_put;
+	}
+	if (piece->last > reader->last)
+		piece->last = reader->last;
+	piece->first = reader->at;
+	reader->done = piece->last == reader->last;
+	reader->at = piece->last + 1;
+}
+
+/* The next cell of the run: its start and its value. */
+static bool reader_next(struct reader *reader, struct cleave_entry *cell)
+{
+	while (!reader->done) {
+		bool joined;
+
+		reader_piece(reader, cell);
+		joined = reader->begun && reader->gap && !cell->value;
+		reader->begun = true;
+		reader->gap = !cell->value;
+		if (!joined)
+			return true;
+	}
+	return false;
+}
+
+static unsigned int count_cells(struct cleave_txn *txn, const struct cleave__run *run, struct cleave__node *leaf)
+{
+	struct reader reader;
+	struct cleave_entry cell;
+	unsigned int n = 0;
+
+	reader_init(&reader, txn, run, leaf);
+	while (reader_next(&reader, &cell))
+		n++;
+	return n;
+}
+
+/* ---- Private nodes ---- */
+
+static struct cleave__node *take(struct cleave_txn *txn, enum cleave__kind kind)
+{
+	struct cleave__node *node = cleave__pool_take(txn->self, kind);
+
+	PORT_ASSERT(node || txn->try_only, "nodes are reserved before a change begins");
+	return node;
+}
+
+static void own(struct cleave_txn *txn, struct cleave__node *node)
+{
+	node->chain = txn->fresh;
+	txn->fresh = node;
+}
+
+/* Append a new node to a run's list. */
+static void run_append(struct cleave__run *run, struct cleave__node **tail, struct cleave__node *node)
+{
+	list_append(&run->fresh, tail, node);
+	run->nfresh++;
+}
+
+/*
+ * Pack `n` cells into `k` leaves.  `first_share`: cells of the first leaf, 0 for an even share.  No leaf but the first
+ * begins with a gap.
+ */
+static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct cleave__node *old, unsigned int n,
+			unsigned int k, unsigned int first_share, bool locked)
+{
+	struct reader reader;
+	struct cleave_entry cell;
+	struct cleave__node *tail = NULL;
+	struct cleave__leaf *leaf = NULL;
+	unsigned int room = 0;
+
+	run->fresh = NULL;
+	run->nfresh = 0;
+	reader_init(&reader, txn, run, old);
+	for (; reader_next(&reader, &cell); n--) {
+		if (!leaf || (room == 0 && cell.value)) {
+			struct cleave__node *node = take(txn, CLEAVE__LEAF);
+
+			if (!node)
+				return false;
+			if (leaf)
+				leaf->node.last = cell.first - 1;
+			room = run->nfresh == 0 && first_share ? first_share : (n + k - 1) / k;
+			k--;
+			leaf = cleave__leaf(node);
+			cleave__leaf_init_private(leaf, cell.first, run->last);
+			PORT_STORE(&node->lock, locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
+			own(txn, node);
+			run_append(run, &tail, node);
+		}
+		cleave__leaf_append_private(leaf, cell.first, cell.value);
+		room -= room > 0;
+	}
+	return true;
+}
+
+/* ---- Leaves: which are replaced, and by what ---- */
+
+/* Group the leaves that the puts touch into runs of neighbours. */
+static unsigned int form_runs(struct cleave_txn *txn)
+{
+	struct cleave__node *leaf = txn->leaves;
+	struct cleave__node *before = NULL;
+	unsigned int n = 0;
+
+	if (txn->nputs == 0) { /* a merge: all that is locked */
+		txn->runs[0].first = txn->leaves->first;
+		txn->runs[0].last = txn->leaves_tail->last;
+		return 1;
+	}
+	for (unsigned int p = 0; p < txn->nputs; p++) {
+		const struct cleave_put *put = &txn->puts[p];
+		struct cleave__node *start;
+
+		while (leaf->last < put->first) {
+			before = leaf;
+			leaf = leaf->link;
+		}
+		/* A gap must not begin a leaf: it goes to the end of the leaf on the left. */
+		start = !put->value && put->first == leaf->first && before ? before : leaf;
+		while (leaf->last < put->last) {
+			before = leaf;
+			leaf = leaf->link;
+		}
+		if (n > 0 && start->first <= txn->runs[n - 1].last) {
+			txn->runs[n - 1].last = leaf->last;
+		} else {
+			txn->runs[n].first = start->first;
+			txn->runs[n].last = leaf->last;
+			n++;
+		}
+	}
+	return n;
+}
+
+static struct cleave__node *mark_run(struct cleave_txn *txn, struct cleave__run *run)
+{
+	struct cleave__node *start = NULL;
+
+	run->nold = 0;
+	run->kept = false;
+	for (struct cleave__node *leaf = txn->leaves; leaf && leaf->first <= run->last; leaf = leaf->link) {
+		if (leaf->first < run->first)
+			continue;
+		if (!start)
+			start = leaf;
+		leaf->replaced = CLEAVE__REPLACED;
+		run->nold++;
+	}
+	return start;
+}
+
+/* Try to lock the neighbour at `addr`, if its number of cells suits. */
+static struct cleave__node *absorb(struct cleave_txn *txn, uint64_t addr, unsigned int most)
+{
+	struct cleave *index = txn->index;
+	struct cleave__position position;
+	struct cleave__node *found = NULL;
+
+	if (!txn->try_only)
+		cleave__enter(index, txn->self);
+	index->search->seek_rcu(index, addr, &position);
+	if (cleave__count12(cleave__live(position.order)) <= most && cleave__trylock(&position.node->lock)) {
+		if (!cleave__dead_locked(position.node))
+			found = position.node;
+		else
+			cleave__unlock_dead(index, position.node);
+	}
+	if (!txn->try_only)
+		cleave__leave(index, txn->self);
+	if (found) {
+		found->replaced = CLEAVE__STAYS;
+		found->link = NULL;
+	}
+	return found;
+}
+
+/*
+ * Take a neighbour along: a small run, to become one leaf with it; a full one, to share the neighbour's room.
+ * Neighbours are only tried: they may be out of lock order.
+ */
+static bool absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, unsigned int n)
+{
+	unsigned int most = n > CLEAVE__CELLS ? CLEAVE__CELLS : JOINED - n;
+	struct cleave__node *leaf;
+
+	if (run->last == txn->leaves_tail->last && run->last != UINT64_MAX) {
+		leaf = absorb(txn, run->last + 1, most);
+		if (leaf) {
+			txn->leaves_tail->link = leaf;
+			txn->leaves_tail = leaf;
+			run->last = leaf->last;
+			return true;
+		}
+	}
+	if (run->first == txn->leaves->first && run->first != 0) {
+		leaf = absorb(txn, run->first - 1, most);
+		if (leaf) {
+			leaf->link = txn->leaves;
+			txn->leaves = leaf;
+			run->first = leaf->first;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Build the leaves that replace a run. */
+static bool build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked)
+{
+	struct cleave__node *start = mark_run(txn, run);
+	unsigned int n = count_cells(txn, run, start);
+	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
+	unsigned int share = 0;
+
+	if (k == 2 && alone && run->nold == 1 && txn->nputs > 0) {
+		/* Ascending or descending insertion: leave a full leaf behind, not two half ones. */
+		const struct cleave_put *put = &txn->puts[0];
+		uint64_t order = start ? cleave__order_locked(cleave__leaf(start)) : 0;
+		unsigned int count = cleave__count12(cleave__live(order));
+		unsigned int r = cleave__leaf_rank(cleave__leaf(start), order, count, 0, put->first);
+
+		if (r + 2 >= count)
+			share = FULL;
+		else if (r <= 1)
+			share = n - FULL;
+	}
+	if (alone && !share && (n <= CLEAVE__SMALL || k > 1) && run->nold <= 2 && absorb_neighbour(txn, run, n)) {
+		start = mark_run(txn, run);
+		n = count_cells(txn, run, start);
+		k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
+	}
+	return pack_leaves(txn, run, start, n, k, share, locked);
+}
+
+/* ---- Branches ---- */
+
+struct children {
+	struct cleave__node *branch; /* of the old parents, by link; NULL: none left */
+	unsigned int nbranches;
+	unsigned int i;
+	const struct cleave__run *run; /* of the level below */
+	const struct cleave__run *run_end;
+	struct cleave__node *fresh; /* left of the run that is being given out */
+	unsigned int nfresh;
+};
+
+struct child {
+	struct cleave__node *node;
+	uint64_t first;
+	uint64_t last;
+	uint64_t gap;
+	bool fresh;
+};
+
+/* The next child that the new parents will have: new nodes in place of the runs, the other old children as they are. */
+static bool next_child(struct children *children, struct child *child)
+{
+	for (;;) {
+		const struct cleave__branch *branch;
+		unsigned int i = children->i;
+
+		if (children->nfresh > 0) {
+			child->node = children->fresh;
+			child->first = children->fresh->first;
+			child->last = children->fresh->last;
+			child->gap = cleave__node_gap(children->fresh);
+			child->fresh = true;
+			if (--children->nfresh > 0)
+				children->fresh = children->fresh->link;
+			return true;
+		}
+		if (children->nbranches == 0)
+			return false;
+		branch = cleave__branch_const(children->branch);
+		children->i++;
+		child->first = i ? branch->pivot[i - 1] + 1 : branch->node.first;
+		child->last = branch->pivot[i];
+		child->node = cleave__link_read_locked(&branch->child[i]);
+		child->gap = cleave__branch_gap(branch, i);
+		child->fresh = false;
+		if (children->i == branch->node.count) {
+			children->i = 0;
+			if (--children->nbranches > 0)
+				children->branch = branch->node.link;
+		}
+		while (children->run < children->run_end && children->run->last < child->first)
+			children->run++;
+		if (children->run == children->run_end || child->last < children->run->first)
+			return true;
+		if (child->first == children->run->first) {
+			children->fresh = children->run->fresh;
+			children->nfresh = children->run->nfresh;
+		}
+	}
+}
+
+/* Build the parents, at `level`, of the children to come.  One child over all addresses needs none: it stands itself. */
+static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
+			  struct children children)
+{
+	struct children counting = children;
+	struct cleave__branch *branch = NULL;
+	struct cleave__node *tail = NULL;
+	struct child child;
+	unsigned int n = 0, k, room = 0, last_fresh = 0;
+
+	while (next_child(&counting, &child)) {
+		n++;
+		if (child.fresh)
+			last_fresh = n;
+	}
+	run->fresh = NULL;
+	run->nfresh = 0;
+	run->kept = false;
+	if (n == 1 && child.first == 0 && child.last == UINT64_MAX) {
+		run->fresh = child.node;
+		run->nfresh = 1;
+		run->kept = true;
+		return true;
+	}
+	k = (n + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT;
+	while (next_child(&children, &child)) {
+		if (room == 0) {
+			struct cleave__node *node = take(txn, CLEAVE__BRANCH);
+
+			if (!node)
+				return false;
+			if (branch)
+				cleave__branch_seal_private(branch);
+			/* Ascending insertion leaves a full branch behind. */
+			room = k == 2 && last_fresh == n && !branch ? CLEAVE__FANOUT - 1 : (n + k - 1) / k;
+			if (room < n && n - room > CLEAVE__FANOUT * (k - 1))
+				room = (n + k - 1) / k;
+			k--;
+			branch = cleave__branch(node);
+			cleave__branch_init_private(branch, level, child.first);
+			own(txn, node);
+			run_append(run, &tail, node);
+		}
+		cleave__branch_append_private(branch, child.node, child.last, child.gap);
+		room--;
+		n--;
+	}
+	cleave__branch_seal_private(branch);
+	return true;
+}
+
+static void hold_branch(struct cleave_txn *txn, struct cleave__node *branch)
+{
+	branch->replaced = CLEAVE__REPLACED;
+	list_append(&txn->branches, &txn->branches_tail, branch);
+}
+
+/* Lock the branch of `level` that holds `addr`: it will be replaced. */
+static struct cleave__node *replace_branch(struct cleave_txn *txn, unsigned int level, uint64_t addr)
+{
+	bool lower;
+	struct cleave__node *node = cleave__lock_node(txn->index, txn->self, level, addr, txn->try_only, &lower);
+
+	if (node)
+		hold_branch(txn, node);
+	return node;
+}
+
+/* A small branch takes its right neighbour along, if that is free. */
+static struct cleave__node *absorb_branch(struct cleave_txn *txn, unsigned int level, uint64_t addr)
+{
+	struct cleave *index = txn->index;
+	struct cleave__node *node;
+	bool lower;
+
+	if (!txn->try_only)
+		cleave__enter(index, txn->self);
+	node = cleave__lock_node(index, txn->self, level, addr, true, &lower);
+	if (!txn->try_only)
+		cleave__leave(index, txn->self);
+	if (node && node->count > CLEAVE__FANOUT / 2) {
+		cleave__unlock_node(index, node);
+		node = NULL;
+	}
+	if (node)
+		hold_branch(txn, node);
+	return node;
+}
+
+/*
+ * Go one level up: replace the parents, at `level`, of all runs.  `parent` is the first one, if it is locked already.
+ * Left to right; a run of parents holds every run of children that it meets.
+ */
+static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cleave__node *parent, unsigned int *nruns)
+{
+	struct cleave__run *runs = txn->runs;
+	unsigned int out = 0;
+
+	for (unsigned int a = 0, b; a < *nruns; a = b) {
+		struct cleave__run run = { 0 };
+		struct children children = { 0 };
+		struct cleave__node *node = parent ? parent : replace_branch(txn, level, runs[a].first);
+
+		parent = NULL;
+		if (!node)
+			return false;
+		children.branch = node;
+		children.nbranches = 1;
+		run.first = node->first;
+		run.last = node->last;
+		for (b = a; b < *nruns && runs[b].first <= run.last; b++) {
+			while (run.last < runs[b].last) {
+				node = replace_branch(txn, level, run.last + 1);
+				if (!node)
+					return false;
+				run.last = node->last;
+				children.nbranches++;
+			}
+		}
+		if (*nruns == 1 && children.nbranches == 1 && run.last != UINT64_MAX &&
+		    node->count + runs[a].nfresh <= runs[a].nold + CLEAVE__SMALL) {
+			node = absorb_branch(txn, level, run.last + 1);
+			if (node) {
+				run.last = node->last;
+				children.nbranches++;
+			}
+		}
+		run.nold = children.nbranches;
+		children.run = &runs[a];
+		children.run_end = &runs[b];
+		if (!pack_branches(txn, &run, level, children))
+			return false;
+		runs[out++] = run;
+	}
+	*nruns = out;
+	return true;
+}
+
+bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run)
+{
+	while (run->nfresh > 1) {
+		struct children children = { .fresh = run->fresh, .nfresh = run->nfresh };
+
+		if (!pack_branches(txn, run, ++level, children))
+			return false;
+	}
+	return true;
+}
+
+/* ---- Publication ---- */
+
+/* Nothing was published: give back what was built and locked. */
+static void undo(struct cleave_txn *txn)
+{
+	struct cleave__node *next;
+
+	for (struct cleave__node *node = txn->fresh; node; node = next) {
+		next = node->chain;
+		cleave__pool_give(txn->self, node);
+	}
+	txn->fresh = NULL;
+	for (struct cleave__node *node = txn->branches; node; node = next) {
+		next = node->link;
+		node->replaced = CLEAVE__STAYS;
+		cleave__unlock_node(txn->index, node);
+	}
+	txn->branches = txn->branches_tail = NULL;
+	for (struct cleave__node *leaf = txn->leaves; leaf; leaf = leaf->link)
+		leaf->replaced = CLEAVE__STAYS;
+}
+
+/* Move the replaced leaves, dead by now, off the list of locked ones, and the new ones (by chain) onto it. */
+static void settle_leaves(struct cleave_txn *txn, struct cleave__node *fresh)
+{
+	struct cleave__node *leaf = txn->leaves, *dead_tail = NULL, *next;
+
+	txn->leaves = txn->leaves_tail = NULL;
+	for (; leaf; leaf = next) {
+		next = leaf->link;
+		if (leaf->replaced == CLEAVE__REPLACED) {
+			list_append(&txn->dead_leaves, &dead_tail, leaf);
+			continue;
+		}
+		for (; fresh && fresh->first < leaf->first; fresh = fresh->chain)
+			list_append(&txn->leaves, &txn->leaves_tail, fresh);
+		list_append(&txn->leaves, &txn->leaves_tail, leaf);
+	}
+	for (; fresh; fresh = fresh->chain)
+		list_append(&txn->leaves, &txn->leaves_tail, fresh);
+}
+
+/* Find, lock and, if need be, raise the covering node of the one run that is left; *cover is NULL for the root. */
+static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, struct cleave__branch **cover)
+{
+	struct cleave__run *run = &txn->runs[0];
+
+	for (unsigned int level = 0;; level++) {
+		struct cleave__node *parent = NULL;
+
+		if (*nruns == 1 && run->nold == 1) {
+			if (!cleave__lock_above(txn->index, txn->self, level, run->first, txn->try_only, cover))
+				return false;
+			if (!*cover) {
+				if (cleave__build_root(txn, level, run))
+					return true;
+				cleave__unlock(txn->index->domain, &txn->index->root_lock, true);
+				return false;
+			}
+			if (run->nfresh == 1 && !run->kept)
+				return true;
+			parent = &(*cover)->node;
+			hold_branch(txn, parent);
+		}
+		if (!build_branches(txn, level + 1, parent, nruns))
+			return false;
+	}
+}
+
+/* The covering node's bounds, and those above it, before the store that needs them. */
+static bool raise_cover(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__run *run)
+{
+	unsigned int i = cleave__branch_index(cover, run->first);
+	uint64_t before = cleave__branch_gap(cover, i);
+	uint64_t gap = cleave__node_gap(run->fresh);
+
+	if (before >= gap)
+		return true;
+	cleave__branch_set_gap_locked(cover, i, gap);
+	PORT_COUNT(txn->self->counters.raises);
+	if (cleave__raise(txn->index, txn->self, cover->node.level, run->first, gap, txn->try_only))
+		return true;
+	cleave__branch_set_gap_locked(cover, i, before);
+	cleave__unlock_node(txn->index, &cover->node);
+	return false;
+}
+
+/* Mark dead, store, unlock: nothing fails from here on. */
+static void publish(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__node *fresh_leaves)
+{
+	struct cleave *index = txn->index;
+	const struct cleave__run *run = &txn->runs[0];
+
+	PORT_YIELD();
+	for (struct cleave__node *leaf = txn->leaves; leaf; leaf = leaf->link)
+		if (leaf->replaced == CLEAVE__REPLACED)
+			cleave__mark_dead_locked(leaf);
+	for (struct cleave__node *branch = txn->branches; branch; branch = branch->link)
+		cleave__mark_dead_locked(branch);
+	if (cover) {
+		cleave__link_publish_locked(&cover->child[cleave__branch_index(cover, run->first)], run->fresh);
+		cleave__unlock_node(index, &cover->node);
+	} else {
+		cleave__root_publish_locked(index, run->fresh);
+		cleave__unlock(index->domain, &index->root_lock, true);
+	}
+	for (struct cleave__node *branch = txn->branches; branch; branch = branch->link)
+		cleave__unlock_dead(index, branch);
+	txn->dead_branches = txn->branches;
+	txn->branches = txn->branches_tail = NULL;
+	txn->fresh = NULL;
+	settle_leaves(txn, fresh_leaves);
+	for (struct cleave__node *leaf = txn->dead_leaves; leaf; leaf = leaf->link)
+		cleave__unlock_dead(index, leaf);
+}
+
+bool cleave__restructure(struct cleave_txn *txn, bool keep_locked)
+{
+	unsigned int nruns = form_runs(txn), old = 0, made = 0;
+	struct cleave__node *fresh_leaves = NULL;
+	struct cleave__branch *cover = NULL;
+
+	for (unsigned int i = 0; i < nruns; i++) {
+		if (!build_leaves(txn, &txn->runs[i], nruns == 1, keep_locked))
+			goto fail;
+		old += txn->runs[i].nold;
+		made += txn->runs[i].nfresh;
+	}
+	/* `fresh` lists the leaves newest first: turn that round, for those that stay with the transaction. */
+	while (keep_locked && txn->fresh) {
+		struct cleave__node *node = txn->fresh;
+
+		txn->fresh = node->chain;
+		node->chain = fresh_leaves;
+		fresh_leaves = node;
+	}
+	if (!lock_cover(txn, &nruns, &cover))
+		goto fail;
+	if (cover && !raise_cover(txn, cover, &txn->runs[0]))
+		goto fail;
+	publish(txn, cover, fresh_leaves);
+	PORT_COUNT(txn->self->counters.restructures);
+	if (made == 1 && old == 1)
+		PORT_COUNT(txn->self->counters.copies);
+	else if (made > old)
+		PORT_COUNT(txn->self->counters.splits);
+	else if (made < old)
+		PORT_COUNT(txn->self->counters.merges);
+	return true;
+fail:
+	while (fresh_leaves) {
+		struct cleave__node *node = fresh_leaves;
+
+		fresh_leaves = node->chain;
+		own(txn, node);
+	}
+	undo(txn);
+	return false;
+}
+
+bool cleave__merge(struct cleave_txn *txn)
+{
+	struct cleave__node *leaf = txn->leaves;
+	unsigned int n = cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
+	struct cleave__run run = { .first = leaf->first, .last = leaf->last };
+
+	return n <= CLEAVE__SMALL && absorb_neighbour(txn, &run, n) && cleave__restructure(txn, false);
+}
+
+unsigned int cleave__branches_for(unsigned int leaves)
+{
+	unsigned int c = leaves, total = 0;
+
+	/* c changed children lie under at most two parents that are not wholly replaced */
+	for (unsigned int level = 1; level < CLEAVE__LEVELS; level++) {
+		c = (c + 2 * CLEAVE__FANOUT - 2 + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT;
+		total += c;
+	}
+	return total;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Changes of nodes: replace what a transaction's puts touch by private nodes, and publish them with one store at the
+ * covering node.
+ *
+ *	before			   during				after
+ *	    C			       C				    C
+ *	   / \\			      / \\  ....			   / \\
+ *	  A   P			     A   P     P'			  A   P'
+ *	     / \\			        / \\   / | \\			     / | \\
+ *	    L   M		       L   M  L1 L2  M			    L1 L2 M
+ *
+ * L (locked by the transaction) splits.  P is locked and copied; C, the lowest node that stays, is locked; its bound
+ * for P is raised if need be; L and P are marked dead; C's child is swung; all is unlocked; L and P are retired.
+ * M hangs under both P and P': a reader that is inside P sees what was current until the swing.
+ */
+#ifndef CLEAVE_RESTRUCTURE_H
+#define CLEAVE_RESTRUCTURE_H
+
+#include "gapbound.h"
+
+#define CLEAVE__SMALL 2u /* a leaf with at most so many cells is worth merging with a neighbour */
+
+/* Nodes for one simple change: leaves touched, their neighbour, and what a split makes of them. */
+#define CLEAVE__SIMPLE_LEAVES 8u
+#define CLEAVE__SIMPLE_BRANCHES (3u * CLEAVE__LEVELS)
+
+/*
+ * Replace the leaves that the transaction's puts touch and publish.  The nodes were reserved by the puts.  The replaced
+ * nodes are dead and unlocked afterwards, on the transaction's dead lists; with `keep_locked` the new leaves are
+ * locked and on its list of leaves in their place.
+ * With txn->try_only it is called inside a read section and may fail, having changed nothing; else outside, and it
+ * cannot.
+ */
+bool cleave__restructure(struct cleave_txn *txn, bool keep_locked);
+
+/*
+ * Put branches over the `run->nfresh` private nodes of `level` until one is left.  False: try_only, and the cache is
+ * empty.
+ */
+bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run);
+
+/* Branches to reserve for so many new leaves, whatever the tree's height is by then. */
+unsigned int cleave__branches_for(unsigned int leaves);
+
+/*
+ * A transaction without puts that holds one small leaf: join it with a neighbour, if that is free and has room.
+ * False: nothing changed.
+ */
+bool cleave__merge(struct cleave_txn *txn);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
+ * "search.h" defines search_branch(), search_leaf() and SEARCH_NAME.
+ */
+#include "walk.h"
+
+#include "search.h"
+
+#define NAME_OF_(name) cleave__search_##name
+#define NAME_OF(name) NAME_OF_(name)
+#define TEXT_OF_(name) #name
+#define TEXT_OF(name) TEXT_OF_(name)
+
+static PORT_ALWAYS_INLINE const struct cleave__leaf *find(const struct cleave *index, uint64_t addr, uint64_t *order,
+							   unsigned int *count, unsigned int *r)
+{
+	struct cleave__position position;
+	const struct cleave__leaf *leaf;
+
+	cleave__walk(index, 0, addr, search_branch, &position);
+	leaf = cleave__leaf_const(position.node);
+	PORT_PREFETCH(&leaf->value[4]);
+	*order = cleave__order_rcu(leaf);
+	*r = search_leaf(leaf, *order, addr) - 1;
+	*count = search_count(cleave__live(*order));
+	return leaf;
+}
+
+static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry)
+{
+	uint64_t order;
+	unsigned int count, r;
+	const struct cleave__leaf *leaf = find(index, addr, &order, &count, &r);
+
+	cleave__leaf_entry(leaf, order, count, r, entry);
+	return entry->value;
+}
+
+static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
+			       struct cleave_ticket *ticket)
+{
+	uint64_t order;
+	unsigned int count, r;
+	const struct cleave__leaf *leaf = find(index, addr, &order, &count, &r);
+
+	cleave__leaf_entry(leaf, order, count, r, entry);
+	ticket->leaf = &leaf->node;
+	ticket->order = order & ~CLEAVE__DEAD; /* never valid on a dead leaf */
+	return entry->value;
+}
+
+static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__position *position)
+{
+	const struct cleave__leaf *leaf;
+
+	cleave__walk(index, 0, addr, search_branch, position);
+	leaf = cleave__leaf_const(position->node);
+	position->order = cleave__order_rcu(leaf);
+	position->r = search_leaf(leaf, position->order, addr) - 1;
+}
+
+static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,
+		      struct cleave__position *position)
+{
+	return cleave__walk(index, level, addr, search_branch, position);
+}
+
+extern const struct cleave__search NAME_OF(SEARCH_NAME);
+const struct cleave__search NAME_OF(SEARCH_NAME) = {
+	.name = TEXT_OF(SEARCH_NAME),
+	.lookup_rcu = lookup_rcu,
+	.lookup_ticket_rcu = lookup_ticket_rcu,
+	.seek_rcu = seek_rcu,
+	.climb_rcu = climb_rcu,
+};

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: ISC */
+#include "txn.h"
+
+#define RELEASES 3u /* times that begin lets go of its leaves when it must park; then it holds on */
+
+static void add_leaf(struct cleave_txn *txn, struct cleave__node *leaf)
+{
+	leaf->link = NULL;
+	leaf->replaced = CLEAVE__STAYS;
+	if (txn->leaves_tail)
+		txn->leaves_tail->link = leaf;
+	else
+		txn->leaves = leaf;
+	txn->leaves_tail = leaf;
+}
+
+static void unlock_leaves(struct cleave_txn *txn)
+{
+	struct cleave__node *leaf = txn->leaves, *next;
+
+	for (; leaf; leaf = next) {
+		next = leaf->link;
+		cleave__unlock_node(txn->index, leaf);
+	}
+	txn->leaves = txn->leaves_tail = NULL;
+}
+
+void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section)
+{
+	if (!PORT_DEBUG)
+		return;
+	for (struct cleave_txn *other = self->txns; other; other = other->next)
+		PORT_ASSERT(other->index != index, "a thread does not write to an index in which it holds a transaction");
+	if (in_section)
+		PORT_ASSERT(index->domain->ops->inside(index->domain, self) != 0,
+			    "try forms are called inside a read section");
+	else
+		PORT_ASSERT(index->domain->ops->inside(index->domain, self) != 1,
+			    "calls that may sleep are made outside of read sections");
+}
+
+/* Lock the leaves that hold [addr, last], left to right. */
+static bool lock_leaves(struct cleave_txn *txn, uint64_t addr)
+{
+	struct cleave *index = txn->index;
+	struct cleave_thread *self = txn->self;
+	struct cleave__wait wait = { 0 };
+	unsigned int releases = 0;
+	uint64_t at = addr;
+
+	for (;;) {
+		struct cleave__position position;
+		bool locked, dead = false;
+
+		wait.hold_on = !txn->leaves || releases == RELEASES;
+		if (txn->try_only) {
+			locked = cleave__trylock_leaf_rcu(index, at, &position);
+		} else {
+			cleave__enter(index, self);
+			index->search->seek_rcu(index, at, &position);
+			locked = cleave__lock_or_mark(index->domain, self, &position.node->lock, &wait);
+			dead = locked && cleave__dead_locked(position.node);
+			if (dead)
+				cleave__unlock_dead(index, position.node);
+			cleave__leave(index, self);
+		}
+		if (locked && !dead) {
+			add_leaf(txn, position.node);
+			if (position.node->last >= txn->last)
+				return true;
+			at = position.node->last + 1;
+			wait.wakes = 0;
+			wait.asked = false;
+			continue;
+		}
+		if (txn->try_only)
+			return false;
+		if (dead) {
+			PORT_COUNT(self->counters.restarts);
+			continue;
+		}
+		if (txn->leaves && releases < RELEASES) {
+			releases++;
+			unlock_leaves(txn);
+			at = addr;
+		}
+		cleave__park(index->domain, self, &wait);
+	}
+}
+
+bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		   uint64_t last, bool try_only)
+{
+	cleave__check_writer(index, self, try_only);
+	txn->index = index;
+	txn->self = self;
+	txn->first = first;
+	txn->last = last;
+	txn->leaves = txn->leaves_tail = NULL;
+	txn->branches = txn->branches_tail = NULL;
+	txn->fresh = NULL;
+	txn->dead_leaves = txn->dead_branches = NULL;
+	txn->puts = txn->inline_puts;
+	txn->runs = txn->inline_runs;
+	txn->nputs = 0;
+	txn->capacity = CLEAVE_TXN_INLINE;
+	txn->cells = 0;
+	txn->reserved[CLEAVE__LEAF] = txn->reserved[CLEAVE__BRANCH] = 0;
+	txn->try_only = try_only;
+	txn->published = false;
+	txn->ndisplaced = 0;
+	if (!lock_leaves(txn, first ? first - 1 : 0)) {
+		unlock_leaves(txn);
+		return false;
+	}
+	txn->next = self->txns;
+	self->txns = txn;
+	return true;
+}
+
+/* ---- Staging ---- */
+
+static size_t staged_size(unsigned int capacity)
+{
+	return capacity * (sizeof(struct cleave_put) + sizeof(struct cleave__run));
+}
+
+/* Room for two more puts: one may split another. */
+static int grow(struct cleave_txn *txn)
+{
+	const struct cleave_memory *memory = txn->index->domain->memory;
+	unsigned int capacity = txn->capacity * 4;
+	struct cleave_put *puts;
+
+	if (txn->nputs + 2 <= txn->capacity)
+		return 0;
+	if (txn->try_only)
+		return -ENOMEM;
+	puts = memory->alloc(memory, staged_size(capacity), 64);
+	if (!puts)
+		return -ENOMEM;
+	memcpy(puts, txn->puts, txn->nputs * sizeof(*puts));
+	if (txn->puts != txn->inline_puts)
+		memory->free(memory, txn->puts, staged_size(txn->capacity));
+	txn->puts = puts;
+	txn->runs = (struct cleave__run *)(void *)(puts + capacity);
+	txn->capacity = capacity;
+	return 0;
+}
+
+/* Count a leaf's cells towards the bound, once. */
+static void touch(struct cleave_txn *txn, uint64_t addr)
+{
+	struct cleave__position position;
+
+	if (!txn->try_only)
+		cleave__enter(txn->index, txn->self);
+	txn->index->search->seek_rcu(txn->index, addr, &position);
+	if (!txn->try_only)
+		cleave__leave(txn->index, txn->self);
+	if (position.node->replaced == CLEAVE__STAYS) { /* locked by this transaction, so outside of the section too */
+		position.node->replaced = CLEAVE__TOUCHED;
+		txn->cells += cleave__count12(cleave__live(position.order));
+	}
+}
+
+/* Reserve what the commit needs with one more put. */
+static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
+{
+	struct cleave_thread *self = txn->self;
+	unsigned int leaves, branches;
+	int error;
+
+	if (first > txn->leaves->first)
+		touch(txn, first - 1);
+	touch(txn, first);
+	touch(txn, last);
+	txn->cells += 2;
+	/* full leaves, one begun for each run, and a neighbour taken along */
+	leaves = (unsigned int)(txn->cells / 11) + txn->nputs + 4;
+	if (leaves < txn->reserved[CLEAVE__LEAF])
+		leaves = txn->reserved[CLEAVE__LEAF]; /* this put covers others */
+	branches = cleave__branches_for(leaves);
+	if (txn->try_only) {
+		bool enough = self->nfree[CLEAVE__LEAF] - self->reserved[CLEAVE__LEAF] >=
+				      leaves - txn->reserved[CLEAVE__LEAF] &&
+			      self->nfree[CLEAVE__BRANCH] - self->reserved[CLEAVE__BRANCH] >=
+				      branches - txn->reserved[CLEAVE__BRANCH];
+		error = enough ? 0 : -ENOMEM;
+	} else {
+		error = cleave__pool_fill(self, leaves - txn->reserved[CLEAVE__LEAF],
+					  branches - txn->reserved[CLEAVE__BRANCH], false);
+	}
+	if (error)
+		return error;
+	self->reserved[CLEAVE__LEAF] += leaves - txn->reserved[CLEAVE__LEAF];
+	self->reserved[CLEAVE__BRANCH] += branches - txn->reserved[CLEAVE__BRANCH];
+	txn->reserved[CLEAVE__LEAF] = leaves;
+	txn->reserved[CLEAVE__BRANCH] = branches;
+	return 0;
+}
+
+/* Lay a put over the staged ones. */
+static void stage(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value)
+{
+	struct cleave_put *puts = txn->puts;
+	struct cleave_put tail = { 0 };
+	unsigned int low = 0, high = txn->nputs, end;
+	bool rest = false;
+
+	while (low < high) { /* the first that ends at or after `first` */
+		unsigned int middle = (low + high) / 2;
+
+		if (puts[middle].last < first)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	end = low;
+	while (end < txn->nputs && puts[end].first <= last)
+		end++;
+	if (end > low && puts[end - 1].last > last) {
+		rest = true;
+		tail = puts[end - 1];
+		tail.first = last + 1;
+	}
+	if (end > low && puts[low].first < first) {
+		puts[low].last = first - 1;
+		low++;
+	}
+	memmove(&puts[low + 1 + rest], &puts[end], (txn->nputs - end) * sizeof(*puts));
+	txn->nputs = txn->nputs - (end - low) + 1 + rest;
+	puts[low] = (struct cleave_put){ first, last, value };
+	if (rest)
+		puts[low + 1] = tail;
+}
+
+int cleave__put(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value)
+{
+	int error = grow(txn);
+
+	if (!error)
+		error = reserve(txn, first, last);
+	if (!error)
+		stage(txn, first, last, value);
+	return error;
+}
+
+/* ---- Publishing ---- */
+
+static void displaced(struct cleave_txn *txn, const struct cleave__leaf *leaf, uint64_t order,
+		      const struct cleave_put *put)
+{
+	unsigned int count = cleave__count12(cleave__live(order));
+
+	for (unsigned int r = cleave__leaf_rank(leaf, order, count, 0, put->first); r < count; r++) {
+		struct cleave_entry *entry = &txn->displaced[txn->ndisplaced];
+
+		cleave__leaf_entry(leaf, order, count, r, entry);
+		if (entry->first > put->last)
+			break;
+		if (entry->first < put->first)
+			entry->first = put->first;
+		if (entry->last > put->last)
+			entry->last = put->last;
+		txn->ndisplaced += entry->value != NULL;
+	}
+}
+
+/* All puts are inside one leaf, and it has room: one store of its order word. */
+static bool publish_edit(struct cleave_txn *txn)
+{
+	struct cleave__leaf *leaf;
+	struct cleave__node *node = txn->leaves;
+	struct cleave__edit edit;
+	uint64_t order;
+
+	if (txn->nputs > CLEAVE_TXN_INLINE)
+		return false;
+	while (node->last < txn->puts[0].first)
+		node = node->link;
+	if (txn->puts[txn->nputs - 1].last > node->last)
+		return false;
+	leaf = cleave__leaf(node);
+	order = cleave__order_locked(leaf);
+	cleave__leaf_edit_init(&edit, leaf, order, cleave__pool_clean_cells(txn->self, leaf, 2 * txn->nputs));
+	for (unsigned int p = 0; p < txn->nputs; p++) {
+		const struct cleave_put *put = &txn->puts[p];
+
+		if (!put->value && put->first == node->first && node->first != 0)
+			return false;
+		if (!cleave__leaf_edit_put(&edit, 0, put->first, put->last, put->value))
+			return false;
+	}
+	if (edit.gap && !cleave__raise(txn->index, txn->self, 0, node->first, edit.gap, txn->try_only))
+		return false;
+	for (unsigned int p = 0; p < txn->nputs; p++)
+		displaced(txn, leaf, order, &txn->puts[p]);
+	cleave__leaf_edit_store(&edit);
+	PORT_COUNT(txn->self->counters.edits);
+	return true;
+}
+
+bool cleave__publish(struct cleave_txn *txn, bool keep_locked)
+{
+	if (txn->nputs > 0 && !publish_edit(txn) && !cleave__restructure(txn, keep_locked))
+		return false;
+	txn->published = true;
+	return true;
+}
+
+static void deliver(struct cleave_txn *txn, struct cleave_sink *sink)
+{
+	struct cleave__node *leaf = txn->dead_leaves;
+
+	for (unsigned int i = 0; i < txn->ndisplaced; i++)
+		sink->each(sink, &txn->displaced[i]);
+	for (unsigned int p = 0; leaf && p < txn->nputs; p++) {
+		const struct cleave_put *put = &txn->puts[p];
+
+		while (leaf->last < put->first)
+			leaf = leaf->link;
+		for (;;) {
+			txn->ndisplaced = 0;
+			displaced(txn, cleave__leaf(leaf), cleave__order_locked(cleave__leaf(leaf)),
+				  &(struct cleave_put){ put->first > leaf->first ? put->first : leaf->first, put->last,
+							NULL });
+			for (unsigned int i = 0; i < txn->ndisplaced; i++)
+				sink->each(sink, &txn->displaced[i]);
+			if (leaf->last >= put->last)
+				break;
+			leaf = leaf->link;
+		}
+	}
+}
+
+/* Unlock, hand out what was displaced, retire what was replaced. */
+void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
+{
+	struct cleave_thread *self = txn->self;
+	const struct cleave_memory *memory = self->domain->memory;
+	struct cleave_txn **place = &self->txns;
+	struct cleave__node *next;
+
+	unlock_leaves(txn);
+	while (*place != txn)
+		place = &(*place)->next;
+	*place = txn->next;
+	self->reserved[CLEAVE__LEAF] -= txn->reserved[CLEAVE__LEAF];
+	self->reserved[CLEAVE__BRANCH] -= txn->reserved[CLEAVE__BRANCH];
+	if (sink && txn->published)
+		deliver(txn, sink);
+	for (struct cleave__node *node = txn->dead_leaves; node; node = next) {
+		next = node->link;
+		cleave__pool_retire(self, node);
+	}
+	for (struct cleave__node *node = txn->dead_branches; node; node = next) {
+		next = node->link;
+		cleave__pool_retire(self, node);
+	}
+	if (txn->puts != txn->inline_puts)
+		memory->free(memory, txn->puts, staged_size(txn->capacity));
+	if (!txn->try_only)
+		cleave__pool_trim(self);
+}
+
+void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint64_t addr)
+{
+	struct cleave_txn txn;
+
+	if (cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true))
+		return;
+	if (cleave__begin(&txn, index, self, addr, addr, false)) {
+		if (!txn.leaves->link)
+			cleave__merge(&txn);
+		cleave__finish(&txn, NULL);
+	}
+}
+
+/* ---- The public functions ---- */
+
+int cleave_begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		 uint64_t last)
+{
+	if (first > last)
+		return -EINVAL;
+	cleave__begin(txn, index, self, first, last, false);
+	return 0;
+}
+
+int cleave_try_begin_rcu(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+			 uint64_t last)
+{
+	if (first > last)
+		return -EINVAL;
+	if (!cleave__begin(txn, index, self, first, last, true))
+		return -EAGAIN;
+	txn->try_only = false; /* only the begin was inside a section */
+	return 0;
+}
+
+void *cleave_txn_lookup(struct cleave_txn *txn, uint64_t addr, struct cleave_entry *entry)
+{
+	void *value;
+
+	PORT_ASSERT(addr >= txn->first && addr <= txn->last, "a transaction looks only at its own range");
+	cleave__enter(txn->index, txn->self);
+	value = txn->index->search->lookup_rcu(txn->index, addr, entry);
+	cleave__leave(txn->index, txn->self);
+	return value;
+}
+
+int cleave_put(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value)
+{
+	if (first > last || first < txn->first || last > txn->last || txn->published)
+		return -EINVAL;
+	return cleave__put(txn, first, last, value);
+}
+
+void cleave_publish(struct cleave_txn *txn)
+{
+	PORT_ASSERT(!txn->published, "a transaction is published once");
+	cleave__publish(txn, true);
+}
+
+void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink)
+{
+	PORT_ASSERT(txn->published, "a transaction ends after it was published; else it is aborted");
+	cleave__finish(txn, sink);
+}
+
+void cleave_commit(struct cleave_txn *txn, struct cleave_sink *sink)
+{
+	PORT_ASSERT(!txn->published, "a transaction is published once");
+	cleave__publish(txn, false);
+	cleave__finish(txn, sink);
+}
+
+void cleave_abort(struct cleave_txn *txn)
+{
+	PORT_ASSERT(!txn->published, "a published transaction cannot be aborted");
+	cleave__finish(txn, NULL);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: ISC */
+/* Range transactions, for the rest of the core.  The public functions are in cleave.h. */
+#ifndef CLEAVE_TXN_H
+#define CLEAVE_TXN_H
+
+#include "restructure.h"
+
+/* As cleave_begin() and cleave_try_begin_rcu(), for checked arguments. */
+bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		   uint64_t last, bool try_only);
+
+/* As cleave_put(); the range may reach beyond the transaction's, within its locked leaves. */
+int cleave__put(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value);
+
+/* Publish.  False: try_only, and nothing changed. */
+bool cleave__publish(struct cleave_txn *txn, bool keep_locked);
+
+/* Unlock, hand out what was displaced if it was published, retire what was replaced. */
+void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink);
+
+/* Debug builds: may this thread begin to write? */
+void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section);
+
+/* The leaf has few cells: merge it with a neighbour if that costs no wait. */
+void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint64_t addr);
+
+#endif

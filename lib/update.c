@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The simple changes.  Each is one put, decided under the lock of the leaf that holds its first address.  If that leaf
+ * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, the same change is made by a
+ * range transaction, from scratch.
+ */
+#include "txn.h"
+
+enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
+
+struct change {
+	enum verb verb;
+	uint64_t first; /* the range to be put; CLIP, UNCLIP: both are the address */
+	uint64_t last;
+	void *value;
+	struct cleave_entry *entry; /* INSERT: the conflict; REPLACE: what is expected */
+	struct cleave_sink *sink;
+	bool try_only;
+};
+
+#define GO_ON 1	  /* the change is the put [first, last] = value */
+#define RESTART 2 /* one leaf cannot hold it */
+
+/* The entry that follows `entry`, all of whose leaf is locked: what begins there cannot leave meanwhile (invariant 1). */
+static void entry_after(struct cleave *index, const struct cleave_entry *entry, struct cleave_entry *after)
+{
+	index->search->lookup_rcu(index, entry->last + 1, after);
+}
+
+/*
+ * Under the lock, inside a read section: what does the change amount to, where `entry` holds its first address, and
+ * `before` (CLIP, UNCLIP) the address below?  `before` may be NULL if it is not at hand.
+ * 0: nothing to do; GO_ON: `change` says what to put; RESTART; or an error.
+ */
+static int resolve(struct cleave *index, struct change *change, const struct cleave_entry *entry,
+		   const struct cleave_entry *before)
+{
+	switch (change->verb) {
+	case CLIP:
+		if (!entry->value)
+			return -ENOENT;
+		if (entry->first == change->first)
+			return 0;
+		change->last = entry->last;
+		change->value = entry->value;
+		return GO_ON;
+	case UNCLIP:
+		if (!entry->value || entry->first != change->first || entry->first == 0)
+			return -ENOENT;
+		if (!before)
+			return RESTART;
+		if (before->value != entry->value)
+			return -ENOENT;
+		change->first = before->first;
+		change->last = entry->last;
+		change->value = entry->value;
+		return GO_ON;
+	case INSERT:
+		if (!entry->value && entry->last >= change->last)
+			return GO_ON;
+		if (change->entry && entry->value)
+			*change->entry = *entry;
+		else if (change->entry)
+			entry_after(index, entry, change->entry);
+		return -EEXIST;
+	case STORE:
+		return GO_ON;
+	case REPLACE:
+		if (entry->value == change->entry->value && entry->first == change->first &&
+		    entry->last == change->last)
+			return GO_ON;
+		*change->entry = *entry;
+		return -ENOENT;
+	}
+	return -EINVAL;
+}
+
+/* What an edit displaced: copied under the lock, delivered without it. */
+struct displaced {
+	struct cleave_entry entries[CLEAVE__CELLS + 1];
+	unsigned int n;
+};
+
+static void collect(struct displaced *displaced, const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+		    unsigned int r, const struct change *change)
+{
+	for (; r < count; r++) {
+		struct cleave_entry *entry = &displaced->entries[displaced->n];
+
+		cleave__leaf_entry(leaf, order, count, r, entry);
+		if (entry->first > change->last)
+			break;
+		if (entry->first < change->first)
+			entry->first = change->first;
+		if (entry->last > change->last)
+			entry->last = change->last;
+		displaced->n += entry->value != NULL;
+	}
+}
+
+/*
+ * The edit of a locked leaf, inside a read section.  *left becomes true if it had to leave the section (never in a
+ * try).  0, an error, or RESTART.
+ */
+static int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
+		     const struct cleave__position *position, struct displaced *displaced, bool *left,
+		     unsigned int *cells)
+{
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order));
+	struct cleave_entry entry, before;
+	struct cleave__edit edit;
+	unsigned int r;
+	int result;
+
+	*cells = count;
+	r = order == position->order ? position->r : cleave__leaf_rank(leaf, order, count, 0, change->first);
+	cleave__leaf_entry(leaf, order, count, r, &entry);
+	if (r > 0)
+		cleave__leaf_entry(leaf, order, count, r - 1, &before);
+	result = resolve(index, change, &entry, r > 0 ? &before : NULL);
+	if (result != GO_ON)
+		return result;
+	if (change->last > leaf->node.last || (!change->value && change->first == leaf->node.first && change->first != 0))
+		return RESTART;
+	cleave__leaf_edit_init(&edit, leaf, order, cleave__pool_clean_cells(self, leaf, 2));
+	if (change->verb == UNCLIP)
+		cleave__leaf_edit_join(&edit, r);
+	else if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value))
+		return RESTART;
+	if (change->sink)
+		collect(displaced, leaf, order, count, r, change);
+	if (edit.gap && position->parent &&
+	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
+	     cleave__dead_locked(&position->parent->node))) {
+		*left = !change->try_only;
+		if (*left)
+			cleave__leave(index, self);
+		if (!cleave__raise(index, self, 0, change->first, edit.gap, change->try_only))
+			return -EAGAIN;
+	}
+	cleave__leaf_edit_store(&edit);
+	*cells = edit.count;
+	PORT_COUNT(self->counters.edits);
+	return 0;
+}
+
+/* The same change by a transaction: the leaf is full, or several are involved. */
+static int change_slowly(struct cleave *index, struct cleave_thread *self, struct change *change)
+{
+	uint64_t first = change->first - (change->verb == UNCLIP && change->first > 0);
+	struct cleave_entry entry, before;
+	struct cleave_txn txn;
+	int result;
+
+	if (!change->try_only &&
+	    cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true) != 0)
+		return -ENOMEM;
+	if (!cleave__begin(&txn, index, self, first, change->last, change->try_only))
+		return -EAGAIN;
+	if (!change->try_only)
+		cleave__enter(index, self);
+	index->search->lookup_rcu(index, change->first, &entry);
+	index->search->lookup_rcu(index, first, &before);
+	result = resolve(index, change, &entry, &before);
+	if (!change->try_only)
+		cleave__leave(index, self);
+	if (result == GO_ON) {
+		result = cleave__put(&txn, change->first, change->last, change->value);
+		if (result == 0 && !cleave__publish(&txn, false))
+			result = -EAGAIN;
+	}
+	if (result == -ENOMEM && change->try_only)
+		result = -EAGAIN; /* a call that may sleep could succeed */
+	cleave__finish(&txn, change->sink);
+	return result;
+}
+
+static int make_change(struct cleave *index, struct cleave_thread *self, struct change *change)
+{
+	struct change original = *change;
+	struct cleave__position position;
+	struct displaced displaced;
+	unsigned int cells;
+	bool left = false;
+	int result;
+
+	cleave__check_writer(index, self, change->try_only);
+	displaced.n = 0;
+	if (!change->try_only)
+		cleave__lock_leaf_enter(index, self, change->first, &position);
+	else if (!cleave__trylock_leaf_rcu(index, change->first, &position))
+		return -EAGAIN;
+	result = edit_leaf(index, self, change, &position, &displaced, &left, &cells);
+	cleave__unlock_node(index, position.node);
+	if (!change->try_only && !left)
+		cleave__leave(index, self);
+	if (result == RESTART)
+		return change_slowly(index, self, &original);
+	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
+		change->sink->each(change->sink, &displaced.entries[i]);
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && result == 0 && !change->value && position.parent && !change->try_only)
+		cleave__merge_small(index, self, original.first);
+	return result;
+}
+
+static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr, bool try_only)
+{
+	struct change change = { .verb = CLIP, .first = addr, .last = addr, .try_only = try_only };
+
+	return make_change(index, self, &change);
+}
+
+int cleave_clip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
+{
+	return clip(index, self, addr, false);
+}
+
+int cleave_try_clip_rcu(struct cleave *index, struct cleave_thread *self, uint64_t addr)
+{
+	return clip(index, self, addr, true);
+}
+
+int cleave_unclip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
+{
+	struct change change = { .verb = UNCLIP, .first = addr, .last = addr };
+
+	return make_change(index, self, &change);
+}
+
+int cleave_insert(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		  struct cleave_entry *conflict)
+{
+	struct change change = { .verb = INSERT, .first = first, .last = last, .value = value, .entry = conflict };
+
+	if (first > last || !value)
+		return -EINVAL;
+	return make_change(index, self, &change);
+}
+
+static int store(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		 struct cleave_sink *sink, bool try_only)
+{
+	struct change change = { .verb = STORE, .first = first, .last = last, .value = value, .sink = sink,
+				 .try_only = try_only };
+
+	if (first > last)
+		return -EINVAL;
+	return make_change(index, self, &change);
+}
+
+int cleave_store(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		 struct cleave_sink *sink)
+{
+	return store(index, self, first, last, value, sink, false);
+}
+
+int cleave_try_store_rcu(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value)
+{
+	return store(index, self, first, last, value, NULL, true);
+}
+
+int cleave_erase(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
+		 struct cleave_sink *sink)
+{
+	return store(index, self, first, last, NULL, sink, false);
+}
+
+static int replace_if(struct cleave *index, struct cleave_thread *self, struct cleave_entry *expected, void *value,
+		      bool try_only)
+{
+	struct change change = { .verb = REPLACE, .first = expected->first, .last = expected->last, .value = value,
+				 .entry = expected, .try_only = try_only };
+
+	if (expected->first > expected->last || !expected->value || !value)
+		return -EINVAL;
+	return make_change(index, self, &change);
+}
+
+int cleave_replace_if(struct cleave *index, struct cleave_thread *self, struct cleave_entry *expected, void *value)
+{
+	return replace_if(index, self, expected, value, false);
+}
+
+int cleave_try_replace_if_rcu(struct cleave *index, struct cleave_thread *self, struct cleave_entry *expected,
+			      void *value)
+{
+	return replace_if(index, self, expected, value, true);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The walk from the root, written once: cleave__walk().  search.c instantiates it for each way of searching a node;
+ * the rest of the core calls those through index->search.
+ */
+#ifndef CLEAVE_WALK_H
+#define CLEAVE_WALK_H
+
+#include "branch.h"
+#include "leaf.h"
+
+#define CLEAVE__LEVEL_MASK ((uint64_t)63) /* nodes are 64-byte aligned: the root pointer's low bits hold its level */
+
+/* Where a walk arrived.  Valid inside the read section of the walk. */
+struct cleave__position {
+	struct cleave__node *node;     /* at the level asked for */
+	struct cleave__branch *parent; /* NULL: the node was the root */
+	unsigned int index;	       /* of the node among its parent's children */
+	unsigned int r;		       /* leaf: rank of the cell that holds the address */
+	uint64_t order;		       /* leaf: the order word */
+};
+
+struct cleave__search {
+	const char *name;
+	void *(*lookup_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry);
+	void *(*lookup_ticket_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
+				   struct cleave_ticket *ticket);
+	/* Find the leaf, and the cell, of an address. */
+	void (*seek_rcu)(const struct cleave *index, uint64_t addr, struct cleave__position *position);
+	/* Find the node of a level on the way to an address; false: the tree is not that high. */
+	bool (*climb_rcu)(const struct cleave *index, unsigned int level, uint64_t addr,
+			  struct cleave__position *position);
+};
+
+static PORT_ALWAYS_INLINE unsigned int cleave__root_level(uint64_t root)
+{
+	return (unsigned int)(root & CLEAVE__LEVEL_MASK);
+}
+
+static PORT_ALWAYS_INLINE struct cleave__node *cleave__root_node(uint64_t root)
+{
+	return (struct cleave__node *)(uintptr_t)(root & ~CLEAVE__LEVEL_MASK);
+}
+
+static inline uint64_t cleave__root_make(struct cleave__node *node)
+{
+	return (uint64_t)(uintptr_t)node | node->level;
+}
+
+/* [M1-acq] as cleave__link_read_rcu(); pairs with [M1-rel] cleave__root_publish_locked(). */
+static PORT_ALWAYS_INLINE uint64_t cleave__root_rcu(const struct cleave *index)
+{
+	return PORT_LOAD(&index->root, PORT_ACQUIRE);
+}
+
+/* [M1-rel] pairs with [M1-acq] cleave__root_rcu(); sequentially consistent as a swing is. */
+static inline void cleave__root_publish_locked(struct cleave *index, struct cleave__node *node)
+{
+	PORT_STORE(&index->root, cleave__root_make(node), PORT_SEQ_CST);
+}
+
+/* A way of searching a node; both functions are inlined into every instance of the walk. */
+typedef unsigned int cleave__search_branch(const struct cleave__branch *branch, uint64_t addr);
+
+/*
+ * Descend to `level`.  A child of a branch of level l has level l - 1, so only the root's pointer carries a level.
+ * False: the root is below that level.
+ */
+static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned int level, uint64_t addr,
+					    cleave__search_branch *search, struct cleave__position *position)
+{
+	uint64_t root = cleave__root_rcu(index);
+	struct cleave__node *node = cleave__root_node(root);
+	unsigned int at = cleave__root_level(root);
+
+	position->parent = NULL;
+	position->index = 0;
+	if (at < level)
+		return false;
+	while (at > level) {
+		struct cleave__branch *branch = cleave__branch(node);
+		unsigned int i = search(branch, addr);
+
+		node = cleave__link_read_rcu(&branch->child[i]);
+		position->parent = branch;
+		position->index = i;
+		at--;
+	}
+	position->node = node;
+	return true;
+}
+
+#endif
