@@ -32,15 +32,13 @@ size_t cleave_next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 	while (done < n && !cursor->after) {
 		struct cleave__position position;
 		const struct cleave__leaf *leaf;
-		unsigned int count;
 
 		index->search->seek_rcu(index, cursor->key, &position);
 		leaf = cleave__leaf_const(position.node);
-		count = cleave__count12(cleave__live(position.order));
-		for (unsigned int r = position.r; r < count && done < n; r++) {
+		for (unsigned int r = position.r; r < position.count && done < n; r++) {
 			struct cleave_visit *visit = &visits[done];
 
-			cleave__leaf_entry(leaf, position.order, count, r, &visit->entry);
+			cleave__leaf_entry(leaf, position.order, position.count, r, &visit->entry);
 			visit->first = visit->entry.first < cursor->key ? cursor->key : visit->entry.first;
 			visit->last = visit->entry.last;
 			cursor->before = false;
@@ -61,15 +59,13 @@ size_t cleave_previous_rcu(struct cleave_cursor *cursor, struct cleave_visit *vi
 		uint64_t top = cursor->after ? UINT64_MAX : cursor->key - 1;
 		struct cleave__position position;
 		const struct cleave__leaf *leaf;
-		unsigned int count;
 
 		index->search->seek_rcu(index, top, &position);
 		leaf = cleave__leaf_const(position.node);
-		count = cleave__count12(cleave__live(position.order));
 		for (unsigned int r = position.r + 1; r-- > 0 && done < n;) {
 			struct cleave_visit *visit = &visits[done];
 
-			cleave__leaf_entry(leaf, position.order, count, r, &visit->entry);
+			cleave__leaf_entry(leaf, position.order, position.count, r, &visit->entry);
 			visit->first = visit->entry.first;
 			visit->last = visit->entry.last > top ? top : visit->entry.last;
 			cursor->after = false;

@@ -67,16 +67,14 @@ static int collect(const struct cleave *index, struct cover *cover)
 	for (;;) {
 		struct cleave__position position;
 		const struct cleave__leaf *leaf;
-		unsigned int count;
 
 		if (cover->n == cover->capacity)
 			return -EAGAIN;
 		index->search->seek_rcu(index, at, &position);
 		leaf = cleave__leaf_const(position.node);
 		cover->tickets[cover->n++] = (struct cleave_ticket){ position.node, position.order & ~CLEAVE__DEAD };
-		count = cleave__count12(cleave__live(position.order));
-		for (unsigned int r = position.r; r < count; r++) {
-			cleave__leaf_entry(leaf, position.order, count, r, &cover->bad);
+		for (unsigned int r = position.r; r < position.count; r++) {
+			cleave__leaf_entry(leaf, position.order, position.count, r, &cover->bad);
 			if (cover->bad.first > cover->last)
 				break;
 			if (!cover->predicate(cover->context, &cover->bad))

@@ -49,16 +49,33 @@ static void splice(struct cleave__edit *edit, unsigned int at, unsigned int drop
 	edit->order = (numbers & low_numbers(edit->count)) | (uint64_t)live << 48;
 }
 
-void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int clean)
+void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+			    unsigned int clean)
 {
 	edit->leaf = leaf;
-	edit->count = cleave__count12(cleave__live(order));
-	edit->order = (order & low_numbers(edit->count)) | (uint64_t)cleave__live(order) << 48;
+	edit->count = count;
+	edit->order = (order & low_numbers(count)) | (uint64_t)cleave__live(order) << 48;
 	edit->clean = clean;
 	edit->added = 0;
 	edit->dropped = 0;
 	edit->gap = 0;
 	edit->displaces = false;
+}
+
+void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
+				 uint64_t order, unsigned int count)
+{
+	uint64_t numbers = UINT64_C(0xba9876543210) & low_numbers(count);
+	unsigned int live = (1u << count) - 1;
+
+	cleave__leaf_init_private(copy, leaf->node.first, leaf->node.last);
+	for (unsigned int r = 0; r < count; r++) {
+		unsigned int cell = cleave__cell(order, r);
+
+		PORT_CELL_WRITE(copy->start[r], PORT_CELL_READ(leaf->start[cell]));
+		PORT_CELL_WRITE(copy->value[r], PORT_CELL_READ(leaf->value[cell]));
+	}
+	cleave__leaf_edit_init(edit, copy, numbers | (uint64_t)live << 48, count, CLEAVE__ALL_CELLS & ~live);
 }
 
 static unsigned int fill(struct cleave__edit *edit, uint64_t start, void *value)
@@ -71,62 +88,59 @@ static unsigned int fill(struct cleave__edit *edit, uint64_t start, void *value)
 	return cell;
 }
 
+static uint64_t start_of(const struct cleave__edit *edit, unsigned int r)
+{
+	return PORT_CELL_READ(edit->leaf->start[cleave__cell(edit->order, r)]);
+}
+
+static void *value_of(const struct cleave__edit *edit, unsigned int r)
+{
+	return PORT_CELL_READ(edit->leaf->value[cleave__cell(edit->order, r)]);
+}
+
+static uint64_t last_of(const struct cleave__edit *edit, unsigned int r)
+{
+	return r + 1 < edit->count ? start_of(edit, r + 1) - 1 : edit->leaf->node.last;
+}
+
 bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value)
 {
-	struct cleave__leaf *leaf = edit->leaf;
-	unsigned int i = cleave__leaf_rank(leaf, edit->order, edit->count, r, first);
-	unsigned int j = cleave__leaf_rank(leaf, edit->order, edit->count, i, last);
-	struct cleave_entry head, tail, next;
-	unsigned int at, end, nadd = 0;
-	bool fresh, rest;
-	uint64_t add = 0, gap_first = first, gap_last = last;
+	unsigned int i = cleave__leaf_rank(edit->leaf, edit->order, edit->count, r, first);
+	unsigned int j = cleave__leaf_rank(edit->leaf, edit->order, edit->count, i, last);
+	unsigned int at = i + (start_of(edit, i) < first), end = j + 1, nadd = 0;
+	uint64_t tail_last = last_of(edit, j), add = 0;
+	void *tail_value = value_of(edit, j);
+	bool fresh = true, rest = last < tail_last;
 
-	cleave__leaf_entry(leaf, edit->order, edit->count, i, &head);
-	cleave__leaf_entry(leaf, edit->order, edit->count, j, &tail);
-	at = i + (head.first < first);
-	end = j + 1;
-	fresh = true;
-	if (!value && at > 0) {
-		struct cleave_entry before;
+	if (!value) {
+		uint64_t gap_first = first, gap_last = last;
 
-		cleave__leaf_entry(leaf, edit->order, edit->count, at - 1, &before);
-		if (!before.value) {
+		if (at > 0 && !value_of(edit, at - 1)) {
 			fresh = false; /* the gap before grows */
-			gap_first = before.first;
+			gap_first = start_of(edit, at - 1);
 		}
-	}
-	rest = last < tail.last;
-	if (!value && rest && !tail.value) {
-		rest = false; /* the gap behind is joined */
-		gap_last = tail.last;
-	} else if (!value && !rest && end < edit->count) {
-		cleave__leaf_entry(leaf, edit->order, edit->count, end, &next);
-		if (!next.value) {
+		if (rest && !tail_value) {
+			rest = false; /* the gap behind is joined */
+			gap_last = tail_last;
+		} else if (!rest && end < edit->count && !value_of(edit, end)) {
+			gap_last = last_of(edit, end);
 			end++;
-			gap_last = next.last;
 		}
+		if (cleave__gap_size(gap_first, gap_last) > edit->gap)
+			edit->gap = cleave__gap_size(gap_first, gap_last);
 	}
-	if (edit->count - (end - at) + fresh + rest > CLEAVE__CELLS ||
-	    cleave__count12(edit->clean) < (unsigned int)fresh + rest)
+	if (edit->count - (end - at) + fresh + rest > CLEAVE__CELLS)
 		return false;
-	for (unsigned int k = i; k <= j && !edit->displaces; k++) {
-		void *old = PORT_CELL_READ(leaf->value[cleave__cell(edit->order, k)]);
-
-		edit->displaces = old && old != value;
-	}
+	if (fresh + rest == 1 ? edit->clean == 0 : fresh + rest == 2 && (edit->clean & (edit->clean - 1)) == 0)
+		return false;
+	for (unsigned int k = i; k <= j && !edit->displaces; k++)
+		edit->displaces = value_of(edit, k) && value_of(edit, k) != value;
 	if (fresh)
 		add |= (uint64_t)fill(edit, first, value) << (4 * nadd++);
 	if (rest)
-		add |= (uint64_t)fill(edit, last + 1, tail.value) << (4 * nadd++);
-	if (!value && cleave__gap_size(gap_first, gap_last) > edit->gap)
-		edit->gap = cleave__gap_size(gap_first, gap_last);
+		add |= (uint64_t)fill(edit, last + 1, tail_value) << (4 * nadd++);
 	splice(edit, at, end - at, nadd, add);
 	return true;
-}
-
-void cleave__leaf_edit_join(struct cleave__edit *edit, unsigned int r)
-{
-	splice(edit, r, 1, 0, 0);
 }
 
 void cleave__leaf_edit_store(const struct cleave__edit *edit)
@@ -138,20 +152,25 @@ void cleave__leaf_edit_store(const struct cleave__edit *edit)
 		return;
 	if (!edit->added)
 		leaf->node.removals = (leaf->node.removals + 1) & 15;
-	if (edit->count < CLEAVE__CELLS)
-		order |= (uint64_t)leaf->node.removals << 44;
-	PORT_YIELD();
-	/*
-	 * [M2-rel] the cells before the word that lists them; pairs with [M2-acq] cleave__order_rcu().
-	 * A store that takes a value away is sequentially consistent as well, against the guard of a validating lookup
-	 * (M6); one that only adds is not.
-	 */
-	if (edit->displaces)
+	if (!edit->displaces) {
+		cleave__order_publish_locked(leaf, order, edit->count);
+	} else {
+		/*
+		 * [M2-rel] as cleave__order_publish_locked().  A store that takes a value away is sequentially
+		 * consistent as well, against the guard of a validating lookup (M6).
+		 */
+		if (edit->count < CLEAVE__CELLS)
+			order |= (uint64_t)leaf->node.removals << 44;
+		PORT_YIELD();
 		PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
-	else
-		PORT_STORE(&leaf->node.order, order, PORT_RELEASE);
+	}
 	/* After the store: a cell must not get a cookie that was taken while readers could still find it. */
 	leaf->node.young |= (uint16_t)edit->dropped;
+}
+
+void cleave__leaf_edit_store_private(const struct cleave__edit *edit)
+{
+	PORT_STORE(&edit->leaf->node.order, edit->order, PORT_RELAXED);
 }
 
 void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64_t last)

@@ -151,7 +151,8 @@ struct cleave__edit {
 };
 
 /* Begin to edit a locked leaf.  `clean`: cells that are neither live nor waiting for a grace period. */
-void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int clean);
+void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+			    unsigned int clean);
 
 /*
  * Make [first, last], inside the leaf, one cell of this value; `r` is a rank at or below that of `first`.  A gap joins
@@ -161,11 +162,47 @@ void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf
  */
 bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value);
 
-/* Drop the r-th cell, r > 0: what is before it reaches over its range.  The two have the same value. */
-void cleave__leaf_edit_join(struct cleave__edit *edit, unsigned int r);
-
 /* Publish the edit under the leaf's lock. */
 void cleave__leaf_edit_store(const struct cleave__edit *edit);
+
+/* Begin an edit of `copy`, a private leaf that becomes what the edit's leaf was with its order word `order`. */
+void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
+				 uint64_t order, unsigned int count);
+
+/* End the edit of a private leaf. */
+void cleave__leaf_edit_store_private(const struct cleave__edit *edit);
+
+/* The order word with `cell` listed as the r-th. */
+static inline uint64_t cleave__order_insert(uint64_t order, unsigned int count, unsigned int r, unsigned int cell)
+{
+	uint64_t numbers = order & ((UINT64_C(1) << (4 * count)) - 1);
+	uint64_t low = numbers & ((UINT64_C(1) << (4 * r)) - 1);
+
+	numbers = low | (uint64_t)cell << (4 * r) | (numbers ^ low) << 4;
+	return numbers | (order & (uint64_t)CLEAVE__ALL_CELLS << 48) | UINT64_C(1) << (48 + cell);
+}
+
+/* The order word without its r-th cell. */
+static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, unsigned int r)
+{
+	uint64_t numbers = order & ((UINT64_C(1) << (4 * count)) - 1);
+	uint64_t low = numbers & ((UINT64_C(1) << (4 * r)) - 1);
+	uint64_t live = order & (uint64_t)CLEAVE__ALL_CELLS << 48;
+
+	return low | (numbers >> (4 * r) >> 4) << (4 * r) | (live & ~(UINT64_C(1) << (48 + cleave__cell(order, r))));
+}
+
+/*
+ * Publish an order word that keeps every address's value: a cell was added or joined.  `count`: its live cells.
+ * [M2-rel] the cells before the word that lists them; pairs with [M2-acq] cleave__order_rcu().
+ */
+static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+{
+	if (count < CLEAVE__CELLS)
+		order |= (uint64_t)leaf->node.removals << 44;
+	PORT_YIELD();
+	PORT_STORE(&leaf->node.order, order, PORT_RELEASE);
+}
 
 /* ---- Private leaves ---- */
 

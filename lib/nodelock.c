@@ -82,25 +82,39 @@ void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self,
 		cleave__park(domain, self, &wait);
 }
 
-void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+/* The first try failed, inside a read section: go on until the leaf is locked. */
+static void lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
 			     struct cleave__position *position)
 {
 	struct cleave__wait wait = { .hold_on = true };
 
 	for (;;) {
-		cleave__enter(index, self);
-		index->search->seek_rcu(index, addr, position);
-		if (PORT_LIKELY(cleave__lock_or_mark(index->domain, self, &position->node->lock, &wait))) {
-			if (PORT_LIKELY(!cleave__dead_locked(position->node)))
-				return;
+		if (!cleave__lock_or_mark(index->domain, self, &position->node->lock, &wait)) {
+			cleave__leave(index, self);
+			cleave__park(index->domain, self, &wait);
+		} else if (cleave__dead_locked(position->node)) {
 			cleave__unlock_dead(index, position->node);
 			cleave__leave(index, self);
 			PORT_COUNT(self->counters.restarts);
-			continue;
+		} else {
+			return;
 		}
-		cleave__leave(index, self);
-		cleave__park(index->domain, self, &wait);
+		cleave__enter(index, self);
+		index->search->seek_rcu(index, addr, position);
 	}
+}
+
+void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			     struct cleave__position *position)
+{
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, addr, position);
+	if (PORT_LIKELY(cleave__trylock(&position->node->lock))) {
+		if (PORT_LIKELY(!cleave__dead_locked(position->node)))
+			return;
+		cleave__unlock_dead(index, position->node);
+	}
+	lock_leaf_slowly(index, self, addr, position);
 }
 
 bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)

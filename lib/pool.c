@@ -191,15 +191,10 @@ int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned 
 	return error ? error : fill_kind(self, CLEAVE__BRANCH, branches);
 }
 
-unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int wanted)
+unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean)
 {
 	struct cleave__node *node = &leaf->node;
-	unsigned int live = cleave__live(cleave__order_locked(leaf));
-	unsigned int clean = ~(live | node->young | node->old) & CLEAVE__ALL_CELLS;
 
-	/* Ahead of need: a grace period takes a while. */
-	if (cleave__count12(clean) > wanted || !(node->young | node->old))
-		return clean;
 	if (node->old && done(self, node->cookie)) {
 		clean |= node->old;
 		node->old = 0;

@@ -35,8 +35,22 @@ void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node);
 /* Retire a node that was published over.  Its lock is free. */
 void cleave__pool_retire(struct cleave_thread *self, struct cleave__node *node);
 
-/* The leaf's cells that may be written: recycles what passed its grace period, and starts one for the rest. */
-unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int wanted);
+/* cleave__pool_clean_cells(), when few are clean: recycle what passed its grace period, and start one for the rest. */
+unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean);
+
+/* The cells of a locked leaf that may be written. */
+static inline unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
+						    uint64_t order)
+{
+	unsigned int dirty = leaf->node.young | leaf->node.old;
+	unsigned int clean = ~(cleave__live(order) | dirty) & CLEAVE__ALL_CELLS;
+	unsigned int above_one = clean & (clean - 1);
+
+	/* Below three: ahead of need, because a grace period takes a while. */
+	if (PORT_UNLIKELY((above_one & (above_one - 1)) == 0 && dirty))
+		return cleave__pool_recycle_cells(self, leaf, clean);
+	return clean;
+}
 
 /* Give nodes above a small stock back to the allocator.  Outside of read sections, without locks. */
 void cleave__pool_trim(struct cleave_thread *self);

@@ -58,6 +58,7 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 	leaf = cleave__leaf_const(position->node);
 	position->order = cleave__order_rcu(leaf);
 	position->r = search_leaf(leaf, position->order, addr) - 1;
+	position->count = search_count(cleave__live(position->order));
 }
 
 static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,

@@ -283,7 +283,8 @@ static bool publish_edit(struct cleave_txn *txn)
 		return false;
 	leaf = cleave__leaf(node);
 	order = cleave__order_locked(leaf);
-	cleave__leaf_edit_init(&edit, leaf, order, cleave__pool_clean_cells(txn->self, leaf, 2 * txn->nputs));
+	cleave__leaf_edit_init(&edit, leaf, order, cleave__count12(cleave__live(order)),
+			       cleave__pool_clean_cells(txn->self, leaf, order));
 	for (unsigned int p = 0; p < txn->nputs; p++) {
 		const struct cleave_put *put = &txn->puts[p];
 

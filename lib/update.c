@@ -98,39 +98,125 @@ static void collect(struct displaced *displaced, const struct cleave__leaf *leaf
 	}
 }
 
+/* Clip and unclip: one cell is listed more, or one less, and every address keeps its value. */
+static PORT_ALWAYS_INLINE int clip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
+					unsigned int count, unsigned int r, uint64_t addr)
+{
+	unsigned int clean, cell, at = cleave__cell(order, r);
+	void *value = PORT_CELL_READ(leaf->value[at]);
+
+	if (!value)
+		return -ENOENT;
+	if (PORT_CELL_READ(leaf->start[at]) == addr)
+		return 0;
+	clean = cleave__pool_clean_cells(self, leaf, order);
+	if (!clean)
+		return RESTART;
+	cell = (unsigned int)__builtin_ctz(clean);
+	PORT_CELL_WRITE(leaf->start[cell], addr);
+	PORT_CELL_WRITE(leaf->value[cell], value);
+	cleave__order_publish_locked(leaf, cleave__order_insert(order, count, r + 1, cell), count + 1);
+	PORT_COUNT(self->counters.edits);
+	return 0;
+}
+
+static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
+					  unsigned int count, unsigned int r, uint64_t addr)
+{
+	unsigned int at = cleave__cell(order, r);
+	void *value = PORT_CELL_READ(leaf->value[at]);
+
+	if (!value || PORT_CELL_READ(leaf->start[at]) != addr || addr == 0)
+		return -ENOENT;
+	if (r == 0)
+		return RESTART;
+	if (PORT_CELL_READ(leaf->value[cleave__cell(order, r - 1)]) != value)
+		return -ENOENT;
+	leaf->node.removals = (leaf->node.removals + 1) & 15;
+	cleave__order_publish_locked(leaf, cleave__order_remove(order, count, r), count - 1);
+	leaf->node.young |= (uint16_t)(1u << at); /* after the store, as in cleave__leaf_edit_store() */
+	PORT_COUNT(self->counters.edits);
+	return 0;
+}
+
+/*
+ * The leaf has no clean cell left: copy it, with the put, if that needs no wait and the copy holds it.  `edit` is of
+ * the copy then, published in the place of the leaf, which is dead.
+ */
+static bool copy_leaf(struct cleave *index, struct cleave_thread *self, const struct change *change,
+		      const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
+		      struct cleave__edit *edit)
+{
+	struct cleave__branch *parent = position->parent;
+	struct cleave__node *copy;
+
+	if (!parent || self->nfree[CLEAVE__LEAF] == self->reserved[CLEAVE__LEAF])
+		return false;
+	copy = cleave__pool_take(self, CLEAVE__LEAF);
+	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
+	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value))
+		goto give_up;
+	cleave__leaf_edit_store_private(edit);
+	if (!cleave__trylock(&parent->node.lock))
+		goto give_up;
+	/* A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf. */
+	if (cleave__dead_locked(&parent->node) || edit->gap > cleave__branch_gap(parent, position->index)) {
+		cleave__unlock(index->domain, &parent->node.lock, !cleave__dead_locked(&parent->node));
+		goto give_up;
+	}
+	PORT_YIELD();
+	cleave__mark_dead_locked(position->node);
+	cleave__link_publish_locked(&parent->child[position->index], copy);
+	cleave__unlock_node(index, &parent->node);
+	PORT_COUNT(self->counters.restructures);
+	PORT_COUNT(self->counters.copies);
+	return true;
+give_up:
+	cleave__pool_give(self, copy);
+	return false;
+}
+
 /*
  * The edit of a locked leaf, inside a read section.  *left becomes true if it had to leave the section (never in a
  * try).  0, an error, or RESTART.
  */
-static int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
-		     const struct cleave__position *position, struct displaced *displaced, bool *left,
-		     unsigned int *cells)
+static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
+					const struct cleave__position *position, struct displaced *displaced,
+					bool *left, unsigned int *cells)
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	uint64_t order = cleave__order_locked(leaf);
-	unsigned int count = cleave__count12(cleave__live(order));
-	struct cleave_entry entry, before;
+	unsigned int count = position->count, r = position->r;
+	struct cleave_entry entry;
 	struct cleave__edit edit;
-	unsigned int r;
 	int result;
 
-	*cells = count;
-	r = order == position->order ? position->r : cleave__leaf_rank(leaf, order, count, 0, change->first);
+	if (PORT_UNLIKELY(order != position->order)) {
+		count = cleave__count12(cleave__live(order));
+		r = cleave__leaf_rank(leaf, order, count, 0, change->first);
+	}
+	if (change->verb == UNCLIP)
+		return unclip_leaf(self, leaf, order, count, r, change->first);
+	if (change->verb == CLIP) {
+		result = clip_leaf(self, leaf, order, count, r, change->first);
+		if (PORT_LIKELY(result != RESTART))
+			return result;
+	}
 	cleave__leaf_entry(leaf, order, count, r, &entry);
-	if (r > 0)
-		cleave__leaf_entry(leaf, order, count, r - 1, &before);
-	result = resolve(index, change, &entry, r > 0 ? &before : NULL);
+	result = resolve(index, change, &entry, NULL);
 	if (result != GO_ON)
 		return result;
 	if (change->last > leaf->node.last || (!change->value && change->first == leaf->node.first && change->first != 0))
 		return RESTART;
-	cleave__leaf_edit_init(&edit, leaf, order, cleave__pool_clean_cells(self, leaf, 2));
-	if (change->verb == UNCLIP)
-		cleave__leaf_edit_join(&edit, r);
-	else if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value))
-		return RESTART;
 	if (change->sink)
 		collect(displaced, leaf, order, count, r, change);
+	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
+	if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value)) {
+		if (copy_leaf(index, self, change, position, order, count, r, &edit))
+			return 0;
+		displaced->n = 0;
+		return RESTART;
+	}
 	if (edit.gap && position->parent &&
 	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
 	     cleave__dead_locked(&position->parent->node))) {
@@ -177,31 +263,37 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 	return result;
 }
 
-static int make_change(struct cleave *index, struct cleave_thread *self, struct change *change)
+static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_thread *self, struct change *change)
 {
-	struct change original = *change;
 	struct cleave__position position;
 	struct displaced displaced;
-	unsigned int cells;
-	bool left = false;
+	uint64_t addr = change->first;
+	unsigned int cells = CLEAVE__CELLS;
+	bool left = false, dead;
 	int result;
 
 	cleave__check_writer(index, self, change->try_only);
 	displaced.n = 0;
-	if (!change->try_only)
-		cleave__lock_leaf_enter(index, self, change->first, &position);
-	else if (!cleave__trylock_leaf_rcu(index, change->first, &position))
+	if (!change->try_only) {
+		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] == self->reserved[CLEAVE__LEAF]))
+			(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 0, true); /* none: then no copy either */
+		cleave__lock_leaf_enter(index, self, addr, &position);
+	} else if (!cleave__trylock_leaf_rcu(index, addr, &position)) {
 		return -EAGAIN;
+	}
 	result = edit_leaf(index, self, change, &position, &displaced, &left, &cells);
-	cleave__unlock_node(index, position.node);
+	dead = cleave__dead_locked(position.node);
+	cleave__unlock(index->domain, &position.node->lock, !dead);
 	if (!change->try_only && !left)
 		cleave__leave(index, self);
-	if (result == RESTART)
-		return change_slowly(index, self, &original);
+	if (PORT_UNLIKELY(dead))
+		cleave__pool_retire(self, position.node);
+	if (PORT_UNLIKELY(result == RESTART))
+		return change_slowly(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
-	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && result == 0 && !change->value && position.parent && !change->try_only)
-		cleave__merge_small(index, self, original.first);
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && result == 0 && !change->try_only && position.parent)
+		cleave__merge_small(index, self, addr);
 	return result;
 }
 

@@ -17,6 +17,7 @@ struct cleave__position {
 	struct cleave__branch *parent; /* NULL: the node was the root */
 	unsigned int index;	       /* of the node among its parent's children */
 	unsigned int r;		       /* leaf: rank of the cell that holds the address */
+	unsigned int count;	       /* leaf: live cells */
 	uint64_t order;		       /* leaf: the order word */
 };
 

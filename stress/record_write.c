@@ -46,7 +46,10 @@ trace_writer_page(uint64_t address)
 uint64_t
 trace_writer_pages(uint64_t length)
 {
-	return length / page_size() + (length % page_size() != 0);
+	uint64_t count = length / page_size() + (length % page_size() != 0);
+	uint64_t most = UINT64_MAX / page_size();
+
+	return count < most ? count : most;
 }
 
 static void

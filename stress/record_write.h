@@ -29,7 +29,7 @@ uint32_t trace_writer_object(struct trace_writer *writer, uint64_t device, uint6
 /* Addresses are written as page numbers. */
 uint64_t trace_writer_page(uint64_t address);
 
-/* Pages of @length bytes, rounded up. */
+/* Pages of @length bytes, rounded up, and cut to the last page number there is. */
 uint64_t trace_writer_pages(uint64_t length);
 
 /* Write the trailer and close. Return 0 or the first negative errno since the open. */

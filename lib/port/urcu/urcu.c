@@ -55,7 +55,7 @@ enum command {
 	QUIT,
 };
 
-#define PAUSE_NS 30000u
+#define PAUSE_NS 10000u
 
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's name fits `worker`");
 
