@@ -18,16 +18,16 @@ static void list_append(struct cleave__node **head, struct cleave__node **tail, 
 
 struct reader {
 	struct cleave__node *leaf;
-	const struct cleave_put *put;
-	const struct cleave_put *put_end;
-	uint64_t at;
-	uint64_t last;
 	uint64_t order;
 	unsigned int count;
-	unsigned int r;
-	bool begun;
-	bool gap; /* the cell before is a gap */
-	bool done;
+	unsigned int r; /* the next old cell */
+	const struct cleave_put *put;
+	const struct cleave_put *put_end;
+	uint64_t last;
+	uint64_t tail_at;
+	void *under; /* value of the old cell that was passed last */
+	bool tail;   /* a put ended before tail_at: what it covered in part may go on there */
+	bool gap;    /* the cell before is a gap */
 };
 
 static void reader_leaf(struct reader *reader, struct cleave__node *leaf)
@@ -41,66 +41,95 @@ static void reader_leaf(struct reader *reader, struct cleave__node *leaf)
 static void reader_init(struct reader *reader, struct cleave_txn *txn, const struct cleave__run *run,
 			struct cleave__node *leaf)
 {
-	memset(reader, 0, sizeof(*reader));
+	reader_leaf(reader, leaf);
 	reader->put = txn->puts;
 	reader->put_end = txn->puts + txn->nputs;
-	reader->at = run->first;
-	reader->last = run->last;
-	reader_leaf(reader, leaf);
-}
-
-/* The next piece of the old cells with the puts laid over them; gaps not yet joined. */
-static void reader_piece(struct reader *reader, struct cleave_entry *piece)
-{
-	uint64_t before_put = UINT64_MAX;
-
-	while (reader->leaf->last < reader->at)
-		reader_leaf(reader, reader->leaf->link);
-	while (reader->put < reader->put_end && reader->put->last < reader->at)
+	while (reader->put < reader->put_end && reader->put->last < run->first)
 		reader->put++;
-	if (reader->put < reader->put_end && reader->put->first <= reader->at) {
-		piece->last = reader->put->last;
-		piece->value = reader->put->value;
-	} else {
-		if (reader->put < reader->put_end)
-			before_put = reader->put->first - 1;
-		reader->r = cleave__leaf_rank(cleave__leaf(reader->leaf), reader->order, reader->count, reader->r,
-					      reader->at);
-		cleave__leaf_entry(cleave__leaf(reader->leaf), reader->order, reader->count, reader->r, piece);
-		if (piece->last > before_put)
-			piece->last = before_put;
-	}
-	if (piece->last > reader->last)
-		piece->last = reader->last;
-	piece->first = reader->at;
-	reader->done = piece->last == reader->last;
-	reader->at = piece->last + 1;
+	while (reader->put_end > reader->put && reader->put_end[-1].first > run->last)
+		reader->put_end--;
+	reader->last = run->last;
+	reader->tail = false;
+	reader->gap = false;
 }
 
-/* The next cell of the run: its start and its value. */
-static bool reader_next(struct reader *reader, struct cleave_entry *cell)
+/* Where the next old cell starts; false: there is none. */
+static bool old_cell(struct reader *reader, uint64_t *start)
 {
-	while (!reader->done) {
-		bool joined;
-
-		reader_piece(reader, cell);
-		joined = reader->begun && reader->gap && !cell->value;
-		reader->begun = true;
-		reader->gap = !cell->value;
-		if (!joined)
-			return true;
+	if (reader->r == reader->count) {
+		if (reader->leaf->last == reader->last)
+			return false;
+		reader_leaf(reader, reader->leaf->link);
 	}
-	return false;
+	*start = PORT_CELL_READ(cleave__leaf(reader->leaf)->start[cleave__cell(reader->order, reader->r)]);
+	return true;
+}
+
+static void pass_old_cell(struct reader *reader)
+{
+	reader->under = PORT_CELL_READ(cleave__leaf(reader->leaf)->value[cleave__cell(reader->order, reader->r)]);
+	reader->r++;
+}
+
+/* The next cell of the old ones with the puts laid over them; gaps not yet joined. */
+static bool next_piece(struct reader *reader, uint64_t *first, void **value)
+{
+	uint64_t start = 0;
+	bool more = old_cell(reader, &start);
+
+	if (reader->tail) {
+		reader->tail = false;
+		if ((!more || start > reader->tail_at) &&
+		    (reader->put == reader->put_end || reader->put->first > reader->tail_at)) {
+			*first = reader->tail_at;
+			*value = reader->under;
+			return true;
+		}
+	}
+	if (reader->put < reader->put_end && (!more || reader->put->first <= start)) {
+		const struct cleave_put *put = reader->put++;
+
+		while (more && start <= put->last) {
+			pass_old_cell(reader);
+			more = old_cell(reader, &start);
+		}
+		reader->tail = put->last < reader->last;
+		reader->tail_at = put->last + 1;
+		*first = put->first;
+		*value = put->value;
+		return true;
+	}
+	if (!more)
+		return false;
+	pass_old_cell(reader);
+	*first = start;
+	*value = reader->under;
+	return true;
+}
+
+/* The next cell of the run. */
+static bool reader_next(struct reader *reader, uint64_t *first, void **value)
+{
+	bool joined;
+
+	do {
+		if (!next_piece(reader, first, value))
+			return false;
+		joined = reader->gap && !*value;
+		reader->gap = !*value;
+	} while (joined);
+	return true;
 }
 
 static unsigned int count_cells(struct cleave_txn *txn, const struct cleave__run *run, struct cleave__node *leaf)
 {
 	struct reader reader;
-	struct cleave_entry cell;
 	unsigned int n = 0;
+	uint64_t first;
+	void *value;
 
 	reader_init(&reader, txn, run, leaf);
-	while (reader_next(&reader, &cell))
+	while (reader_next(&reader, &first, &value))
 		n++;
 	return n;
 }
@@ -136,31 +165,32 @@ static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct 
 			unsigned int k, unsigned int first_share, bool locked)
 {
 	struct reader reader;
-	struct cleave_entry cell;
 	struct cleave__node *tail = NULL;
 	struct cleave__leaf *leaf = NULL;
 	unsigned int room = 0;
+	uint64_t first;
+	void *value;
 
 	run->fresh = NULL;
 	run->nfresh = 0;
 	reader_init(&reader, txn, run, old);
-	for (; reader_next(&reader, &cell); n--) {
-		if (!leaf || (room == 0 && cell.value)) {
+	for (; reader_next(&reader, &first, &value); n--) {
+		if (!leaf || (room == 0 && value)) {
 			struct cleave__node *node = take(txn, CLEAVE__LEAF);
 
 			if (!node)
 				return false;
 			if (leaf)
-				leaf->node.last = cell.first - 1;
+				leaf->node.last = first - 1;
 			room = run->nfresh == 0 && first_share ? first_share : (n + k - 1) / k;
 			k--;
 			leaf = cleave__leaf(node);
-			cleave__leaf_init_private(leaf, cell.first, run->last);
+			cleave__leaf_init_private(leaf, first, run->last);
 			PORT_STORE(&node->lock, locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
 			own(txn, node);
 			run_append(run, &tail, node);
 		}
-		cleave__leaf_append_private(leaf, cell.first, cell.value);
+		cleave__leaf_append_private(leaf, first, value);
 		room -= room > 0;
 	}
 	return true;
@@ -297,7 +327,7 @@ static bool build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool a
 		else if (r <= 1)
 			share = n - FULL;
 	}
-	if (alone && !share && (n <= CLEAVE__SMALL || k > 1) && run->nold <= 2 && absorb_neighbour(txn, run, n)) {
+	if (alone && !share && (n <= CLEAVE__SMALL || k > run->nold) && run->nold <= 2 && absorb_neighbour(txn, run, n)) {
 		start = mark_run(txn, run);
 		n = count_cells(txn, run, start);
 		k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
@@ -367,32 +397,27 @@ static bool next_child(struct children *children, struct child *child)
 	}
 }
 
-/* Build the parents, at `level`, of the children to come.  One child over all addresses needs none: it stands itself. */
+/*
+ * Build the parents, at `level`, of the `n` children to come.  One child over all addresses needs none: it stands itself.
+ * `ascending`: the last child is new.
+ */
 static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
-			  struct children children)
+			  struct children *children, unsigned int n, bool ascending)
 {
-	struct children counting = children;
 	struct cleave__branch *branch = NULL;
 	struct cleave__node *tail = NULL;
 	struct child child;
-	unsigned int n = 0, k, room = 0, last_fresh = 0;
+	unsigned int k = (n + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT, room = 0;
 
-	while (next_child(&counting, &child)) {
-		n++;
-		if (child.fresh)
-			last_fresh = n;
-	}
 	run->fresh = NULL;
 	run->nfresh = 0;
-	run->kept = false;
-	if (n == 1 && child.first == 0 && child.last == UINT64_MAX) {
-		run->fresh = child.node;
-		run->nfresh = 1;
-		run->kept = true;
-		return true;
-	}
-	k = (n + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT;
-	while (next_child(&children, &child)) {
+	run->kept = n == 1 && run->first == 0 && run->last == UINT64_MAX;
+	while (next_child(children, &child)) {
+		if (run->kept) {
+			run->fresh = child.node;
+			run->nfresh = 1;
+			return true;
+		}
 		if (room == 0) {
 			struct cleave__node *node = take(txn, CLEAVE__BRANCH);
 
@@ -400,10 +425,10 @@ static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsig
 				return false;
 			if (branch)
 				cleave__branch_seal_private(branch);
+			room = (n + k - 1) / k;
 			/* Ascending insertion leaves a full branch behind. */
-			room = k == 2 && last_fresh == n && !branch ? CLEAVE__FANOUT - 1 : (n + k - 1) / k;
-			if (room < n && n - room > CLEAVE__FANOUT * (k - 1))
-				room = (n + k - 1) / k;
+			if (k == 2 && ascending && !branch && n - (CLEAVE__FANOUT - 1) <= CLEAVE__FANOUT)
+				room = CLEAVE__FANOUT - 1;
 			k--;
 			branch = cleave__branch(node);
 			cleave__branch_init_private(branch, level, child.first);
@@ -469,12 +494,14 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 		struct cleave__run run = { 0 };
 		struct children children = { 0 };
 		struct cleave__node *node = parent ? parent : replace_branch(txn, level, runs[a].first);
+		unsigned int n;
 
 		parent = NULL;
 		if (!node)
 			return false;
 		children.branch = node;
 		children.nbranches = 1;
+		n = node->count;
 		run.first = node->first;
 		run.last = node->last;
 		for (b = a; b < *nruns && runs[b].first <= run.last; b++) {
@@ -483,21 +510,23 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 				if (!node)
 					return false;
 				run.last = node->last;
+				n += node->count;
 				children.nbranches++;
 			}
+			n = n - runs[b].nold + runs[b].nfresh;
 		}
-		if (*nruns == 1 && children.nbranches == 1 && run.last != UINT64_MAX &&
-		    node->count + runs[a].nfresh <= runs[a].nold + CLEAVE__SMALL) {
+		if (*nruns == 1 && n <= CLEAVE__SMALL && children.nbranches == 1 && run.last != UINT64_MAX) {
 			node = absorb_branch(txn, level, run.last + 1);
 			if (node) {
 				run.last = node->last;
+				n += node->count;
 				children.nbranches++;
 			}
 		}
 		run.nold = children.nbranches;
 		children.run = &runs[a];
 		children.run_end = &runs[b];
-		if (!pack_branches(txn, &run, level, children))
+		if (!pack_branches(txn, &run, level, &children, n, runs[b - 1].last == run.last))
 			return false;
 		runs[out++] = run;
 	}
@@ -510,7 +539,7 @@ bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleav
 	while (run->nfresh > 1) {
 		struct children children = { .fresh = run->fresh, .nfresh = run->nfresh };
 
-		if (!pack_branches(txn, run, ++level, children))
+		if (!pack_branches(txn, run, ++level, &children, run->nfresh, false))
 			return false;
 	}
 	return true;

@@ -148,19 +148,31 @@ static int grow(struct cleave_txn *txn)
 	return 0;
 }
 
-/* Count a leaf's cells towards the bound, once. */
-static void touch(struct cleave_txn *txn, uint64_t addr)
+/* The locked leaf of an address. */
+static struct cleave__node *leaf_of(struct cleave_txn *txn, uint64_t addr)
 {
 	struct cleave__position position;
+	struct cleave__node *leaf = txn->leaves;
 
+	for (unsigned int near = 0; near < 4; near++, leaf = leaf->link)
+		if (leaf->last >= addr)
+			return leaf;
 	if (!txn->try_only)
 		cleave__enter(txn->index, txn->self);
 	txn->index->search->seek_rcu(txn->index, addr, &position);
 	if (!txn->try_only)
 		cleave__leave(txn->index, txn->self);
-	if (position.node->replaced == CLEAVE__STAYS) { /* locked by this transaction, so outside of the section too */
-		position.node->replaced = CLEAVE__TOUCHED;
-		txn->cells += cleave__count12(cleave__live(position.order));
+	return position.node; /* locked by this transaction, so outside of the section too */
+}
+
+/* Count a leaf's cells towards the bound, once. */
+static void touch(struct cleave_txn *txn, uint64_t addr)
+{
+	struct cleave__node *leaf = leaf_of(txn, addr);
+
+	if (leaf->replaced == CLEAVE__STAYS) {
+		leaf->replaced = CLEAVE__TOUCHED;
+		txn->cells += cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
 	}
 }
 
