@@ -38,7 +38,7 @@ void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 
 bool cleave_ticket_valid_rcu(const struct cleave_ticket *ticket)
 {
-	/* [M6] sequentially consistent, against the stores that take a value away */
+	/* [M5-sc] against the stores that take a value away */
 	return PORT_LOAD(&ticket->leaf->order, PORT_SEQ_CST) == ticket->order;
 }
 

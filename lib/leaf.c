@@ -156,8 +156,8 @@ void cleave__leaf_edit_store(const struct cleave__edit *edit)
 		cleave__order_publish_locked(leaf, order, edit->count);
 	} else {
 		/*
-		 * [M2-rel] as cleave__order_publish_locked().  A store that takes a value away is sequentially
-		 * consistent as well, against the guard of a validating lookup (M6).
+		 * [M2-rel] as cleave__order_publish_locked().
+		 * [M5-sc] A store that takes a value away orders against the guard of a validating lookup too.
 		 */
 		if (edit->count < CLEAVE__CELLS)
 			order |= (uint64_t)leaf->node.removals << 44;

@@ -67,7 +67,7 @@ static inline bool cleave__dead_locked(const struct cleave__node *node)
 }
 
 /*
- * [M6] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and the
+ * [M5-sc] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and the
  * publishing store.
  */
 static inline void cleave__mark_dead_locked(struct cleave__node *node)

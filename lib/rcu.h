@@ -31,8 +31,8 @@ static inline struct cleave__node *cleave__link_read_locked(const struct cleave_
 }
 
 /*
- * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().  Sequentially consistent, not just release: a swing also orders
- * against the guard of a validating lookup (doc/memory-order.md, M6).
+ * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().
+ * [M5-sc] sequentially consistent, not just release: a swing also orders against the guard of a validating lookup.
  */
 static inline void cleave__link_publish_locked(struct cleave__link *link, struct cleave__node *node)
 {
