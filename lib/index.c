@@ -30,6 +30,11 @@ void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave
 	return index->search->lookup_rcu(index, addr, entry);
 }
 
+void *cleave_value_rcu(const struct cleave *index, uint64_t addr)
+{
+	return index->search->value_rcu(index, addr);
+}
+
 void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 			       struct cleave_ticket *ticket)
 {

@@ -99,13 +99,12 @@ static inline uint64_t cleave__order_locked(const struct cleave__leaf *leaf)
 static PORT_ALWAYS_INLINE uint64_t cleave__cell_last(const struct cleave__leaf *leaf, uint64_t order,
 						     unsigned int count, unsigned int r)
 {
-	uint64_t more = (uint64_t)0 - (uint64_t)(r + 1 < count);
+	size_t more = r + 1 < count;
 	/* the word to read: start[cell], of which 1 is taken, or `last` */
-	size_t at = ((offsetof(struct cleave__leaf, start) / 8 + cleave__cell(order, r + 1)) & (size_t)more) |
-		    (offsetof(struct cleave__leaf, node.last) / 8 & ~(size_t)more);
-	const uint64_t *end = (const uint64_t *)(const void *)leaf + at;
+	size_t last = offsetof(struct cleave__leaf, node.last) / 8, start = offsetof(struct cleave__leaf, start) / 8;
+	size_t at = last + ((start - last + cleave__cell(order, r + 1)) & (0 - more));
 
-	return PORT_CELL_READ(*end) + more;
+	return PORT_CELL_READ(((const uint64_t *)(const void *)leaf)[at]) - more;
 }
 
 /* The entry of the r-th of `count` live cells. */

@@ -49,6 +49,8 @@ static void reader_init(struct reader *reader, struct cleave_txn *txn, const str
 	while (reader->put_end > reader->put && reader->put_end[-1].first > run->last)
 		reader->put_end--;
 	reader->last = run->last;
+	reader->tail_at = 0;
+	reader->under = NULL;
 	reader->tail = false;
 	reader->gap = false;
 }

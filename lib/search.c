@@ -37,6 +37,19 @@ static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave
 	return entry->value;
 }
 
+static void *value_rcu(const struct cleave *index, uint64_t addr)
+{
+	struct cleave__position position;
+	const struct cleave__leaf *leaf;
+	uint64_t order;
+
+	cleave__walk(index, 0, addr, search_branch, &position);
+	leaf = cleave__leaf_const(position.node);
+	PORT_PREFETCH(&leaf->value[4]);
+	order = cleave__order_rcu(leaf);
+	return PORT_CELL_READ(leaf->value[cleave__cell(order, search_leaf(leaf, order, addr) - 1)]);
+}
+
 static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 			       struct cleave_ticket *ticket)
 {
@@ -71,6 +84,7 @@ extern const struct cleave__search NAME_OF(SEARCH_NAME);
 const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.name = TEXT_OF(SEARCH_NAME),
 	.lookup_rcu = lookup_rcu,
+	.value_rcu = value_rcu,
 	.lookup_ticket_rcu = lookup_ticket_rcu,
 	.seek_rcu = seek_rcu,
 	.climb_rcu = climb_rcu,

@@ -24,6 +24,7 @@ struct cleave__position {
 struct cleave__search {
 	const char *name;
 	void *(*lookup_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry);
+	void *(*value_rcu)(const struct cleave *index, uint64_t addr);
 	void *(*lookup_ticket_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 				   struct cleave_ticket *ticket);
 	/* Find the leaf, and the cell, of an address. */

@@ -119,7 +119,10 @@ CLEAVE_API int cleave_duplicate(struct cleave *to, struct cleave *from, struct c
  */
 CLEAVE_API void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry);
 
-/* The same, and a ticket for cleave_ticket_valid_rcu(). */
+/* Only the value: the same lookup, for who does not ask where the entry begins and ends. */
+CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
+
+/* The same as cleave_lookup_rcu(), and a ticket for cleave_ticket_valid_rcu(). */
 CLEAVE_API void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 					  struct cleave_ticket *ticket);
 

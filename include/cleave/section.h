@@ -26,7 +26,10 @@
 extern "C" {
 #endif
 
-/* Thread Sanitizer cannot see through liburcu or ConcurrencyKit: tell it that a section's reads precede reuse. */
+/*
+ * Thread Sanitizer cannot see through liburcu or ConcurrencyKit: tell it that a section's reads precede reuse.  (Do not
+ * define _LGPL_SOURCE then: it would see plain accesses in liburcu's inlines and report them.)
+ */
 #if defined(__SANITIZE_THREAD__)
 #define CLEAVE_SECTION_TSAN 1
 #elif defined(__has_feature)
@@ -46,24 +49,29 @@ static inline void cleave_section_tsan_leave(struct cleave_thread *self)
 /* aligned_alloc() and free(). */
 CLEAVE_API extern const struct cleave_memory cleave_memory_libc;
 
-/* A domain on liburcu.  The members are the port's. */
+/* A domain on liburcu.  The members are the port's.  [l] under `lock`. */
 struct cleave_urcu {
 	struct cleave_domain domain;
-	const struct cleave__urcu_flavour *flavour;
-	struct cleave_word wanted;  /* [a] the newest cookie given out */
+	const struct cleave__urcu_flavour *flavour; /* [I] */
+	uint64_t worker;			    /* [I] between start, fork and stop: the thread */
+	uint64_t pause_ns;			    /* [I] the worker rests so long after a grace period */
+	struct cleave_urcu_thread *threads;	    /* [l] */
+	struct cleave_word32 lock;		    /* around liburcu's registration */
+	struct cleave_word32 command;		    /* [a] what the worker shall do */
+	uint64_t pad[8];
 	struct cleave_word started; /* [a] grace periods begun */
-	struct cleave_word done;    /* [a] grace periods ended */
-	struct cleave_word32 sleeping; /* [a] the worker sleeps, or something woke it */
-	struct cleave_word32 stop;
-	struct cleave_word threads; /* list of thread records, for Thread Sanitizer */
-	void *worker;
-	uint64_t pause_ns;
+	struct cleave_word wanted;  /* [a] the newest cookie given out */
+	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
+	uint32_t pad1[15];
+	struct cleave_word done;      /* [a] grace periods ended */
+	struct cleave_word32 waiters; /* [a] threads in wait */
+	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
 };
 
 struct cleave_urcu_thread {
 	struct cleave_thread thread;
-	struct cleave_urcu_thread *next;
-	struct cleave_word32 used;
+	struct cleave_urcu_thread *next; /* [l] */
+	void *reader;			 /* [I] liburcu's record of the thread, if it was registered here */
 };
 
 /*
@@ -80,11 +88,19 @@ CLEAVE_API int cleave_urcu_bp_start(struct cleave_urcu *urcu, const struct cleav
 /* Stop the worker and free what the domain keeps.  No thread record, no index, no reader is left. */
 CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
 
-/* Around fork(), after the indexes' own functions; the worker is started again in both processes. */
+/*
+ * Around fork(), after the indexes' own functions, for every domain of the process.  Nobody else runs grace periods of
+ * the flavour meanwhile.  In the child the other threads' records are forgotten, and the worker is started again.
+ * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that nothing is reused.
+ */
 CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
 CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self);
 CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *self);
 
+/*
+ * Register the calling thread, with liburcu too unless it already is.  A thread with records in several domains of one
+ * flavour unregisters them in the reverse order.
+ */
 CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
 CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
 
@@ -107,6 +123,9 @@ CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct
 #define cleave_section_stop cleave_urcu_stop
 #define cleave_section_register cleave_urcu_register
 #define cleave_section_unregister cleave_urcu_unregister
+#define cleave_section_prefork cleave_urcu_prefork
+#define cleave_section_postfork_parent cleave_urcu_postfork_parent
+#define cleave_section_postfork_child cleave_urcu_postfork_child
 
 static inline void cleave_section_enter(CLEAVE_SECTION_THREAD *record)
 {
@@ -132,15 +151,19 @@ static inline void cleave_section_quiescent(CLEAVE_SECTION_THREAD *record)
 
 #include <ck_epoch.h>
 
+/* A domain on ck_epoch.  The members are the port's. */
 struct cleave_ck {
 	struct cleave_domain domain;
+	struct cleave_word wide;    /* [a] the epoch, extended to 64 bits */
+	struct cleave_word32 lock; /* around changes of the list of records */
+	uint32_t pad[13];
 	ck_epoch_t epoch;
-	struct cleave_word wide; /* [a] the epoch, extended to 64 bits */
 };
 
 struct cleave_ck_thread {
 	struct cleave_thread thread;
-	struct cleave_ck_thread *next;
+	uint32_t skip;	  /* [t] calls of done that do not look at the other threads */
+	uint32_t backoff; /* [t] the next value of skip */
 	ck_epoch_record_t record;
 };
 
@@ -150,12 +173,20 @@ CLEAVE_API void cleave_ck_stop(struct cleave_ck *ck);
 CLEAVE_API void cleave_ck_register(struct cleave_ck_thread *record, struct cleave_ck *ck);
 CLEAVE_API void cleave_ck_unregister(struct cleave_ck_thread *record, struct cleave_ck *ck);
 
+/* Around fork(), after the indexes' own functions. */
+CLEAVE_API void cleave_ck_prefork(struct cleave_ck *ck, struct cleave_thread *self);
+CLEAVE_API void cleave_ck_postfork_parent(struct cleave_ck *ck, struct cleave_thread *self);
+CLEAVE_API int cleave_ck_postfork_child(struct cleave_ck *ck, struct cleave_thread *self);
+
 #define CLEAVE_SECTION_DOMAIN struct cleave_ck
 #define CLEAVE_SECTION_THREAD struct cleave_ck_thread
 #define cleave_section_start cleave_ck_start
 #define cleave_section_stop cleave_ck_stop
 #define cleave_section_register cleave_ck_register
 #define cleave_section_unregister cleave_ck_unregister
+#define cleave_section_prefork cleave_ck_prefork
+#define cleave_section_postfork_parent cleave_ck_postfork_parent
+#define cleave_section_postfork_child cleave_ck_postfork_child
 
 static inline void cleave_section_enter(CLEAVE_SECTION_THREAD *record)
 {

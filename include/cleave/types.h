@@ -173,30 +173,36 @@ struct cleave__run {
 	struct cleave__node *fresh; /* what replaces it, linked in address order */
 	uint32_t nfresh;
 	uint32_t nold;
+	bool kept; /* `fresh` is no new node but a child that stays */
 };
 
-#define CLEAVE_TXN_INLINE 2 /* puts that need no allocation */
+#define CLEAVE_TXN_INLINE 2				 /* puts that need no allocation */
+#define CLEAVE_TXN_DISPLACED (12 + CLEAVE_TXN_INLINE) /* pieces that they displace from one leaf, at most */
 
 /* A range transaction.  All of it belongs to the thread that began it. */
 struct cleave_txn {
 	struct cleave *index;
 	struct cleave_thread *self;
-	struct cleave_txn *next;
+	struct cleave_txn *next; /* the thread's other transactions */
 	uint64_t first;
 	uint64_t last;
-	struct cleave__node *leaves; /* locked, left to right */
+	struct cleave__node *leaves; /* locked, left to right, by link */
 	struct cleave__node *leaves_tail;
-	struct cleave__node *replaced; /* branches that the commit replaces, locked */
-	struct cleave__node *replaced_tail;
-	struct cleave__node *retired; /* published over, waiting for cleave_end() */
-	struct cleave_put *puts;      /* sorted, disjoint */
+	struct cleave__node *branches; /* locked, to be replaced, in the order of locking, by link */
+	struct cleave__node *branches_tail;
+	struct cleave__node *fresh;	   /* all nodes that it built, by chain */
+	struct cleave__node *dead_leaves;   /* published over, in address order, by link */
+	struct cleave__node *dead_branches; /* by link */
+	struct cleave_put *puts;	    /* sorted, disjoint */
 	struct cleave__run *runs;
 	uint32_t nputs;
-	uint32_t capacity;
-	uint64_t cells;	     /* upper bound of the cells that the commit writes */
-	uint32_t reserved[2]; /* nodes promised to it, by kind */
-	uint32_t state;
-	bool try_only;
+	uint32_t capacity; /* of puts and of runs */
+	uint64_t cells;	   /* upper bound of the cells that the commit writes */
+	uint32_t reserved[2];
+	bool try_only;	/* never sleep: may fail */
+	bool published; /* only the end is left */
+	uint32_t ndisplaced;
+	struct cleave_entry displaced[CLEAVE_TXN_DISPLACED]; /* by an edit of one leaf */
 	struct cleave_put inline_puts[CLEAVE_TXN_INLINE];
 	struct cleave__run inline_runs[CLEAVE_TXN_INLINE];
 };

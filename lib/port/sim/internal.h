@@ -31,6 +31,7 @@ struct thread {
 	uint64_t chain; /* hash of all that it did and learned */
 	int64_t priority;
 	const char *call;
+	uint64_t returns;
 	/* its read sections, numbered from 1 */
 	bool inside;
 	uint32_t section;

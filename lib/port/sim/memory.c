@@ -336,7 +336,7 @@ void sim_node_freed(void *at)
 }
 
 /* A pointer into what this thread built was stored where others may find it. */
-static void publish(const void *p, unsigned int size, uint64_t value)
+static void publish(unsigned int size, uint64_t value)
 {
 	uint64_t target = value & ~(uint64_t)63;
 	struct node *node;
@@ -344,7 +344,7 @@ static void publish(const void *p, unsigned int size, uint64_t value)
 	if (size != 8 || target < (uintptr_t)arena || target >= (uintptr_t)arena + ARENA_SIZE)
 		return;
 	node = &nodes[node_at[(target - (uintptr_t)arena) / 64]];
-	if (node == nodes || node->owner != sim.cur + 1 || p == (const char *)arena + node->base)
+	if (node == nodes || node->owner != sim.cur + 1)
 		return;
 	for (unsigned int i = 1; i < nnodes; i++)
 		if (nodes[i].owner == sim.cur + 1)
@@ -425,24 +425,20 @@ static void returned(struct store *store, int order)
 	learn(store->hash);
 }
 
-/* True: only this thread can reach the word; no access to it concerns anybody else. */
-static bool reach(const void *p, const struct sim_site *site)
-{
-	struct node *node = find_node(p);
-
-	if (node == nodes)
-		return false;
-	if (node->owner == sim.cur + 1 && node->made)
-		return true;
-	check_use(node, p, site);
-	return false;
-}
-
+/* Only this thread can reach the word: no access to it concerns anybody else. */
 static bool is_private(const void *p)
 {
 	struct node *node = find_node(p);
 
 	return node != nodes && node->owner == sim.cur + 1;
+}
+
+static void reach(const void *p, const struct sim_site *site)
+{
+	struct node *node = find_node(p);
+
+	if (node != nodes)
+		check_use(node, p, site);
 }
 
 uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_site *site)
@@ -499,7 +495,7 @@ static void append(void *p, unsigned int size, struct word *word, uint64_t value
 	if (inherit)
 		clock_join(&store->releases, inherit->releases); /* a release sequence */
 	word->newest = store;
-	publish(p, size, value);
+	publish(size, value);
 	write_memory(p, size, value);
 }
 

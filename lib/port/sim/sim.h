@@ -41,6 +41,7 @@ struct sim_options {
 	bool fail_alloc;
 	bool spurious;
 	uint64_t seed;
+	unsigned int length; /* PCT: the number of steps to place the points in; 0: learn it */
 	const char *choices; /* a DFS execution to repeat, as sim_choices() wrote it; NULL: none */
 	bool trace;	     /* print each access */
 };
@@ -58,6 +59,7 @@ struct sim_execution {
 	unsigned int steps;
 	unsigned int preemptions;
 	unsigned int deviations;
+	unsigned int length; /* as it was assumed */
 };
 
 extern const struct cleave_ops sim_ops;
@@ -78,6 +80,10 @@ void sim_snapshot_take(struct sim_snapshot *snapshot);
 void sim_snapshot_restore(const struct sim_snapshot *snapshot);
 void sim_snapshot_free(struct sim_snapshot *snapshot);
 
+/* What traces call `root` and `bucket`. */
+extern const struct cleave *sim_index;
+extern const struct cleave_domain *sim_domain;
+
 /* ---- Executions ---- */
 
 /* Begin to explore anew. */
@@ -97,13 +103,17 @@ const char *sim_failure(void);
 /* The choices of the last execution, for `choices`. */
 const char *sim_choices(void);
 
+uint64_t sim_hash(uint64_t hash, uint64_t x);
+
 /* ---- Inside an execution ---- */
 
 unsigned int sim_self(void);
-/* A call begins / has ended: a time that respects both the schedule's order and, for sim_precedes(), happens-before. */
+/* A call begins: the number of calls that have returned.  It returns: the same, with this one. */
 uint32_t sim_call(const char *name);
 uint32_t sim_return(void);
-/* Do the caller's accesses so far happen after all those of `thread` up to its return at that clock? */
+/* May loads be stale in this execution?  If so, only happens-before orders the calls of different threads. */
+bool sim_weak(void);
+/* What the thread has released so far, and whether the calling thread has acquired that. */
 uint32_t sim_clock(void);
 bool sim_saw(unsigned int thread, uint32_t clock);
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -20,14 +20,18 @@ static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	(void)domain;
 	(void)self;
+	CLEAVE__TSAN_HIDE();
 	rcu_read_lock();
+	CLEAVE__TSAN_SHOW();
 }
 
 static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	(void)domain;
 	cleave_section_tsan_leave(self);
+	CLEAVE__TSAN_HIDE();
 	rcu_read_unlock();
+	CLEAVE__TSAN_SHOW();
 }
 
 static int inside(struct cleave_domain *domain, struct cleave_thread *self)

@@ -17,14 +17,18 @@ static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 	(void)domain;
 	(void)self;
 	PORT_ASSERT(rcu_read_ongoing(), "a qsbr thread is registered and online when it reads");
+	CLEAVE__TSAN_HIDE();
 	rcu_read_lock();
+	CLEAVE__TSAN_SHOW();
 }
 
 static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	(void)domain;
 	cleave_section_tsan_leave(self);
+	CLEAVE__TSAN_HIDE();
 	rcu_read_unlock();
+	CLEAVE__TSAN_SHOW();
 }
 
 /* Only an offline thread is surely outside. */
@@ -52,13 +56,17 @@ static bool offline(void)
 {
 	if (!rcu_read_ongoing())
 		return false;
+	CLEAVE__TSAN_HIDE();
 	rcu_thread_offline();
+	CLEAVE__TSAN_SHOW();
 	return true;
 }
 
 static void online(void)
 {
+	CLEAVE__TSAN_HIDE();
 	rcu_thread_online();
+	CLEAVE__TSAN_SHOW();
 }
 
 /* As in memb.c. */

@@ -87,14 +87,15 @@ static void acquire_threads(struct cleave_urcu *urcu)
 {
 	if (!CLEAVE__TSAN)
 		return;
-	CLEAVE__TSAN_HIDE();
-	cleave__user_lock(&urcu->lock);
-	CLEAVE__TSAN_SHOW();
 	/* Those that have unregistered. */
 	CLEAVE__TSAN_ACQUIRE(&urcu->threads);
-	for (struct cleave_urcu_thread *record = urcu->threads; record; record = record->next)
-		CLEAVE__TSAN_ACQUIRE(&record->thread);
 	CLEAVE__TSAN_HIDE();
+	cleave__user_lock(&urcu->lock);
+	for (struct cleave_urcu_thread *record = urcu->threads; record; record = record->next) {
+		CLEAVE__TSAN_SHOW();
+		CLEAVE__TSAN_ACQUIRE(&record->thread);
+		CLEAVE__TSAN_HIDE();
+	}
 	cleave__user_unlock(&urcu->lock);
 	CLEAVE__TSAN_SHOW();
 }
@@ -325,8 +326,9 @@ void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self)
 
 	/* A grace period may be waiting for this very thread. */
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
-	command_worker(urcu, PAUSE);
-	while ((seen = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != PAUSED)
+	if (urcu->worker)
+		command_worker(urcu, PAUSE);
+	while (urcu->worker && (seen = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != PAUSED)
 		cleave__user_park(&urcu->command, seen);
 	cleave__user_lock(&urcu->lock);
 	if (was_online)
@@ -342,7 +344,8 @@ void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread 
 	if (urcu->flavour->postfork_parent)
 		urcu->flavour->postfork_parent();
 	cleave__user_unlock(&urcu->lock);
-	command_worker(urcu, RUN);
+	if (urcu->worker)
+		command_worker(urcu, RUN);
 }
 
 int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *self)

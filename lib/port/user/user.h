@@ -26,18 +26,28 @@ void cleave__user_unlock(struct cleave_word32 *lock);
  * Thread Sanitizer sees neither liburcu nor ConcurrencyKit at work.  What their grace periods order is told with
  * CLEAVE__TSAN_RELEASE at a section's end and CLEAVE__TSAN_ACQUIRE after the grace period; what their inner locks and
  * ours order by accident is hidden between CLEAVE__TSAN_HIDE and CLEAVE__TSAN_SHOW, because it would hide a lock that
- * is missing elsewhere.  Between those two an acquire or a release is ignored as well.
+ * is missing elsewhere.  Between those two an acquire or a release is ignored as well, and so are plain accesses.
  */
 #ifdef CLEAVE_SECTION_TSAN
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 void AnnotateIgnoreSyncBegin(const char *file, int line);
 void AnnotateIgnoreSyncEnd(const char *file, int line);
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
 #define CLEAVE__TSAN 1
 #define CLEAVE__TSAN_ACQUIRE(address) __tsan_acquire(address)
 #define CLEAVE__TSAN_RELEASE(address) __tsan_release(address)
-#define CLEAVE__TSAN_HIDE() AnnotateIgnoreSyncBegin(__FILE__, __LINE__)
-#define CLEAVE__TSAN_SHOW() AnnotateIgnoreSyncEnd(__FILE__, __LINE__)
+#define CLEAVE__TSAN_HIDE()                              \
+	(AnnotateIgnoreSyncBegin(__FILE__, __LINE__),    \
+	 AnnotateIgnoreReadsBegin(__FILE__, __LINE__),   \
+	 AnnotateIgnoreWritesBegin(__FILE__, __LINE__))
+#define CLEAVE__TSAN_SHOW()                              \
+	(AnnotateIgnoreWritesEnd(__FILE__, __LINE__),    \
+	 AnnotateIgnoreReadsEnd(__FILE__, __LINE__),     \
+	 AnnotateIgnoreSyncEnd(__FILE__, __LINE__))
 #else
 #define CLEAVE__TSAN 0
 #define CLEAVE__TSAN_ACQUIRE(address) ((void)(address))

@@ -11,22 +11,22 @@
 static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m512i key = _mm512_set1_epi64((long long)addr);
-	unsigned int low = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[0]), key);
-	unsigned int high = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[8]), key);
+	__mmask8 low = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[0]), key);
+	__mmask8 high = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[8]), key);
 
 	PORT_PREFETCH(&branch->child[0]);
 	PORT_PREFETCH(&branch->child[8]);
 	/* Sorted: the masks are runs of ones, so the first zero is the count. */
-	return (unsigned int)__builtin_ctz(~(low | high << 8));
+	return (unsigned int)__builtin_ctz(~(unsigned int)_mm512_kunpackb(high, low));
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
 {
 	__m512i key = _mm512_set1_epi64((long long)addr);
-	unsigned int low = _mm512_cmple_epu64_mask(_mm512_load_si512(&leaf->start[0]), key);
-	unsigned int high = _mm512_cmple_epu64_mask(_mm512_load_si512(&leaf->start[8]), key); /* 8..11; values behind */
+	__mmask8 low = _mm512_cmple_epu64_mask(_mm512_load_si512(&leaf->start[0]), key);
+	__mmask8 high = _mm512_cmple_epu64_mask(_mm512_load_si512(&leaf->start[8]), key); /* 8..11; values behind */
 
-	return (unsigned int)__builtin_popcount((low | high << 8) & cleave__live(order));
+	return (unsigned int)__builtin_popcount(_mm512_kunpackb(high, low) & cleave__live(order));
 }
 
 #endif

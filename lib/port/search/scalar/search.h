@@ -18,14 +18,23 @@ static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch
 	       (unsigned int)(pivot[2] < addr);
 }
 
+/* Does the r-th cell exist and start at or below addr?  What an unused number leads to is read, and not used. */
+static PORT_ALWAYS_INLINE unsigned int search_starts(const struct cleave__leaf *leaf, uint64_t order,
+						     unsigned int count, unsigned int r, uint64_t addr)
+{
+	const uint64_t *start = (const uint64_t *)(const void *)leaf + offsetof(struct cleave__leaf, start) / 8;
+
+	return (unsigned int)(r < count) & (unsigned int)(start[cleave__cell(order, r)] <= addr);
+}
+
+/* The 4th and the 8th cell in address order, then the three of the group: 5 comparisons in place of 12. */
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
 {
-	unsigned int live = cleave__live(order);
-	unsigned int rank = 0;
+	unsigned int count = cleave__count12(cleave__live(order));
+	unsigned int r = 4 * (search_starts(leaf, order, count, 4, addr) + search_starts(leaf, order, count, 8, addr));
 
-	for (unsigned int cell = 0; cell < CLEAVE__CELLS; cell++)
-		rank += (unsigned int)(leaf->start[cell] <= addr) & live >> cell;
-	return rank;
+	return r + 1 + search_starts(leaf, order, count, r + 1, addr) + search_starts(leaf, order, count, r + 2, addr) +
+	       search_starts(leaf, order, count, r + 3, addr);
 }
 
 #endif

@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# installed.sh BUILD_ROOT SOURCE_ROOT FLAVOURS CC...
+# Install into an empty directory; compile and run a program with what pkg-config says, dynamic and static.
+set -eu
+
+build=$1 source=$2 flavours=$3
+shift 3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+DESTDIR=$work/root meson install -C "$build" --no-rebuild --quiet >/dev/null
+pc=$(dirname "$(find "$work/root" -name cleave.pc)")
+# The files name the final prefix; the copy is below the directory.
+sed -i "s|^prefix=|prefix=$work/root|" "$pc"/*.pc
+PKG_CONFIG_PATH=$pc${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+export PKG_CONFIG_PATH
+libdir=$(pkg-config --variable=libdir cleave)
+
+for header in "$source"/include/cleave/*.h; do
+	test -f "$(pkg-config --variable=includedir cleave)/cleave/$(basename "$header")"
+done
+pkg-config --exists --print-errors cleave
+test "$(pkg-config --modversion cleave)" = \
+	"$(sed -n 's/^#define CLEAVE_VERSION_[A-Z]* //p' "$source/include/cleave/version.h" | paste -sd.)"
+soname=$(objdump -p "$libdir/libcleave.so" | awk '/SONAME/ { print $2 }')
+test -e "$libdir/$soname"
+
+for flavour in $flavours; do
+	echo "cleave-$flavour: $(pkg-config --cflags --libs "cleave-$flavour")"
+	"$@" "$source/tests/embed/program.c" -o "$work/dynamic" $(pkg-config --cflags --libs "cleave-$flavour")
+	LD_LIBRARY_PATH=$libdir "$work/dynamic"
+	# Our archive, whatever else is there only as a shared library.
+	"$@" "$source/tests/embed/program.c" -o "$work/static" $(pkg-config --cflags "cleave-$flavour") \
+		"$libdir/libcleave.a" $(pkg-config --static --libs-only-l "cleave-$flavour" | sed 's/-lcleave//') -pthread
+	"$work/static"
+	if ldd "$work/static" | grep libcleave; then
+		exit 1
+	fi
+done
+case " $flavours " in
+*" memb "*)
+	"$@" "$source/examples/first_steps.c" -o "$work/first_steps" $(pkg-config --cflags --libs cleave-memb)
+	LD_LIBRARY_PATH=$libdir "$work/first_steps"
+	;;
+esac

@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# headers.sh HEADER INCLUDE_DIR FLAVOURS COMPILER...
+# Compile one public header alone, as C and as C++, with every compiler that is there and every flavour of section.h.
+set -eu
+
+header=$1 include=$2 flavours=$3
+shift 3
+
+tried=0
+check() { # COMPILER LANGUAGE STANDARD EXTRA...
+	compiler=$1 language=$2 standard=$3
+	shift 3
+	command -v "$compiler" >/dev/null 2>&1 || return 0
+	echo "$compiler -x $language -std=$standard $* $header"
+	# Included twice: the guard works.
+	printf '#include <cleave/%s>\n#include <cleave/%s>\nextern int cleave_header_compiled;\n' "$header" "$header" |
+		"$compiler" -x "$language" "-std=$standard" -Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only \
+			-I "$include" "$@" -
+	tried=$((tried + 1))
+}
+
+if [ "$header" = section.h ]; then
+	sections=$flavours
+else
+	sections=
+fi
+
+for compiler in cc gcc clang "$@"; do
+	check "$compiler" c c11
+	check "$compiler" c gnu11
+	check "$compiler" c c17
+	for section in $sections; do
+		check "$compiler" c c11 "-DCLEAVE_SECTION_$section"
+		check "$compiler" c gnu17 "-DCLEAVE_SECTION_$section"
+	done
+done
+for compiler in c++ g++ clang++; do
+	check "$compiler" c++ c++17
+	for section in $sections; do
+		check "$compiler" c++ c++17 "-DCLEAVE_SECTION_$section"
+		check "$compiler" c++ gnu++17 "-DCLEAVE_SECTION_$section"
+	done
+done
+test "$tried" -gt 0

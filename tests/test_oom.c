@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: ISC */
+/* Every allocation of every call fails in turn: nothing has changed, nothing leaks. */
+#include "world.h"
+
+/* More allocations than one call can need. */
+#define MOST 200
+
+/* A thread without nodes in its caches asks the allocator for each. */
+static void forget_caches(struct manual_domain *manual)
+{
+	cleave_thread_exit(&manual->self);
+	cleave_thread_init(&manual->self, &manual->domain);
+}
+
+static bool is_try(enum call call)
+{
+	return call >= CALL_TRY_STORE;
+}
+
+static void changes_that_fail_change_nothing(void **state)
+{
+	uint64_t seed = test_seed(), failures = 0;
+
+	(void)state;
+	for (size_t s = 0; s < nkeyspaces; s++) {
+		struct manual_domain manual;
+		struct world world;
+
+		/* Nothing is reused, so that most changes of nodes allocate. */
+		manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
+		world_start(&world, &manual.domain, &manual.self, &keyspaces[s], seed + s);
+		for (uint64_t n = test_scaled(1000); n; n--, world.step++) {
+			struct operation operation;
+			struct outcome outcome;
+			char text[400];
+			uint64_t grant, failed;
+
+			operation_random(&world, &operation);
+			operation_print(&operation, text, sizeof(text));
+			for (grant = 0;; grant++) {
+				check_context("seed %#llx, %s, step %llu, %llu allocations granted: %s",
+					      (unsigned long long)seed, world.space->name,
+					      (unsigned long long)world.step, (unsigned long long)grant, text);
+				CHECK(grant < MOST, "still failing");
+				forget_caches(&manual);
+				failed = counting_memory_failed(&manual.memory);
+				counting_memory_grant(&manual.memory, grant);
+				world_call(&world, &operation, &outcome);
+				counting_memory_grant(&manual.memory, GRANT_ALL);
+				failed = counting_memory_failed(&manual.memory) - failed;
+				if (outcome.result != -ENOMEM)
+					break;
+				CHECK(failed > 0, "-ENOMEM, but no allocation failed");
+				CHECK(outcome.displaced.count == 0, "a failed call displaced something");
+				CHECK(operation.call != CALL_REPLACE_IF ||
+					      !memcmp(&outcome.entry, &operation.expected, sizeof(outcome.entry)),
+				      "a failed call wrote its argument");
+				displaced_free(&outcome.displaced);
+				failures++;
+				if (world.model.count < 300 || rng_one_in(&world.rng, 32))
+					world_compare(&world);
+				else
+					check_index(&world.index);
+			}
+			if (is_try(operation.call) && operation.call != CALL_TRY_TXN)
+				CHECK(failed == 0 && grant == 0, "a try form allocates");
+			world_follow(&world, &operation, &outcome);
+			displaced_free(&outcome.displaced);
+			world_ask(&world);
+			if (rng_one_in(&world.rng, 1 + world.model.count))
+				world_compare(&world);
+		}
+		world_compare(&world);
+		world_stop(&world);
+		manual_stop(&manual);
+	}
+	printf("%llu failures\n", (unsigned long long)failures);
+	assert_true(failures > 100);
+}
+
+/* A put that fails leaves the transaction usable; the commit needs no memory at all. */
+static void a_transaction_survives_failing_puts(void **state)
+{
+	uint64_t seed = test_seed(), failures = 0;
+
+	(void)state;
+	for (uint64_t round = test_scaled(150); round; round--) {
+		struct manual_domain manual;
+		struct world world;
+		struct model staged = {0};
+
+		manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
+		world_start(&world, &manual.domain, &manual.self, &keyspaces[2], seed + round);
+		for (int i = 0; i < 200; i++)
+			world_step(&world);
+		for (int n = 0; n < 10; n++) {
+			struct cleave_txn txn;
+			uint64_t first, last, failed, before;
+
+			keyspace_range(world.space, &world.rng, &first, &last);
+			check_context("seed %#llx, round %llu, transaction %d", (unsigned long long)seed,
+				      (unsigned long long)round, n);
+			model_copy(&staged, &world.model);
+			forget_caches(&manual);
+			/* A begin without memory fails, if at all, before it holds anything. */
+			counting_memory_grant(&manual.memory, 0);
+			CHECK(cleave_begin(&txn, &world.index, &manual.self, first, last) == 0, "begin");
+			counting_memory_grant(&manual.memory, GRANT_ALL);
+			for (uint64_t puts = rng_below(&world.rng, 30); puts; puts--) {
+				uint64_t from = rng_between(&world.rng, first, last), to;
+				uintptr_t value = rng_below(&world.rng, 3);
+				int result;
+
+				to = rng_between(&world.rng, from, last < from + 50 ? last : from + 50);
+				for (uint64_t grant = 0;; grant++) {
+					CHECK(grant < MOST, "still failing");
+					counting_memory_grant(&manual.memory, grant);
+					result = cleave_put(&txn, from, to, (void *)value);
+					counting_memory_grant(&manual.memory, GRANT_ALL);
+					if (!result)
+						break;
+					CHECK(result == -ENOMEM, "%d", result);
+					failures++;
+				}
+				model_store(&staged, from, to, (void *)value, NULL);
+			}
+			failed = counting_memory_failed(&manual.memory);
+			before = manual.memory.allocated.word;
+			counting_memory_grant(&manual.memory, 0);
+			if (rng_one_in(&world.rng, 4)) {
+				cleave_abort(&txn);
+			} else {
+				cleave_commit(&txn, NULL);
+				model_copy(&world.model, &staged);
+			}
+			CHECK(counting_memory_failed(&manual.memory) == failed && manual.memory.allocated.word == before,
+			      "the end of a transaction allocates");
+			counting_memory_grant(&manual.memory, GRANT_ALL);
+			world_compare(&world);
+		}
+		model_free(&staged);
+		world_stop(&world);
+		manual_stop(&manual);
+	}
+	printf("%llu failures\n", (unsigned long long)failures);
+	assert_true(failures > 100);
+}
+
+static void an_init_that_fails_leaves_nothing(void **state)
+{
+	struct manual_domain manual;
+	struct cleave index;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000);
+	counting_memory_grant(&manual.memory, 0);
+	assert_int_equal(cleave_init(&index, &manual.self), -ENOMEM);
+	counting_memory_grant(&manual.memory, GRANT_ALL);
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
+static void a_reserve_that_fails_changes_nothing(void **state)
+{
+	struct manual_domain manual;
+	struct world world;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000);
+	world_start(&world, &manual.domain, &manual.self, &keyspaces[2], test_seed());
+	for (uint64_t grant = 0;; grant++) {
+		int result;
+
+		CHECK(grant < MOST, "still failing");
+		forget_caches(&manual);
+		counting_memory_grant(&manual.memory, grant);
+		result = cleave_reserve(&manual.self, 4);
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		world_compare(&world);
+		if (!result)
+			break;
+		assert_int_equal(result, -ENOMEM);
+	}
+	world_stop(&world);
+	manual_stop(&manual);
+}
+
+static void a_build_that_fails_leaves_the_index_empty(void **state)
+{
+	struct cleave_entry entry[500];
+	struct manual_domain manual;
+	struct world world;
+	uint64_t grant;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000);
+	world_start(&world, &manual.domain, &manual.self, &keyspaces[2], test_seed());
+	for (uint64_t i = 0; i < 500; i++)
+		entry[i] = (struct cleave_entry){7 * i, 7 * i + rng_below(&world.rng, 7), &manual};
+	for (grant = 0;; grant++) {
+		int result;
+
+		CHECK(grant < MOST, "still failing");
+		forget_caches(&manual);
+		counting_memory_grant(&manual.memory, grant);
+		result = cleave_build(&world.index, &manual.self, entry, 500);
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		if (!result)
+			break;
+		assert_int_equal(result, -ENOMEM);
+		world_compare(&world);
+	}
+	assert_true(grant > 20);
+	for (size_t i = 0; i < 500; i++)
+		model_store(&world.model, entry[i].first, entry[i].last, entry[i].value, NULL);
+	world_compare(&world);
+	world_stop(&world);
+	manual_stop(&manual);
+}
+
+struct balance {
+	struct cleave_copier copier;
+	int64_t values;
+};
+
+static int copy_value(struct cleave_copier *copier, const struct cleave_entry *entry, void **value)
+{
+	((struct balance *)copier)->values++;
+	*value = entry->value;
+	return 0;
+}
+
+static void undo_value(struct cleave_copier *copier, const struct cleave_entry *made)
+{
+	(void)made;
+	((struct balance *)copier)->values--;
+}
+
+static void a_duplicate_that_fails_undoes_its_copies(void **state)
+{
+	struct balance balance = {{copy_value, undo_value}, 0};
+	struct manual_domain manual;
+	struct world from, to;
+	uint64_t grant;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
+	world_start(&from, &manual.domain, &manual.self, &keyspaces[2], test_seed());
+	world_start(&to, &manual.domain, &manual.self, &keyspaces[2], 1);
+	for (int i = 0; i < 400; i++)
+		world_step(&from);
+	for (grant = 0;; grant++) {
+		int result;
+
+		CHECK(grant < 4 * MOST, "still failing");
+		forget_caches(&manual);
+		counting_memory_grant(&manual.memory, grant);
+		result = cleave_duplicate(&to.index, &from.index, &manual.self, &balance.copier);
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		if (!result)
+			break;
+		assert_int_equal(result, -ENOMEM);
+		assert_int_equal(balance.values, 0);
+		world_compare(&to);
+		check_index(&from.index);
+	}
+	assert_int_equal(balance.values, (int64_t)model_entries(&from.model));
+	world_compare(&from);
+	model_copy(&to.model, &from.model);
+	world_compare(&to);
+	world_stop(&from);
+	world_stop(&to);
+	manual_stop(&manual);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_init_that_fails_leaves_nothing),
+		cmocka_unit_test(a_reserve_that_fails_changes_nothing),
+		cmocka_unit_test(a_build_that_fails_leaves_the_index_empty),
+		cmocka_unit_test(a_duplicate_that_fails_undoes_its_copies),
+		cmocka_unit_test(changes_that_fail_change_nothing),
+		cmocka_unit_test(a_transaction_survives_failing_puts),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}

@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The run-time half of the port contract: cookies, grace periods, parking, threads and fork.  One executable a flavour
+ * (CLEAVE_SECTION_...).  usage: test_port [seed [seconds of torture]]
+ */
+#define _GNU_SOURCE
+#include <cleave/section.h>
+
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define STORE(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
+
+static CLEAVE_SECTION_DOMAIN domain;
+static const struct cleave_ops *ops;
+static CLEAVE_SECTION_THREAD *own;
+static uint64_t seed = 1;
+static double seconds = 2;
+
+/* Records of CK stay until the domain stops, so none is freed before the end. */
+static CLEAVE_SECTION_THREAD *new_record(void)
+{
+	CLEAVE_SECTION_THREAD *record = aligned_alloc(64, (sizeof(*record) + 63) & ~(size_t)63);
+
+	assert_non_null(record);
+	memset(record, 0xa5, sizeof(*record));
+	return record;
+}
+
+static void free_record(CLEAVE_SECTION_THREAD *record)
+{
+#ifndef CLEAVE_SECTION_CK
+	memset(record, 0x5a, sizeof(*record));
+	free(record);
+#else
+	(void)record; /* leaks, on purpose */
+#endif
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static uint64_t random64(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static uint64_t take_cookie(CLEAVE_SECTION_THREAD *record)
+{
+	return ops->cookie(&domain.domain, &record->thread);
+}
+
+static bool done(CLEAVE_SECTION_THREAD *record, uint64_t cookie)
+{
+	return ops->done(&domain.domain, &record->thread, cookie);
+}
+
+static void wait_cookie(CLEAVE_SECTION_THREAD *record, uint64_t cookie)
+{
+	ops->wait(&domain.domain, &record->thread, cookie);
+}
+
+/* ---- A reader that stays inside ---- */
+
+enum { OUTSIDE, ENTER, INSIDE, LEAVE, END };
+
+struct reader {
+	pthread_t thread;
+	int state;
+};
+
+static void *stay_inside(void *argument)
+{
+	struct reader *reader = argument;
+	CLEAVE_SECTION_THREAD *record = new_record();
+
+	cleave_section_register(record, &domain);
+	for (int state; (state = LOAD(&reader->state)) != END;) {
+		if (state == ENTER) {
+			cleave_section_enter(record);
+			STORE(&reader->state, INSIDE);
+		} else if (state == LEAVE) {
+			cleave_section_leave(record);
+			cleave_section_quiescent(record);
+			STORE(&reader->state, OUTSIDE);
+		} else if (state == OUTSIDE) {
+			cleave_section_quiescent(record);
+		}
+		usleep(100);
+	}
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+static void set_state(struct reader *reader, int ask, int reached)
+{
+	STORE(&reader->state, ask);
+	while (LOAD(&reader->state) != reached) {
+		cleave_section_quiescent(own);
+		usleep(100);
+	}
+}
+
+static void test_cookie_waits_for_reader(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t cookie, later;
+	double end;
+
+	(void)state;
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	for (int round = 0; round < 20; round++) {
+		set_state(&reader, ENTER, INSIDE);
+		cookie = take_cookie(own);
+		for (end = now() + 0.01; now() < end; usleep(50)) {
+			assert_false(done(own, cookie));
+			cleave_section_quiescent(own);
+		}
+		set_state(&reader, LEAVE, OUTSIDE);
+		if (round % 2) {
+			wait_cookie(own, cookie);
+		} else {
+			for (end = now() + 10; !done(own, cookie) && now() < end; usleep(50))
+				cleave_section_quiescent(own);
+		}
+		assert_true(done(own, cookie));
+		later = take_cookie(own);
+		assert_true(later >= cookie);
+	}
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+}
+
+/* A section that begins after the cookie does not hold it up: it can be done while that reader stays inside. */
+static void test_later_reader(void **state)
+{
+#ifdef CLEAVE_SECTION_QSBR
+	(void)state;
+	skip(); /* quiescent states know nothing of sections */
+#else
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t cookie;
+
+	(void)state;
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	cookie = take_cookie(own);
+	wait_cookie(own, cookie);
+	set_state(&reader, ENTER, INSIDE);
+	assert_true(done(own, cookie));
+	set_state(&reader, LEAVE, OUTSIDE);
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+#endif
+}
+
+static void test_wait(void **state)
+{
+	uint64_t cookie, last = 0;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++) {
+		cookie = take_cookie(own);
+		assert_true(cookie >= last);
+		last = cookie;
+		wait_cookie(own, cookie);
+		assert_true(done(own, cookie));
+	}
+}
+
+static void test_inside(void **state)
+{
+	int known = ops->inside(&domain.domain, &own->thread);
+
+	(void)state;
+	assert_true(known == 0 || known == -1);
+	ops->enter(&domain.domain, &own->thread);
+	known = ops->inside(&domain.domain, &own->thread);
+	assert_true(known == 1 || known == -1);
+	ops->leave(&domain.domain, &own->thread);
+	(void)ops->inside(&domain.domain, NULL);
+}
+
+/* ---- Torture, after rcutorture: how old is what readers see? ---- */
+
+#define WRITERS 2
+#define OBJECTS 64 /* of each writer */
+
+/* age: 0 published, 1 unlinked, 2 past its grace period.  Readers may meet the first two. */
+struct object {
+	unsigned int age;
+	uint64_t generation;
+	uint64_t cookie;
+};
+
+static struct object object[WRITERS][OBJECTS];
+static struct object *published[WRITERS];
+static bool stop;
+static uint64_t ages[4], changed, recycled;
+
+static void *torture_reader(void *argument)
+{
+	CLEAVE_SECTION_THREAD *record = new_record();
+	uint64_t random = seed * 1000003 + (uintptr_t)argument, seen[4] = { 0 };
+
+	cleave_section_register(record, &domain);
+	while (!LOAD(&stop)) {
+		cleave_section_enter(record);
+		for (int i = 0; i < 4; i++) {
+			struct object *found = LOAD(&published[random64(&random) % WRITERS]);
+			uint64_t generation = LOAD(&found->generation), spin = random64(&random) % 256;
+			unsigned int age;
+
+			if (spin == 0)
+				sched_yield();
+			while (spin--)
+				__asm__ volatile("" : : : "memory");
+			age = LOAD(&found->age);
+			seen[age < 3 ? age : 3]++;
+			if (LOAD(&found->generation) != generation)
+				__atomic_fetch_add(&changed, 1, __ATOMIC_RELAXED);
+		}
+		cleave_section_leave(record);
+		cleave_section_quiescent(record);
+	}
+	for (int i = 0; i < 4; i++)
+		__atomic_fetch_add(&ages[i], seen[i], __ATOMIC_RELAXED);
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+static void *torture_writer(void *argument)
+{
+	CLEAVE_SECTION_THREAD *record = new_record();
+	uintptr_t me = (uintptr_t)argument;
+	uint64_t random = seed * 7919 + me, made = 0, reused = 0;
+	size_t next = 1, oldest = 0; /* a ring: published object, free ones, retired ones */
+
+	cleave_section_register(record, &domain);
+	while (!LOAD(&stop)) {
+		struct object *fresh = &object[me][next % OBJECTS], *old = published[me];
+
+		if (next - oldest == OBJECTS - 1) {
+			/* All retired: wait, or go on asking. */
+			struct object *first = &object[me][oldest % OBJECTS];
+
+			if (random64(&random) % 8 == 0)
+				wait_cookie(record, first->cookie);
+			while (oldest + 1 < next && done(record, object[me][oldest % OBJECTS].cookie)) {
+				STORE(&object[me][oldest++ % OBJECTS].age, 2);
+				reused++;
+			}
+			cleave_section_quiescent(record);
+			continue;
+		}
+		STORE(&fresh->generation, ++made);
+		STORE(&fresh->age, 0);
+		STORE(&published[me], fresh);
+		STORE(&old->age, 1);
+		old->cookie = take_cookie(record);
+		next++;
+		if (random64(&random) % 4 == 0) {
+			ops->enter(&domain.domain, &record->thread);
+			ops->leave(&domain.domain, &record->thread);
+		}
+		cleave_section_quiescent(record);
+	}
+	__atomic_fetch_add(&recycled, reused, __ATOMIC_RELAXED);
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+static void test_torture(void **state)
+{
+	pthread_t reader[2], writer[WRITERS];
+	double end;
+
+	(void)state;
+	memset(ages, 0, sizeof(ages));
+	for (size_t i = 0; i < WRITERS; i++)
+		published[i] = &object[i][0];
+	for (size_t i = 0; i < 2; i++)
+		pthread_create(&reader[i], NULL, torture_reader, (void *)i);
+	for (size_t i = 0; i < WRITERS; i++)
+		pthread_create(&writer[i], NULL, torture_writer, (void *)i);
+	for (end = now() + seconds; now() < end; usleep(1000))
+		cleave_section_quiescent(own);
+	STORE(&stop, true);
+	for (size_t i = 0; i < 2; i++)
+		pthread_join(reader[i], NULL);
+	/* A writer may wait for a grace period: this thread must not hold it up. */
+	wait_cookie(own, take_cookie(own));
+	for (size_t i = 0; i < WRITERS; i++) {
+#ifdef CLEAVE_SECTION_QSBR
+		rcu_thread_offline();
+#endif
+		pthread_join(writer[i], NULL);
+#ifdef CLEAVE_SECTION_QSBR
+		rcu_thread_online();
+#endif
+	}
+	printf("ages seen: %llu %llu %llu %llu; recycled %llu\n", (unsigned long long)ages[0],
+	       (unsigned long long)ages[1], (unsigned long long)ages[2], (unsigned long long)ages[3],
+	       (unsigned long long)recycled);
+	assert_true(ages[0] > 0);
+	assert_true(recycled > OBJECTS);
+	assert_int_equal(ages[2], 0);
+	assert_int_equal(ages[3], 0);
+	assert_int_equal(changed, 0);
+}
+
+/* ---- Parking ---- */
+
+#define TURNS 20000u
+
+static struct cleave_word32 turn, bell;
+
+static void take_turns(CLEAVE_SECTION_THREAD *record, uint32_t me)
+{
+	for (uint32_t i = 0; i < TURNS; i++) {
+		for (;;) {
+			uint32_t seen = LOAD(&bell.word);
+
+			if (LOAD(&turn.word) == me)
+				break;
+			ops->park(&domain.domain, &record->thread, &bell, seen);
+		}
+		STORE(&turn.word, !me);
+		__atomic_fetch_add(&bell.word, 1, __ATOMIC_ACQ_REL);
+		ops->wake(&domain.domain, &bell);
+	}
+}
+
+static void *partner(void *argument)
+{
+	CLEAVE_SECTION_THREAD *record = new_record();
+
+	(void)argument;
+	cleave_section_register(record, &domain);
+	take_turns(record, 1);
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+/* A lost wake-up hangs: main() has set an alarm. */
+static void test_park(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	pthread_create(&thread, NULL, partner, NULL);
+	take_turns(own, 0);
+	pthread_join(thread, NULL);
+}
+
+static bool let_go;
+
+static void *sleeper(void *argument)
+{
+	CLEAVE_SECTION_THREAD *record = new_record();
+
+	cleave_section_register(record, &domain);
+	STORE((bool *)argument, true);
+	while (!LOAD(&let_go))
+		ops->park(&domain.domain, &record->thread, &bell, LOAD(&bell.word));
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+/* Nobody who is parked holds up a grace period. */
+static void test_parked_is_quiescent(void **state)
+{
+	bool ready = false;
+	pthread_t thread;
+
+	(void)state;
+	pthread_create(&thread, NULL, sleeper, &ready);
+	while (!LOAD(&ready))
+		usleep(100);
+	for (int i = 0; i < 10; i++)
+		wait_cookie(own, take_cookie(own));
+	STORE(&let_go, true);
+	__atomic_fetch_add(&bell.word, 1, __ATOMIC_ACQ_REL);
+	ops->wake(&domain.domain, &bell);
+	pthread_join(thread, NULL);
+}
+
+/* ---- Threads that come and go ---- */
+
+#define RECORDS 8
+
+static CLEAVE_SECTION_THREAD *stormed[3][RECORDS];
+
+static void *storm(void *argument)
+{
+	size_t me = (uintptr_t)argument;
+	uint64_t random = seed * 31 + me;
+
+	for (int i = 0; i < 2000; i++) {
+		CLEAVE_SECTION_THREAD **record = &stormed[me][random64(&random) % RECORDS];
+
+		if (!*record)
+			*record = new_record();
+		cleave_section_register(*record, &domain);
+		cleave_section_enter(*record);
+		cleave_section_leave(*record);
+		if (i % 16 == 0)
+			(void)done(*record, take_cookie(*record));
+		if (i % 64 == 0)
+			wait_cookie(*record, take_cookie(*record));
+		cleave_section_unregister(*record, &domain);
+#ifndef CLEAVE_SECTION_CK
+		free_record(*record);
+		*record = NULL;
+#endif
+	}
+	return NULL;
+}
+
+static void test_storm(void **state)
+{
+	pthread_t thread[3];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++)
+		pthread_create(&thread[i], NULL, storm, (void *)i);
+	for (int i = 0; i < 100; i++)
+		wait_cookie(own, take_cookie(own));
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_thread_offline();
+#endif
+	for (size_t i = 0; i < 3; i++)
+		pthread_join(thread[i], NULL);
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_thread_online();
+#endif
+	wait_cookie(own, take_cookie(own));
+}
+
+/* ---- Two domains of one flavour ---- */
+
+static void test_two_domains(void **state)
+{
+	CLEAVE_SECTION_DOMAIN *second = aligned_alloc(64, (sizeof(*second) + 63) & ~(size_t)63);
+	CLEAVE_SECTION_THREAD *record = new_record();
+	uint64_t cookie;
+
+	(void)state;
+	assert_int_equal(cleave_section_start(second, NULL, 0), 0);
+	cleave_section_register(record, second);
+	for (int i = 0; i < 100; i++) {
+		cookie = second->domain.ops->cookie(&second->domain, &record->thread);
+		wait_cookie(own, take_cookie(own));
+		second->domain.ops->wait(&second->domain, &record->thread, cookie);
+		assert_true(second->domain.ops->done(&second->domain, &record->thread, cookie));
+	}
+	cleave_section_unregister(record, second);
+	cleave_section_stop(second);
+	free(second);
+	free(record);
+	wait_cookie(own, take_cookie(own));
+}
+
+/* ---- Fork ---- */
+
+static void child(void)
+{
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t cookie;
+
+	alarm(20);
+	if (cleave_section_postfork_child(&domain, &own->thread))
+		_exit(2);
+	/* The parent's reader, inside at the fork, is gone. */
+	for (int i = 0; i < 20; i++) {
+		cookie = take_cookie(own);
+		wait_cookie(own, cookie);
+		if (!done(own, cookie))
+			_exit(3);
+	}
+	/* A new thread, on the lost one's stack as like as not. */
+	if (pthread_create(&reader.thread, NULL, stay_inside, &reader))
+		_exit(4);
+	set_state(&reader, ENTER, INSIDE);
+	cookie = take_cookie(own);
+	for (int i = 0; i < 50; i++) {
+		if (done(own, cookie))
+			_exit(5);
+		cleave_section_quiescent(own);
+		usleep(100);
+	}
+	set_state(&reader, LEAVE, OUTSIDE);
+	wait_cookie(own, cookie);
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+	cleave_section_unregister(own, &domain);
+	cleave_section_stop(&domain);
+	_exit(0);
+}
+
+static void test_fork(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	for (int i = 0; i < 10; i++) {
+		/* In every other round with a cookie outstanding. */
+		if (i % 2)
+			(void)take_cookie(own);
+		else
+			set_state(&reader, ENTER, INSIDE);
+		fflush(NULL);
+		cleave_section_prefork(&domain, &own->thread);
+		pid = fork();
+		if (!pid)
+			child();
+		cleave_section_postfork_parent(&domain, &own->thread);
+		assert_true(pid > 0);
+		if (i % 2 == 0)
+			set_state(&reader, LEAVE, OUTSIDE);
+		wait_cookie(own, take_cookie(own));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+}
+
+/* ---- The worker ---- */
+
+/* Signals that are meant for the program's threads never run on the worker. */
+static void test_worker_blocks_signals(void **state)
+{
+#ifdef CLEAVE_SECTION_CK
+	(void)state;
+	skip();
+#else
+	DIR *tasks = opendir("/proc/self/task");
+	unsigned int workers = 0;
+
+	(void)state;
+	if (!tasks)
+		skip();
+	for (struct dirent *task; (task = readdir(tasks));) {
+		char path[400], line[200];
+		bool worker = false;
+		FILE *file;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", task->d_name);
+		file = fopen(path, "r");
+		if (!file)
+			continue;
+		while (fgets(line, sizeof(line), file)) {
+			unsigned long long blocked;
+
+			if (!strcmp(line, "Name:\tcleave-grace\n"))
+				worker = true;
+			if (worker && sscanf(line, "SigBlk: %llx", &blocked) == 1) {
+				workers++;
+				assert_true(blocked & 1ull << (SIGUSR1 - 1));
+				assert_true(blocked & 1ull << (SIGTERM - 1));
+			}
+		}
+		fclose(file);
+	}
+	closedir(tasks);
+	assert_int_equal(workers, 1);
+#endif
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	if (cleave_section_start(&domain, NULL, 0))
+		return -1;
+	ops = domain.domain.ops;
+	own = new_record();
+	cleave_section_register(own, &domain);
+	/* The worker names itself. */
+	wait_cookie(own, take_cookie(own));
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	cleave_section_unregister(own, &domain);
+	cleave_section_stop(&domain);
+	free(own);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_worker_blocks_signals),
+		cmocka_unit_test(test_inside),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_cookie_waits_for_reader),
+		cmocka_unit_test(test_later_reader),
+		cmocka_unit_test(test_park),
+		cmocka_unit_test(test_parked_is_quiescent),
+		cmocka_unit_test(test_storm),
+		cmocka_unit_test(test_two_domains),
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_torture),
+	};
+
+	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+	seed += !seed;
+	if (argc > 2)
+		seconds = atof(argv[2]);
+	printf("seed %llu\n", (unsigned long long)seed);
+	fflush(stdout);
+	alarm(120);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}

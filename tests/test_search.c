@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: ISC */
+/* The ways to search a node against each other, through the public functions. */
+#include "world.h"
+
+static const char *const names[] = {"scalar", "avx2", "avx512", "live"};
+
+#define NAMES (sizeof(names) / sizeof(names[0]))
+
+/* The same steps under each walk: all agree with one model, and so with each other. */
+static void all_walks_agree_on_the_same_index(void **state)
+{
+	uint64_t seed = test_seed();
+	unsigned int found = 0;
+
+	(void)state;
+	for (size_t s = 0; s < nkeyspaces; s++) {
+		struct manual_domain manual[NAMES];
+		struct world world[NAMES];
+		bool there[NAMES];
+		struct rng rng = {seed + s};
+
+		found = 0;
+		for (size_t i = 0; i < NAMES; i++) {
+			there[i] = cleave_search_named(names[i]) != NULL;
+			if (!there[i])
+				continue;
+			found++;
+			manual_start(&manual[i], GRACE_LATE, names[i], 1000);
+			world_start(&world[i], &manual[i].domain, &manual[i].self, &keyspaces[s], seed);
+			for (uint64_t n = test_scaled(10000); n; n--)
+				world_step(&world[i]);
+			world_compare(&world[i]);
+		}
+		for (uint64_t n = test_scaled(200000); n; n--) {
+			uint64_t addr = keyspace_addr(&keyspaces[s], &rng);
+			struct cleave_entry first = {0}, entry;
+			bool have = false;
+
+			if (rng_one_in(&rng, 16))
+				addr = rng_one_in(&rng, 2) ? 0 : CLEAVE_LAST;
+			for (size_t i = 0; i < NAMES; i++) {
+				struct cleave_ticket ticket;
+
+				if (!there[i])
+					continue;
+				if (have) {
+					cleave_lookup_ticket_rcu(&world[i].index, addr, &entry, &ticket);
+					CHECK(entry.first == first.first && entry.last == first.last &&
+						      entry.value == first.value,
+					      "seed %#llx, %s differs at %#llx", (unsigned long long)seed, names[i],
+					      (unsigned long long)addr);
+				} else {
+					cleave_lookup_rcu(&world[i].index, addr, &first);
+					have = true;
+				}
+			}
+		}
+		for (size_t i = 0; i < NAMES; i++)
+			if (there[i]) {
+				world_stop(&world[i]);
+				manual_stop(&manual[i]);
+			}
+	}
+	printf("%u walks compared\n", found);
+	assert_true(found >= 1);
+}
+
+/* Signed comparison, wrong masks and unused cells show at the extremes. */
+static void every_walk_finds_every_boundary(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < NAMES; i++) {
+		struct manual_domain manual;
+		struct world world;
+
+		if (!cleave_search_named(names[i]))
+			continue;
+		manual_start(&manual, GRACE_LATE, names[i], 1000);
+		world_start(&world, &manual.domain, &manual.self, &keyspaces[5], 1);
+		check_context("%s", names[i]);
+		for (unsigned int bit = 0; bit < 64; bit++) {
+			uint64_t at = UINT64_C(1) << bit;
+
+			for (int below = 0; below < 2; below++) {
+				uint64_t addr = at - (uint64_t)below;
+
+				CHECK(cleave_store(&world.index, &manual.self, addr, addr, &manual, NULL) == 0, "store");
+				model_store(&world.model, addr, addr, &manual, NULL);
+				CHECK(cleave_store(&world.index, &manual.self, ~addr, ~addr, &manual, NULL) == 0, "store");
+				model_store(&world.model, ~addr, ~addr, &manual, NULL);
+				world_compare(&world);
+			}
+		}
+		world_stop(&world);
+		manual_stop(&manual);
+	}
+}
+
+static void unknown_names_find_nothing(void **state)
+{
+	(void)state;
+	assert_null(cleave_search_named("none of that name"));
+	assert_null(cleave_search_named(""));
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unknown_names_find_nothing),
+		cmocka_unit_test(every_walk_finds_every_boundary),
+		cmocka_unit_test(all_walks_agree_on_the_same_index),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
