@@ -243,6 +243,7 @@ static struct cleave__node *mark_run(struct cleave_txn *txn, struct cleave__run 
 
 	run->nold = 0;
 	run->kept = false;
+	run->lean = 0;
 	for (struct cleave__node *leaf = txn->leaves; leaf && leaf->first <= run->last; leaf = leaf->link) {
 		if (leaf->first < run->first)
 			continue;
@@ -309,6 +310,26 @@ static bool absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, un
 	return false;
 }
 
+/*
+ * A leaf splits because of one put: does that look like ascending or descending insertion?  Then leave a full leaf behind
+ * instead of a half one.  Cells of the first leaf; 0: share evenly.
+ */
+static unsigned int uneven_share(const struct cleave_txn *txn, const struct cleave__leaf *leaf, unsigned int n)
+{
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order));
+	unsigned int r = cleave__leaf_rank(leaf, order, count, 0, txn->puts[0].first);
+	struct cleave_entry entry, last;
+
+	cleave__leaf_entry(leaf, order, count, r, &entry);
+	cleave__leaf_entry(leaf, order, count, count - 1, &last);
+	if (r + 1 == count || (r + 2 == count && !last.value))
+		return FULL;
+	if (r <= 1 && !entry.value && txn->puts[0].last == entry.last)
+		return n - FULL; /* from the top of a gap downward, as mmap() does */
+	return 0;
+}
+
 /* Build the leaves that replace a run. */
 static bool build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked)
 {
@@ -317,18 +338,9 @@ static bool build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool a
 	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
 	unsigned int share = 0;
 
-	if (k == 2 && alone && run->nold == 1 && txn->nputs > 0) {
-		/* Ascending or descending insertion: leave a full leaf behind, not two half ones. */
-		const struct cleave_put *put = &txn->puts[0];
-		uint64_t order = start ? cleave__order_locked(cleave__leaf(start)) : 0;
-		unsigned int count = cleave__count12(cleave__live(order));
-		unsigned int r = cleave__leaf_rank(cleave__leaf(start), order, count, 0, put->first);
-
-		if (r + 2 >= count)
-			share = FULL;
-		else if (r <= 1)
-			share = n - FULL;
-	}
+	if (k == 2 && alone && run->nold == 1)
+		share = uneven_share(txn, cleave__leaf(start), n);
+	run->lean = share == 0 ? 0 : share == FULL ? 1 : -1;
 	if (alone && !share && (n <= CLEAVE__SMALL || k > run->nold) && run->nold <= 2 && absorb_neighbour(txn, run, n)) {
 		start = mark_run(txn, run);
 		n = count_cells(txn, run, start);
@@ -401,10 +413,9 @@ static bool next_child(struct children *children, struct child *child)
 
 /*
  * Build the parents, at `level`, of the `n` children to come.  One child over all addresses needs none: it stands itself.
- * `ascending`: the last child is new.
  */
 static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
-			  struct children *children, unsigned int n, bool ascending)
+			  struct children *children, unsigned int n)
 {
 	struct cleave__branch *branch = NULL;
 	struct cleave__node *tail = NULL;
@@ -428,9 +439,8 @@ static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsig
 			if (branch)
 				cleave__branch_seal_private(branch);
 			room = (n + k - 1) / k;
-			/* Ascending insertion leaves a full branch behind. */
-			if (k == 2 && ascending && !branch && n - (CLEAVE__FANOUT - 1) <= CLEAVE__FANOUT)
-				room = CLEAVE__FANOUT - 1;
+			if (n == CLEAVE__FANOUT + 1 && run->lean)
+				room = run->lean > 0 ? CLEAVE__FANOUT - 1 : 2;
 			k--;
 			branch = cleave__branch(node);
 			cleave__branch_init_private(branch, level, child.first);
@@ -462,8 +472,8 @@ static struct cleave__node *replace_branch(struct cleave_txn *txn, unsigned int 
 	return node;
 }
 
-/* A small branch takes its right neighbour along, if that is free. */
-static struct cleave__node *absorb_branch(struct cleave_txn *txn, unsigned int level, uint64_t addr)
+/* A small branch, or a full one, takes its right neighbour along, if that is free and has at most so many children. */
+static struct cleave__node *absorb_branch(struct cleave_txn *txn, unsigned int level, uint64_t addr, unsigned int most)
 {
 	struct cleave *index = txn->index;
 	struct cleave__node *node;
@@ -474,7 +484,7 @@ static struct cleave__node *absorb_branch(struct cleave_txn *txn, unsigned int l
 	node = cleave__lock_node(index, txn->self, level, addr, true, &lower);
 	if (!txn->try_only)
 		cleave__leave(index, txn->self);
-	if (node && node->count > CLEAVE__FANOUT / 2) {
+	if (node && node->count > most) {
 		cleave__unlock_node(index, node);
 		node = NULL;
 	}
@@ -517,8 +527,9 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 			}
 			n = n - runs[b].nold + runs[b].nfresh;
 		}
-		if (*nruns == 1 && n <= CLEAVE__SMALL && children.nbranches == 1 && run.last != UINT64_MAX) {
-			node = absorb_branch(txn, level, run.last + 1);
+		if (*nruns == 1 && (n <= CLEAVE__SMALL || n == CLEAVE__FANOUT + 1) && !runs[a].lean &&
+		    children.nbranches == 1 && run.last != UINT64_MAX) {
+			node = absorb_branch(txn, level, run.last + 1, CLEAVE__FANOUT - 3);
 			if (node) {
 				run.last = node->last;
 				n += node->count;
@@ -528,7 +539,9 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 		run.nold = children.nbranches;
 		children.run = &runs[a];
 		children.run_end = &runs[b];
-		if (!pack_branches(txn, &run, level, &children, n, runs[b - 1].last == run.last))
+		if (runs[a].lean < 0 ? runs[a].first == run.first : runs[b - 1].last == run.last)
+			run.lean = runs[a].lean;
+		if (!pack_branches(txn, &run, level, &children, n))
 			return false;
 		runs[out++] = run;
 	}
@@ -541,7 +554,7 @@ bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleav
 	while (run->nfresh > 1) {
 		struct children children = { .fresh = run->fresh, .nfresh = run->nfresh };
 
-		if (!pack_branches(txn, run, ++level, &children, run->nfresh, false))
+		if (!pack_branches(txn, run, ++level, &children, run->nfresh))
 			return false;
 	}
 	return true;

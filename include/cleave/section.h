@@ -54,11 +54,10 @@ struct cleave_urcu {
 	struct cleave_domain domain;
 	const struct cleave__urcu_flavour *flavour; /* [I] */
 	uint64_t worker;			    /* [I] between start, fork and stop: the thread */
-	uint64_t pause_ns;			    /* [I] the worker rests so long after a grace period */
 	struct cleave_urcu_thread *threads;	    /* [l] */
 	struct cleave_word32 lock;		    /* around liburcu's registration */
 	struct cleave_word32 command;		    /* [a] what the worker shall do */
-	uint64_t pad[8];
+	uint64_t pad[9];
 	struct cleave_word started; /* [a] grace periods begun */
 	struct cleave_word wanted;  /* [a] the newest cookie given out */
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */

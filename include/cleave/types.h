@@ -173,7 +173,8 @@ struct cleave__run {
 	struct cleave__node *fresh; /* what replaces it, linked in address order */
 	uint32_t nfresh;
 	uint32_t nold;
-	bool kept; /* `fresh` is no new node but a child that stays */
+	bool kept;   /* `fresh` is no new node but a child that stays */
+	int8_t lean; /* 1: insertion ascends, nodes on the left are left full; -1: it descends; 0: even shares */
 };
 
 #define CLEAVE_TXN_INLINE 2				 /* puts that need no allocation */

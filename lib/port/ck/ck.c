@@ -12,7 +12,8 @@
  *		1. R announced itself (a locked instruction), loaded epoch r, then the pointer.
  *		2. The unlinking became visible after that, and e was read after that: r <= e.
  *		3. Who raises e + 1 to e + 2 read e + 1, which is after 2 and so after R's announcement: it sees R
- *		   inside, with what R recorded, r or something older: not e + 1.  So e + 2 is not reached before R leaves.
+ *		   inside, with what R recorded, r or something older: not e + 1.  So e + 2 is not reached before R
+ *		   leaves.
  *	e + 1 is not enough: R may have recorded e.  CK itself frees at e + 2 too (ck_epoch_poll()); the 3 of its
  *	CK_EPOCH_GRACE makes up for a plain load of e, which may be one behind.
  *
@@ -42,8 +43,8 @@
 #endif
 
 /*
- * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, done() answers
- * from memory for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
+ * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, done()
+ * answers from memory for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
  */
 #define SKIP 8u
 #define SKIP_MOST 64u

@@ -44,9 +44,9 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 #define PORT_LOAD(p, order) ((SIM_TYPE(p))sim_load(&(p)->word, sizeof((p)->word), order, SIM_SITE))
 #define PORT_STORE(p, value, order) sim_store(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE)
 #define PORT_EXCHANGE(p, value, order) \
-	((SIM_TYPE(p))sim_exchange(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE))
+	__extension__({ (SIM_TYPE(p))sim_exchange(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
 #define PORT_FETCH_ADD(p, value, order) \
-	((SIM_TYPE(p))sim_fetch_add(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE))
+	__extension__({ (SIM_TYPE(p))sim_fetch_add(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
 #define PORT_CAS(p, expected, value, ok, fail)                                                               \
 	(__extension__({                                                                                     \
 		uint64_t expected_ = (uint64_t)*(expected);                                                  \

@@ -18,7 +18,7 @@ struct cleave__urcu_flavour {
 	 */
 	void *(*register_thread)(void);
 	void (*unregister_thread)(void);
-	/* A thread that sleeps must not hold up grace periods.  `offline` returns whether there is an `online` to do. */
+	/* A thread that sleeps must not hold up grace periods.  `offline` returns whether `online` is to follow. */
 	bool (*offline)(void);
 	void (*online)(void);
 	/* Around fork(), while no worker runs.  NULL: nothing to do. */

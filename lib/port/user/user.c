@@ -15,32 +15,22 @@
 /* ---- Parking ---- */
 
 /* Callers are library calls that must not change errno. */
-static void futex_call(struct cleave_word32 *word, int operation, uint32_t value, const struct timespec *timeout)
+static void futex_call(struct cleave_word32 *word, int operation, uint32_t value)
 {
 	int saved = errno;
 
-	syscall(SYS_futex, &word->word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+	syscall(SYS_futex, &word->word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
 	errno = saved;
 }
 
 void cleave__user_park(struct cleave_word32 *word, uint32_t seen)
 {
-	futex_call(word, FUTEX_WAIT, seen, NULL);
-}
-
-void cleave__user_pause(struct cleave_word32 *word, uint32_t seen, uint64_t ns)
-{
-	struct timespec timeout = {
-		.tv_sec = (time_t)(ns / 1000000000),
-		.tv_nsec = (long)(ns % 1000000000),
-	};
-
-	futex_call(word, FUTEX_WAIT, seen, &timeout);
+	futex_call(word, FUTEX_WAIT, seen);
 }
 
 void cleave__user_wake(struct cleave_word32 *word)
 {
-	futex_call(word, FUTEX_WAKE, INT_MAX, NULL);
+	futex_call(word, FUTEX_WAKE, INT_MAX);
 }
 
 void cleave__user_lock(struct cleave_word32 *lock)
@@ -56,7 +46,7 @@ void cleave__user_lock(struct cleave_word32 *lock)
 void cleave__user_unlock(struct cleave_word32 *lock)
 {
 	if (PORT_EXCHANGE(lock, 0, PORT_RELEASE) == 2)
-		futex_call(lock, FUTEX_WAKE, 1, NULL);
+		futex_call(lock, FUTEX_WAKE, 1);
 }
 
 /* ---- Memory ---- */

@@ -15,8 +15,6 @@
 void cleave__user_park(struct cleave_word32 *word, uint32_t seen);
 /* Wake everybody who sleeps on the word. */
 void cleave__user_wake(struct cleave_word32 *word);
-/* The same with a timeout: for pauses, which something may cut short. */
-void cleave__user_pause(struct cleave_word32 *word, uint32_t seen, uint64_t ns);
 
 /* A sleeping lock for paths that are not worth more: 0 free, 1 taken, 2 taken and somebody sleeps. */
 void cleave__user_lock(struct cleave_word32 *lock);
