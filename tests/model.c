@@ -25,7 +25,7 @@ static void displaced_each(struct cleave_sink *sink, const struct cleave_entry *
 
 void displaced_init(struct displaced *displaced)
 {
-	*displaced = (struct displaced){.sink.each = displaced_each};
+	*displaced = (struct displaced){ .sink.each = displaced_each };
 }
 
 void displaced_free(struct displaced *displaced)
@@ -66,16 +66,16 @@ void displaced_join(struct displaced *displaced, const struct model *base)
 
 void model_init(struct model *model)
 {
-	*model = (struct model){0};
+	*model = (struct model){ 0 };
 	grow(&model->cell, &model->room, 1);
-	model->cell[0] = (struct cleave_entry){.first = 0, .last = CLEAVE_LAST};
+	model->cell[0] = (struct cleave_entry){ .first = 0, .last = CLEAVE_LAST };
 	model->count = 1;
 }
 
 void model_free(struct model *model)
 {
 	free(model->cell);
-	*model = (struct model){0};
+	*model = (struct model){ 0 };
 }
 
 void model_copy(struct model *to, const struct model *from)
@@ -141,7 +141,7 @@ static void splice(struct model *model, size_t from, size_t to, const struct cle
 int model_clip(struct model *model, uint64_t addr)
 {
 	size_t i = model_find(model, addr);
-	struct cleave_entry halves[2] = {model->cell[i], model->cell[i]};
+	struct cleave_entry halves[2] = { model->cell[i], model->cell[i] };
 
 	if (!halves[0].value)
 		return -ENOENT;
@@ -180,7 +180,7 @@ int model_insert(struct model *model, uint64_t first, uint64_t last, void *value
 
 int model_store(struct model *model, uint64_t first, uint64_t last, void *value, struct displaced *displaced)
 {
-	struct cleave_entry cells[3], new = {first, last, value};
+	struct cleave_entry cells[3], new = { first, last, value };
 	size_t from, to, n = 0;
 
 	if (first > last)

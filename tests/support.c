@@ -38,7 +38,7 @@ static void print_line(struct cleave_lines *lines, const char *text)
 
 void check_index(struct cleave *index)
 {
-	struct cleave_lines lines = {print_line};
+	struct cleave_lines lines = { print_line };
 	size_t violations = cleave_check(index, &lines);
 
 	CHECK(violations == 0, "%zu violations", violations);
@@ -159,7 +159,7 @@ static void counting_free(const struct cleave_memory *self, void *node, size_t s
 
 void counting_memory_init(struct counting_memory *memory)
 {
-	*memory = (struct counting_memory){.memory = {counting_alloc, counting_free}, .grant = {GRANT_ALL}};
+	*memory = (struct counting_memory){ .memory = { counting_alloc, counting_free }, .grant = { GRANT_ALL } };
 }
 
 void counting_memory_grant(struct counting_memory *memory, uint64_t n)

@@ -22,7 +22,7 @@ static int teardown(void **state)
 /* A world to fill otherwise than by steps. */
 static void start_empty(struct world *world)
 {
-	static const struct keyspace any = {"all addresses", 0, 0, 1, 0};
+	static const struct keyspace any = { "all addresses", 0, 0, 1, 0 };
 
 	world_start(world, &manual.domain, &manual.self, &any, 1);
 }
@@ -49,7 +49,7 @@ static void build_and_compare(const struct cleave_entry *entries, size_t n)
 
 static void builds_of_every_small_size(void **state)
 {
-	struct rng rng = {test_seed()};
+	struct rng rng = { test_seed() };
 	struct cleave_entry entry[700];
 
 	(void)state;
@@ -80,7 +80,7 @@ static void a_build_fills_leaves_densely(void **state)
 	(void)state;
 	assert_non_null(entry);
 	for (size_t i = 0; i < n; i++)
-		entry[i] = (struct cleave_entry){10 * i, 10 * i + 9, entry};
+		entry[i] = (struct cleave_entry){ 10 * i, 10 * i + 9, entry };
 	assert_int_equal(cleave_init(&index, &manual.self), 0);
 	assert_int_equal(cleave_init(&other, &manual.self), 0);
 	assert_int_equal(cleave_build(&index, &manual.self, entry, n), 0);
@@ -103,12 +103,12 @@ static void a_build_fills_leaves_densely(void **state)
 
 static void bad_builds_are_refused(void **state)
 {
-	static const struct cleave_entry good[] = {{10, 19, &manual}, {20, 29, &manual}};
+	static const struct cleave_entry good[] = { { 10, 19, &manual }, { 20, 29, &manual } };
 	static const struct cleave_entry bad[][2] = {
-		{{20, 29, &manual}, {10, 19, &manual}}, {{10, 20, &manual}, {20, 29, &manual}},
-		{{10, 19, &manual}, {29, 20, &manual}}, {{10, 19, &manual}, {20, 29, NULL}},
-		{{19, 10, &manual}, {20, 29, &manual}}, {{0, CLEAVE_LAST, &manual}, {0, 0, &manual}},
-		{{10, 19, &manual}, {10, 19, &manual}},
+		{ { 20, 29, &manual }, { 10, 19, &manual } }, { { 10, 20, &manual }, { 20, 29, &manual } },
+		{ { 10, 19, &manual }, { 29, 20, &manual } }, { { 10, 19, &manual }, { 20, 29, NULL } },
+		{ { 19, 10, &manual }, { 20, 29, &manual } }, { { 0, CLEAVE_LAST, &manual }, { 0, 0, &manual } },
+		{ { 10, 19, &manual }, { 10, 19, &manual } },
 	};
 	struct world world;
 
@@ -206,7 +206,7 @@ static void a_duplicate_shares_values_without_a_copier(void **state)
 static void a_failing_copier_undoes_what_it_made(void **state)
 {
 	static char made[4096];
-	struct counting_copier copier = {.copier = {copy_value, undo_value}, .made = made};
+	struct counting_copier copier = { .copier = { copy_value, undo_value }, .made = made };
 	uint64_t seed = test_seed(), entries;
 	struct world from, to;
 

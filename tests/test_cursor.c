@@ -291,7 +291,7 @@ static void visits_tile_the_range_beside_writers(void **state)
 {
 	struct worker workers[3];
 	struct fixture fixture;
-	struct walk walk = {0};
+	struct walk walk = { 0 };
 
 	(void)state;
 	fixture_start(&fixture, 0);

@@ -21,7 +21,8 @@ static void change_pairs(struct worker *worker)
 	while (!__atomic_load_n(&forks->stop.word, __ATOMIC_ACQUIRE)) {
 		struct cleave_txn txn;
 		uint64_t i = 10 * rng_below(&worker->rng, PAIRS);
-		void *value = rng_one_in(&worker->rng, 3) ? NULL : (void *)(uintptr_t)(1 + rng_below(&worker->rng, 100));
+		void *value =
+			rng_one_in(&worker->rng, 3) ? NULL : (void *)(uintptr_t)(1 + rng_below(&worker->rng, 100));
 
 		CHECK(cleave_begin(&txn, &worker->fixture->index, worker_self(worker), i, FAR + i + 3) == 0, "begin");
 		CHECK(cleave_put(&txn, i, i + 3, value) == 0, "put");
@@ -62,7 +63,7 @@ static void the_child_validates_and_writes_on(void **state)
 {
 	struct worker workers[WRITERS];
 	struct fixture fixture;
-	struct forks forks = {0};
+	struct forks forks = { 0 };
 
 	(void)state;
 	fixture_start(&fixture, 1000);
@@ -73,7 +74,7 @@ static void the_child_validates_and_writes_on(void **state)
 		pid_t pid;
 		int status;
 
-		for (uint64_t i = rng_below(&(struct rng){fixture.seed + n}, 200); i; i--) {
+		for (uint64_t i = rng_below(&(struct rng){ fixture.seed + n }, 200); i; i--) {
 			CHECK(cleave_store(&fixture.index, &fixture.main.thread, 50000 + i, 50000 + i,
 					   i & 1 ? &fixture : NULL, NULL) == 0,
 			      "store");
@@ -87,7 +88,8 @@ static void the_child_validates_and_writes_on(void **state)
 		if (pid == 0) {
 			alarm(60); /* a child that hangs is a failure, not a hang of the test */
 			cleave_postfork_child(&txn);
-			CHECK(cleave_section_postfork_child(&fixture.domain, &fixture.main.thread) == 0, "postfork_child");
+			CHECK(cleave_section_postfork_child(&fixture.domain, &fixture.main.thread) == 0,
+			      "postfork_child");
 			child(&fixture);
 		}
 		cleave_postfork_parent(&txn);

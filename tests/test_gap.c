@@ -8,9 +8,9 @@
 static void every_order_agrees_with_the_model(void **state)
 {
 	static const struct keyspace spaces[] = {
-		{"crowded", 0, 3000, 1, 12},
-		{"crowded at the top", CLEAVE_LAST - 2999, 3000, 1, 12},
-		{"crowded pages", UINT64_C(1) << 46, 3000, 4096, 12},
+		{ "crowded", 0, 3000, 1, 12 },
+		{ "crowded at the top", CLEAVE_LAST - 2999, 3000, 1, 12 },
+		{ "crowded pages", UINT64_C(1) << 46, 3000, 4096, 12 },
 	};
 	uint64_t seed = test_seed();
 
@@ -84,7 +84,7 @@ static int find(struct cleave_request request, uint64_t *addr)
 
 static void the_empty_index_has_room_at_both_ends(void **state)
 {
-	struct cleave_request request = {.size = 1, .max = CLEAVE_LAST};
+	struct cleave_request request = { .size = 1, .max = CLEAVE_LAST };
 	uint64_t addr;
 
 	(void)state;
@@ -101,7 +101,7 @@ static void the_empty_index_has_room_at_both_ends(void **state)
 	assert_int_equal(addr, 0);
 	request.min = 2;
 	assert_int_equal(find(request, &addr), -ENOSPC);
-	request = (struct cleave_request){.order = CLEAVE_NEXT, .size = 2, .hint = CLEAVE_LAST, .max = CLEAVE_LAST};
+	request = (struct cleave_request){ .order = CLEAVE_NEXT, .size = 2, .hint = CLEAVE_LAST, .max = CLEAVE_LAST };
 	assert_int_equal(find(request, &addr), -ENOSPC);
 	request.size = 1;
 	assert_int_equal(find(request, &addr), 0);
@@ -115,14 +115,18 @@ static void the_full_index_has_no_room(void **state)
 	(void)state;
 	assert_int_equal(cleave_store(&gap_index, &manual.self, 0, CLEAVE_LAST, &addr, NULL), 0);
 	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++)
-		assert_int_equal(find((struct cleave_request){.order = (enum cleave_order)order, .size = 1,
-							      .max = CLEAVE_LAST, .hint = 5},
+		assert_int_equal(find((struct cleave_request){ .order = (enum cleave_order)order,
+							       .size = 1,
+							       .max = CLEAVE_LAST,
+							       .hint = 5 },
 				      &addr),
 				 -ENOSPC);
 	assert_int_equal(cleave_erase(&gap_index, &manual.self, CLEAVE_LAST, CLEAVE_LAST, NULL), 0);
 	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++) {
-		assert_int_equal(find((struct cleave_request){.order = (enum cleave_order)order, .size = 1,
-							      .max = CLEAVE_LAST, .hint = 5},
+		assert_int_equal(find((struct cleave_request){ .order = (enum cleave_order)order,
+							       .size = 1,
+							       .max = CLEAVE_LAST,
+							       .hint = 5 },
 				      &addr),
 				 0);
 		assert_int_equal(addr, CLEAVE_LAST);
@@ -138,11 +142,13 @@ static void the_nearest_of_two_equals_is_the_lower(void **state)
 	assert_int_equal(cleave_erase(&gap_index, &manual.self, 90, 90, NULL), 0);
 	assert_int_equal(cleave_erase(&gap_index, &manual.self, 110, 110, NULL), 0);
 	assert_int_equal(
-		find((struct cleave_request){.order = CLEAVE_NEAREST, .size = 1, .hint = 100, .max = CLEAVE_LAST}, &addr),
+		find((struct cleave_request){ .order = CLEAVE_NEAREST, .size = 1, .hint = 100, .max = CLEAVE_LAST },
+		     &addr),
 		0);
 	assert_int_equal(addr, 90);
 	assert_int_equal(
-		find((struct cleave_request){.order = CLEAVE_NEAREST, .size = 1, .hint = 101, .max = CLEAVE_LAST}, &addr),
+		find((struct cleave_request){ .order = CLEAVE_NEAREST, .size = 1, .hint = 101, .max = CLEAVE_LAST },
+		     &addr),
 		0);
 	assert_int_equal(addr, 110);
 }
@@ -156,11 +162,13 @@ static void a_random_search_can_choose_every_gap(void **state)
 	assert_int_equal(cleave_store(&gap_index, &manual.self, 0, CLEAVE_LAST, &addr, NULL), 0);
 	for (uint64_t i = 0; i < 40; i++)
 		assert_int_equal(cleave_erase(&gap_index, &manual.self, 1000 * i, 1000 * i + 9, NULL), 0);
-	for (uint64_t n = 0; n < 100000 && found != (UINT64_C(1) << 40) - 1; n++) {
-		struct rng rng = {seed + n};
+	for (uint64_t n = 0; n < 4000000 && found != (UINT64_C(1) << 40) - 1; n++) {
+		struct rng rng = { seed + n };
 
-		assert_int_equal(find((struct cleave_request){.order = CLEAVE_RANDOM, .size = 10, .max = 40000,
-							      .hint = rng_next(&rng)},
+		assert_int_equal(find((struct cleave_request){ .order = CLEAVE_RANDOM,
+							       .size = 10,
+							       .max = 40000,
+							       .hint = rng_next(&rng) },
 				      &addr),
 				 0);
 		assert_int_equal(addr % 1000, 0);
@@ -175,7 +183,9 @@ static void a_window_within_one_gap_is_obeyed(void **state)
 
 	(void)state;
 	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++) {
-		struct cleave_request request = {.order = (enum cleave_order)order, .size = 16, .min = 1000, .max = 1015};
+		struct cleave_request request = {
+			.order = (enum cleave_order)order, .size = 16, .min = 1000, .max = 1015
+		};
 
 		assert_int_equal(find(request, &addr), 0);
 		assert_int_equal(addr, 1000);
@@ -239,7 +249,7 @@ static uint64_t allocate(struct worker *worker, const struct cleave_request *req
 static void allocate_and_free(struct worker *worker)
 {
 	struct arena *arena = worker->context;
-	struct cleave_entry held[HELD] = {0};
+	struct cleave_entry held[HELD] = { 0 };
 
 	check_context("seed %#llx, thread %u", (unsigned long long)worker->fixture->seed, worker->number);
 	for (uint64_t n = test_scaled(15000); n; n--) {
@@ -264,7 +274,7 @@ static void allocate_and_free(struct worker *worker)
 			if (addr == CLEAVE_LAST)
 				continue; /* possible: it is crowded */
 			take(arena, worker, addr, request.size);
-			*mine = (struct cleave_entry){addr, addr + request.size - 1, worker};
+			*mine = (struct cleave_entry){ addr, addr + request.size - 1, worker };
 		}
 		cleave_section_quiescent(&worker->record);
 	}
@@ -353,8 +363,9 @@ static void no_space_means_that_none_was_there_all_along(void **state)
 static void allocate_beside_the_middle(struct worker *worker)
 {
 	struct arena *arena = worker->context;
-	struct cleave_entry held[HELD] = {0};
-	uint64_t min = worker->number ? REGION : 0, max = worker->number ? REGION + MIDDLE + REGION - 1 : REGION + MIDDLE - 1;
+	struct cleave_entry held[HELD] = { 0 };
+	uint64_t min = worker->number ? REGION : 0,
+		 max = worker->number ? REGION + MIDDLE + REGION - 1 : REGION + MIDDLE - 1;
 
 	check_context("seed %#llx, thread %u", (unsigned long long)worker->fixture->seed, worker->number);
 	for (uint64_t n = test_scaled(20000); n; n--) {
@@ -373,9 +384,10 @@ static void allocate_beside_the_middle(struct worker *worker)
 			};
 			uint64_t addr = allocate(worker, &request);
 
-			CHECK(addr != CLEAVE_LAST, "order %d: -ENOSPC, but my region was free all along", request.order);
+			CHECK(addr != CLEAVE_LAST, "order %d: -ENOSPC, but my region was free all along",
+			      request.order);
 			take(arena, worker, addr, request.size);
-			*mine = (struct cleave_entry){addr, addr + request.size - 1, worker};
+			*mine = (struct cleave_entry){ addr, addr + request.size - 1, worker };
 			/* Keep the region free. */
 			if (mine->first < REGION || mine->last >= REGION + MIDDLE) {
 				give_back(arena, worker, addr, request.size);

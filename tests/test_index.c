@@ -104,7 +104,7 @@ static struct world world;
 
 static int corner_setup(void **state)
 {
-	static const struct keyspace any = {"corners", 0, 0, 1, 0};
+	static const struct keyspace any = { "corners", 0, 0, 1, 0 };
 
 	(void)state;
 	manual_start(&manual, GRACE_LATE, NULL, 100);
@@ -136,22 +136,22 @@ static void follow(const struct operation *operation)
 
 static void store(uint64_t first, uint64_t last, void *value)
 {
-	follow(&(struct operation){.call = CALL_STORE, .first = first, .last = last, .value = value});
+	follow(&(struct operation){ .call = CALL_STORE, .first = first, .last = last, .value = value });
 }
 
 static void insert(uint64_t first, uint64_t last, void *value)
 {
-	follow(&(struct operation){.call = CALL_INSERT, .first = first, .last = last, .value = value});
+	follow(&(struct operation){ .call = CALL_INSERT, .first = first, .last = last, .value = value });
 }
 
 static void clip(uint64_t addr)
 {
-	follow(&(struct operation){.call = CALL_CLIP, .first = addr, .last = addr});
+	follow(&(struct operation){ .call = CALL_CLIP, .first = addr, .last = addr });
 }
 
 static void unclip(uint64_t addr)
 {
-	follow(&(struct operation){.call = CALL_UNCLIP, .first = addr, .last = addr});
+	follow(&(struct operation){ .call = CALL_UNCLIP, .first = addr, .last = addr });
 }
 
 static void *const A = (void *)0x10, *const B = (void *)0x21;
@@ -257,8 +257,8 @@ static void every_split_of_a_full_row_of_pages(void **state)
 
 static void inverted_ranges_and_null_values_change_nothing(void **state)
 {
-	struct cleave_entry expected = {50, 59, A};
-	struct cleave_entry bad = {1, 2, B};
+	struct cleave_entry expected = { 50, 59, A };
+	struct cleave_entry bad = { 1, 2, B };
 	struct cleave_txn txn;
 
 	(void)state;
@@ -273,7 +273,7 @@ static void inverted_ranges_and_null_values_change_nothing(void **state)
 	assert_int_equal(cleave_replace_if(&world.index, world.self, &expected, NULL), -EINVAL);
 	expected.value = NULL;
 	assert_int_equal(cleave_replace_if(&world.index, world.self, &expected, A), -EINVAL);
-	expected = (struct cleave_entry){59, 50, A};
+	expected = (struct cleave_entry){ 59, 50, A };
 	assert_int_equal(cleave_replace_if(&world.index, world.self, &expected, B), -EINVAL);
 	assert_int_equal(expected.first, 59);
 	assert_int_equal(cleave_begin(&txn, &world.index, world.self, 2, 1), -EINVAL);
@@ -306,14 +306,14 @@ static void puts_outside_of_the_transaction_are_refused(void **state)
 static void impossible_gap_requests_are_refused(void **state)
 {
 	static const struct cleave_request bad[] = {
-		{.size = 0, .max = CLEAVE_LAST},
-		{.size = 1, .align = 3, .max = CLEAVE_LAST},
-		{.size = 1, .align = 6, .max = CLEAVE_LAST},
-		{.size = 1, .align = 8, .phase = 8, .max = CLEAVE_LAST},
-		{.size = 1, .align = 0, .phase = 1, .max = CLEAVE_LAST},
-		{.size = 1, .align = 1, .phase = 1, .max = CLEAVE_LAST},
-		{.size = 1, .min = 2, .max = 1},
-		{.size = 1, .align = CLEAVE_LAST, .max = CLEAVE_LAST},
+		{ .size = 0, .max = CLEAVE_LAST },
+		{ .size = 1, .align = 3, .max = CLEAVE_LAST },
+		{ .size = 1, .align = 6, .max = CLEAVE_LAST },
+		{ .size = 1, .align = 8, .phase = 8, .max = CLEAVE_LAST },
+		{ .size = 1, .align = 0, .phase = 1, .max = CLEAVE_LAST },
+		{ .size = 1, .align = 1, .phase = 1, .max = CLEAVE_LAST },
+		{ .size = 1, .min = 2, .max = 1 },
+		{ .size = 1, .align = CLEAVE_LAST, .max = CLEAVE_LAST },
 	};
 
 	(void)state;
@@ -329,8 +329,8 @@ static void impossible_gap_requests_are_refused(void **state)
 			manual_leave(&manual);
 			assert_int_equal(cleave_alloc(&world.index, world.self, &request, A, &addr), -EINVAL);
 		}
-	assert_int_equal(cleave_alloc(&world.index, world.self, &(struct cleave_request){.size = 1, .max = 9}, NULL,
-				      &(uint64_t){0}),
+	assert_int_equal(cleave_alloc(&world.index, world.self, &(struct cleave_request){ .size = 1, .max = 9 }, NULL,
+				      &(uint64_t){ 0 }),
 			 -EINVAL);
 }
 
@@ -367,7 +367,7 @@ static void dump_prints_a_line_for_each_entry(void **state)
 	struct {
 		struct cleave_lines lines;
 		size_t count;
-	} counter = {{count_line}, 0};
+	} counter = { { count_line }, 0 };
 	size_t entries;
 
 	(void)state;

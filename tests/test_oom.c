@@ -87,7 +87,7 @@ static void a_transaction_survives_failing_puts(void **state)
 	for (uint64_t round = test_scaled(150); round; round--) {
 		struct manual_domain manual;
 		struct world world;
-		struct model staged = {0};
+		struct model staged = { 0 };
 
 		manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
 		world_start(&world, &manual.domain, &manual.self, &keyspaces[2], seed + round);
@@ -133,7 +133,8 @@ static void a_transaction_survives_failing_puts(void **state)
 				cleave_commit(&txn, NULL);
 				model_copy(&world.model, &staged);
 			}
-			CHECK(counting_memory_failed(&manual.memory) == failed && manual.memory.allocated.word == before,
+			CHECK(counting_memory_failed(&manual.memory) == failed &&
+				      manual.memory.allocated.word == before,
 			      "the end of a transaction allocates");
 			counting_memory_grant(&manual.memory, GRANT_ALL);
 			world_compare(&world);
@@ -197,7 +198,7 @@ static void a_build_that_fails_leaves_the_index_empty(void **state)
 	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000);
 	world_start(&world, &manual.domain, &manual.self, &keyspaces[2], test_seed());
 	for (uint64_t i = 0; i < 500; i++)
-		entry[i] = (struct cleave_entry){7 * i, 7 * i + rng_below(&world.rng, 7), &manual};
+		entry[i] = (struct cleave_entry){ 7 * i, 7 * i + rng_below(&world.rng, 7), &manual };
 	for (grant = 0;; grant++) {
 		int result;
 
@@ -239,7 +240,7 @@ static void undo_value(struct cleave_copier *copier, const struct cleave_entry *
 
 static void a_duplicate_that_fails_undoes_its_copies(void **state)
 {
-	struct balance balance = {{copy_value, undo_value}, 0};
+	struct balance balance = { { copy_value, undo_value }, 0 };
 	struct manual_domain manual;
 	struct world from, to;
 	uint64_t grant;

@@ -2,7 +2,7 @@
 /* The ways to search a node against each other, through the public functions. */
 #include "world.h"
 
-static const char *const names[] = {"scalar", "avx2", "avx512", "live"};
+static const char *const names[] = { "scalar", "avx2", "avx512", "live" };
 
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -17,7 +17,7 @@ static void all_walks_agree_on_the_same_index(void **state)
 		struct manual_domain manual[NAMES];
 		struct world world[NAMES];
 		bool there[NAMES];
-		struct rng rng = {seed + s};
+		struct rng rng = { seed + s };
 
 		found = 0;
 		for (size_t i = 0; i < NAMES; i++) {
@@ -33,7 +33,7 @@ static void all_walks_agree_on_the_same_index(void **state)
 		}
 		for (uint64_t n = test_scaled(200000); n; n--) {
 			uint64_t addr = keyspace_addr(&keyspaces[s], &rng);
-			struct cleave_entry first = {0}, entry;
+			struct cleave_entry first = { 0 }, entry;
 			bool have = false;
 
 			if (rng_one_in(&rng, 16))
@@ -84,9 +84,11 @@ static void every_walk_finds_every_boundary(void **state)
 			for (int below = 0; below < 2; below++) {
 				uint64_t addr = at - (uint64_t)below;
 
-				CHECK(cleave_store(&world.index, &manual.self, addr, addr, &manual, NULL) == 0, "store");
+				CHECK(cleave_store(&world.index, &manual.self, addr, addr, &manual, NULL) == 0,
+				      "store");
 				model_store(&world.model, addr, addr, &manual, NULL);
-				CHECK(cleave_store(&world.index, &manual.self, ~addr, ~addr, &manual, NULL) == 0, "store");
+				CHECK(cleave_store(&world.index, &manual.self, ~addr, ~addr, &manual, NULL) == 0,
+				      "store");
 				model_store(&world.model, ~addr, ~addr, &manual, NULL);
 				world_compare(&world);
 			}

@@ -6,6 +6,8 @@
 #include "fixture.h"
 #include "model.h"
 
+#include <sched.h>
+
 #define WRITERS 3
 #define READERS 2
 #define STRIPE UINT64_C(32)
@@ -130,7 +132,8 @@ static void compare_stripe(struct worker *worker, const struct model *model, uin
 		else
 			CHECK((entry.first > first ? entry.first : first) ==
 					      (want->first > first ? want->first : first) &&
-				      (entry.last < last ? entry.last : last) == (want->last < last ? want->last : last),
+				      (entry.last < last ? entry.last : last) ==
+					      (want->last < last ? want->last : last),
 			      "gap at %llu: [%llu, %llu]", (unsigned long long)addr, (unsigned long long)entry.first,
 			      (unsigned long long)entry.last);
 		if (want->last >= last)
@@ -216,7 +219,7 @@ static void writers_agree_with_their_models_beside_readers(void **state)
 {
 	struct worker workers[WRITERS + READERS];
 	struct fixture fixture;
-	struct town town = {.writing = {WRITERS}};
+	struct town town = { .writing = { WRITERS } };
 
 	(void)state;
 	/* A small limit: some updates wait for grace periods. */
@@ -305,7 +308,8 @@ static void claim(struct worker *worker)
 	struct cleave_word *won = worker->context;
 
 	for (uint64_t i = 0; i < CLAIMS; i++) {
-		int result = cleave_insert(&worker->fixture->index, worker_self(worker), 8 * i, 8 * i + 5, worker, NULL);
+		int result =
+			cleave_insert(&worker->fixture->index, worker_self(worker), 8 * i, 8 * i + 5, worker, NULL);
 
 		CHECK(result == 0 || result == -EEXIST, "%d", result);
 		if (result == 0)
@@ -318,7 +322,7 @@ static void one_of_several_inserts_wins(void **state)
 {
 	struct worker workers[3];
 	struct fixture fixture;
-	struct cleave_word won = {0};
+	struct cleave_word won = { 0 };
 
 	(void)state;
 	fixture_start(&fixture, 0);
@@ -328,9 +332,76 @@ static void one_of_several_inserts_wins(void **state)
 	fixture_stop(&fixture);
 }
 
+/*
+ * Clip and undo rewrite no cell that a reader may see, and restore the same live cells: the order word must differ all
+ * the same, or a reader that collects words over several leaves accepts a state that never was (leaf.h, invariant 3).
+ */
+struct handshake {
+	struct cleave_word32 turn; /* 0 the reader looks, 1 the writer changes, 2 the reader validates */
+	uint64_t rounds;
+};
+
+static void await(struct handshake *handshake, uint32_t turn)
+{
+	while (__atomic_load_n(&handshake->turn.word, __ATOMIC_ACQUIRE) != turn)
+		sched_yield();
+}
+
+static void pass(struct handshake *handshake, uint32_t turn)
+{
+	__atomic_store_n(&handshake->turn.word, turn, __ATOMIC_RELEASE);
+}
+
+static void hold_a_ticket(struct worker *worker)
+{
+	struct handshake *handshake = worker->context;
+
+	for (uint64_t round = 0; round < handshake->rounds; round++) {
+		struct cleave_entry entry;
+		struct cleave_ticket ticket;
+
+		cleave_section_enter(&worker->record);
+		cleave_lookup_ticket_rcu(&worker->fixture->index, 50, &entry, &ticket);
+		CHECK(cleave_ticket_valid_rcu(&ticket), "nothing has changed");
+		pass(handshake, 1);
+		await(handshake, 2);
+		CHECK(!cleave_ticket_valid_rcu(&ticket), "round %llu: a clip and its undoing went unnoticed",
+		      (unsigned long long)round);
+		cleave_section_leave(&worker->record);
+		cleave_section_quiescent(&worker->record);
+		pass(handshake, 0);
+	}
+}
+
+static void a_clip_and_its_undoing_end_a_ticket(void **state)
+{
+	struct handshake handshake = { .rounds = 200 };
+	struct worker worker;
+	struct fixture fixture;
+
+	(void)state;
+	fixture_start(&fixture, 0);
+	CHECK(cleave_store(&fixture.index, &fixture.main.thread, 0, 99, &fixture, NULL) == 0, "store");
+	worker_start(&worker, &fixture, 0, hold_a_ticket, &handshake);
+	for (uint64_t round = 0; round < handshake.rounds; round++) {
+		await(&handshake, 1);
+		for (uint64_t n = 0; n <= round % 20; n++) {
+			CHECK(cleave_clip(&fixture.index, &fixture.main.thread, 40 + n) == 0, "clip");
+			CHECK(cleave_unclip(&fixture.index, &fixture.main.thread, 40 + n) == 0, "unclip");
+		}
+		pass(&handshake, 2);
+		if (round + 1 < handshake.rounds)
+			cleave_section_quiescent(&fixture.main);
+	}
+	worker_join(&worker);
+	check_index(&fixture.index);
+	fixture_stop(&fixture);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_clip_and_its_undoing_end_a_ticket),
 		cmocka_unit_test(one_of_several_inserts_wins),
 		cmocka_unit_test(every_replace_if_counts_once),
 		cmocka_unit_test(threads_come_and_go),

@@ -30,14 +30,14 @@ static bool changed(const struct model *before, const struct model *after, uint6
 
 static void large_transactions_agree_with_the_model(void **state)
 {
-	static const uint64_t bases[] = {0, CLEAVE_LAST - 9999, UINT64_C(1) << 40};
+	static const uint64_t bases[] = { 0, CLEAVE_LAST - 9999, UINT64_C(1) << 40 };
 	uint64_t seed = test_seed();
 
 	(void)state;
 	for (uint64_t round = test_scaled(400); round; round--) {
 		struct manual_domain manual;
 		struct world world;
-		struct model staged = {0};
+		struct model staged = { 0 };
 		uint64_t base = bases[round % 3];
 
 		manual_start(&manual, (enum grace)(round % 3), NULL, 100);
@@ -324,7 +324,7 @@ static void transactions_exclude_each_other_where_they_overlap(void **state)
 {
 	struct worker workers[4];
 	struct fixture fixture;
-	uint64_t added[COUNTERS] = {0};
+	uint64_t added[COUNTERS] = { 0 };
 	struct cleave_entry entry;
 
 	(void)state;
@@ -431,7 +431,7 @@ static void pair_reader(struct worker *worker)
 	check_context("seed %#llx, reader", (unsigned long long)worker->fixture->seed);
 	do {
 		struct cleave_ticket low_ticket, high_ticket;
-		struct pair_seen seen = {0};
+		struct pair_seen seen = { 0 };
 		uintptr_t low, high, low_again;
 
 		cleave_section_enter(&worker->record);
@@ -441,8 +441,8 @@ static void pair_reader(struct worker *worker)
 			CHECK(low == high, "half a transaction: %llu and %llu, tickets valid", (unsigned long long)low,
 			      (unsigned long long)high);
 		low_again = pair_value(worker, PAIR_LOW, &low_ticket);
-		CHECK(low <= high && high <= low_again, "half a transaction: %llu, %llu, %llu",
-		      (unsigned long long)low, (unsigned long long)high, (unsigned long long)low_again);
+		CHECK(low <= high && high <= low_again, "half a transaction: %llu, %llu, %llu", (unsigned long long)low,
+		      (unsigned long long)high, (unsigned long long)low_again);
 		if (cleave_covers_rcu(&worker->fixture->index, PAIR_LOW, PAIR_HIGH, pair_predicate, &seen, NULL,
 				      all_scratch[worker->number], 2000) == 1) {
 			CHECK(seen.low == seen.high, "covers saw half a transaction: %llu and %llu",
@@ -465,7 +465,7 @@ static void readers_never_see_half_a_transaction(void **state)
 {
 	struct worker workers[4];
 	struct fixture fixture;
-	struct pair pair = {0};
+	struct pair pair = { 0 };
 
 	(void)state;
 	fixture_start(&fixture, 0);

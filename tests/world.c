@@ -7,12 +7,12 @@
 /* ---- Addresses ---- */
 
 const struct keyspace keyspaces[] = {
-	{"64 addresses, everything touches", 0, 64, 1, 12},
-	{"64 addresses at the top", CLEAVE_LAST - 63, 64, 1, 12},
-	{"near 0", 0, 4096, 1, 8},
-	{"near 2^64 - 1", CLEAVE_LAST - 4095, 4096, 1, 8},
-	{"pages", UINT64_C(0x7f0000000000), 20000, 4096, 24},
-	{"all addresses", 0, 0, 1, 0},
+	{ "64 addresses, everything touches", 0, 64, 1, 12 },
+	{ "64 addresses at the top", CLEAVE_LAST - 63, 64, 1, 12 },
+	{ "near 0", 0, 4096, 1, 8 },
+	{ "near 2^64 - 1", CLEAVE_LAST - 4095, 4096, 1, 8 },
+	{ "pages", UINT64_C(0x7f0000000000), 20000, 4096, 24 },
+	{ "all addresses", 0, 0, 1, 0 },
 };
 
 const size_t nkeyspaces = sizeof(keyspaces) / sizeof(keyspaces[0]);
@@ -60,7 +60,7 @@ void keyspace_range(const struct keyspace *space, struct rng *rng, uint64_t *fir
 /* Few values, so that neighbours often have the same one; all bits of a value matter. */
 static void *value_random(struct rng *rng)
 {
-	static const uintptr_t values[] = {1, 2, 0x1000, 0x7fff12345678, UINTPTR_MAX, UINTPTR_MAX - 1};
+	static const uintptr_t values[] = { 1, 2, 0x1000, 0x7fff12345678, UINTPTR_MAX, UINTPTR_MAX - 1 };
 
 	return (void *)values[rng_below(rng, sizeof(values) / sizeof(values[0]))];
 }
@@ -78,7 +78,7 @@ void world_start(struct world *world, struct cleave_domain *domain, struct cleav
 	*world = (struct world){
 		.domain = domain,
 		.self = self,
-		.rng = {seed},
+		.rng = { seed },
 		.space = space,
 		.seed = seed,
 	};
@@ -200,8 +200,8 @@ void operation_random(struct world *world, struct operation *operation)
 
 void operation_print(const struct operation *operation, char *text, size_t size)
 {
-	static const char *const names[] = {"insert", "store",	   "erase",    "clip",		 "unclip", "replace_if",
-					    "alloc",  "txn", "try store", "try clip", "try replace_if", "try txn"};
+	static const char *const names[] = { "insert", "store", "erase",     "clip",	 "unclip",	   "replace_if",
+					     "alloc",  "txn",	"try store", "try clip", "try replace_if", "try txn" };
 	size_t n;
 
 	switch (operation->call) {
@@ -228,9 +228,10 @@ void operation_print(const struct operation *operation, char *text, size_t size)
 		for (unsigned int i = 0; i < operation->puts && n < size; i++)
 			n += (size_t)snprintf(text + n, size - n, ", put [%#llx, %#llx] %p", PRINT(operation->put[i]));
 		if (n < size)
-			snprintf(text + n, size - n, ", %s", !operation->commit	    ? "abort"
-							     : operation->two_steps ? "publish and end"
-										    : "commit");
+			snprintf(text + n, size - n, ", %s",
+				 !operation->commit	? "abort"
+				 : operation->two_steps ? "publish and end"
+							: "commit");
 		break;
 	default:
 		snprintf(text, size, "%s [%#llx, %#llx] %p", names[operation->call], LL(operation->first),
@@ -459,7 +460,7 @@ void world_follow(struct world *world, const struct operation *operation, const 
 	if (has_entry)
 		same_entry("entry handed back", entry.first, &outcome->entry, &entry);
 	if (joined) {
-		struct displaced copy = {.sink = displaced.sink};
+		struct displaced copy = { .sink = displaced.sink };
 
 		for (size_t i = 0; i < outcome->displaced.count; i++)
 			displaced_add(&copy, &outcome->displaced.entry[i]);
@@ -491,6 +492,7 @@ static void ask_lookup(struct world *world, uint64_t addr)
 	value = cleave_lookup_rcu(&world->index, addr, &entry);
 	same_entry("lookup", addr, &entry, model_at(&world->model, addr));
 	CHECK(value == entry.value, "%p", value);
+	CHECK(cleave_value_rcu(&world->index, addr) == value, "value at %#llx", LL(addr));
 	value = cleave_lookup_ticket_rcu(&world->index, addr, &entry, &ticket);
 	same_entry("lookup with a ticket", addr, &entry, model_at(&world->model, addr));
 	CHECK(value == entry.value, "%p", value);
@@ -523,7 +525,7 @@ static void ask_covers(struct world *world)
 {
 	cleave_predicate *predicate = rng_one_in(&world->rng, 2) ? no_gap : not_this_value;
 	void *value = value_or_gap(&world->rng);
-	struct cleave_entry bad = {0}, want_bad = {0};
+	struct cleave_entry bad = { 0 }, want_bad = { 0 };
 	struct cleave_ticket scratch[8];
 	size_t nscratch = rng_below(&world->rng, 9);
 	uint64_t first, last;
@@ -540,7 +542,7 @@ static void ask_covers(struct world *world)
 		if (!want)
 			same_entry("covers_rcu: bad", first, &bad, &want_bad);
 	}
-	bad = (struct cleave_entry){0};
+	bad = (struct cleave_entry){ 0 };
 	got = cleave_covers(&world->index, world->self, first, last, predicate, value, &bad);
 	CHECK(got == want, "covers [%#llx, %#llx]: %d, should be %d", LL(first), LL(last), got, want);
 	if (!want)
@@ -567,8 +569,7 @@ static void ask_gap(struct world *world)
 	if (got)
 		return;
 	if (request.order == CLEAVE_RANDOM)
-		CHECK(model_gap_fits(&world->model, &request, got_addr), "random gap %#llx does not fit",
-		      LL(got_addr));
+		CHECK(model_gap_fits(&world->model, &request, got_addr), "random gap %#llx does not fit", LL(got_addr));
 	else
 		CHECK(got_addr == want_addr,
 		      "find_gap order %d size %#llx align %#llx phase %#llx in [%#llx, %#llx] hint %#llx: %#llx, "
@@ -715,8 +716,8 @@ void world_compare(struct world *world)
 	}
 	cleave_statistics_rcu(&world->index, &statistics);
 	leave(world);
-	CHECK(statistics.entries == model_entries(&world->model), "%llu entries, should be %zu",
-	      LL(statistics.entries), model_entries(&world->model));
+	CHECK(statistics.entries == model_entries(&world->model), "%llu entries, should be %zu", LL(statistics.entries),
+	      model_entries(&world->model));
 	CHECK(statistics.entries + statistics.gaps == world->model.count, "%llu gaps", LL(statistics.gaps));
 	CHECK(statistics.height >= 1 && statistics.leaves >= 1, "at least a leaf");
 	CHECK((statistics.height == 1) == (statistics.branches == 0), "%llu branches", LL(statistics.branches));

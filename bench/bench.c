@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * cleave-bench: cleave beside the limit of what its lookups could cost.  Repetitions go round all implementations of a
+ * workload, so that the machine's noise hits all alike; figures are medians and quartiles.
+ *
+ * A benchmark is no test: the exit status is 0 whether the targets are reached or not.
+ */
+#include "suite.h"
+#include "limit.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool suite_wants(const struct suite *suite, const char *workload, const char *impl)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s/%s", workload, impl);
+	for (unsigned int i = 0; i < suite->nonly; i++) {
+		char pattern[128];
+
+		snprintf(pattern, sizeof(pattern), "*%s*", suite->only[i]);
+		if (!fnmatch(pattern, name, 0))
+			return true;
+	}
+	return !suite->nonly;
+}
+
+void *suite_make(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool dense)
+{
+	struct cleave_entry *order = NULL;
+
+	if (!dense)
+		order = layout_shuffled(layout, suite->seed + 1);
+	measure_unpin();
+
+	void *index = impl->make(impl, layout, order);
+
+	measure_pin(suite->processor[0]);
+	free(order);
+	return index;
+}
+
+void suite_report(struct suite *suite, struct row *row, const struct row *base)
+{
+	const struct row *limit = report_find(&suite->report, "lookup", limit_simd()->name, row->n);
+
+	if (limit && !strcmp(row->unit, "ns"))
+		row->limit = row->figure.median / limit->figure.median;
+	if (base) {
+		row->ratio = row->figure.median / base->figure.median;
+	} else if (row->base) {
+		/* Without what it is compared to, there is nothing to judge. */
+		row->base = NULL;
+		row->target = 0;
+	}
+	report_add(&suite->report, row);
+}
+
+static void usage(FILE *file)
+{
+	fprintf(file,
+		"Usage: cleave-bench [OPTION...]\n"
+		"Measure cleave beside the limit of what its lookups could cost.\n"
+		"\n"
+		"  -q, --quick          fewer and shorter repetitions\n"
+		"  -j, --json FILE      write the rows to FILE as well\n"
+		"  -s, --seed N         of the layout and of all random choices (default 42)\n"
+		"  -o, --only PATTERN   rows whose WORKLOAD/IMPLEMENTATION contains it (*, ?, [] as in the shell);\n"
+		"                       may be repeated; ratios need what they are taken to\n"
+		"  -h, --help           this text\n");
+}
+
+static void bad_usage(const char *text)
+{
+	if (text)
+		fprintf(stderr, "cleave-bench: %s\n", text);
+	usage(stderr);
+	exit(2);
+}
+
+static void parse(struct suite *suite, const char **json, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "quick", no_argument, NULL, 'q' },	  { "json", required_argument, NULL, 'j' },
+		{ "seed", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },	  { NULL, 0, NULL, 0 },
+	};
+	char *end;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "qj:s:o:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'q':
+			suite->quick = true;
+			break;
+		case 'j':
+			*json = optarg;
+			break;
+		case 's':
+			errno = 0;
+			suite->seed = strtoull(optarg, &end, 0);
+			if (errno || end == optarg || *end)
+				bad_usage("--seed wants a number");
+			break;
+		case 'o':
+			if (suite->nonly == SUITE_PATTERNS)
+				bad_usage("too many patterns");
+			suite->only[suite->nonly++] = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			exit(0);
+		default:
+			bad_usage(NULL);
+		}
+	}
+	if (optind < argc)
+		bad_usage("no arguments but options are wanted");
+}
+
+/* The rest of the first line of a file that starts with `key`, or its first line where that is NULL. */
+static void first_line(char *text, size_t size, const char *path, const char *key)
+{
+	char line[256];
+	FILE *file = fopen(path, "re");
+
+	snprintf(text, size, "unknown");
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file)) {
+		const char *start = line;
+
+		if (key) {
+			const char *colon = strchr(line, ':');
+
+			if (strncmp(line, key, strlen(key)) || !colon)
+				continue;
+			start = colon + 1 + strspn(colon + 1, " ");
+		}
+		line[strcspn(line, "\n\"\\")] = '\0';
+		snprintf(text, size, "%.100s", start);
+		break;
+	}
+	fclose(file);
+}
+
+int main(int argc, char **argv)
+{
+	struct suite suite = { .seed = 42 };
+	const char *json = NULL;
+	char cpu[128], pages[128], facts[512];
+
+	parse(&suite, &json, argc, argv);
+	suite.repetitions = suite.quick ? 7 : 15;
+	suite.seconds = suite.quick ? 0.002 : 0.005;
+	suite.pair_seconds = suite.quick ? 0.02 : 0.05;
+	measure_processors(&suite.processor[0], &suite.processor[1]);
+
+	first_line(cpu, sizeof(cpu), "/proc/cpuinfo", "model name");
+	first_line(pages, sizeof(pages), "/sys/kernel/mm/transparent_hugepage/enabled", NULL);
+	printf("cleave-bench: seed %llu, processors %d and %d (%s), huge pages %s, compiler %s\n",
+	       (unsigned long long)suite.seed, suite.processor[0], suite.processor[1], cpu, pages, __VERSION__);
+	report_header();
+
+	double start = measure_wall();
+
+	pair_start(&suite);
+	pair_speedup(&suite);
+	suite_sections(&suite);
+	suite_lookups(&suite);
+	suite_changes(&suite);
+	suite_spaces(&suite);
+	suite_sizes(&suite);
+	pair_workloads(&suite);
+	pair_stop();
+	report_summary(&suite.report);
+	printf("%.0f seconds\n", measure_wall() - start);
+
+	snprintf(facts, sizeof(facts),
+		 "\t\"seed\": %llu,\n\t\"quick\": %s,\n\t\"cpu\": \"%s\",\n\t\"huge_pages\": \"%s\",\n"
+		 "\t\"compiler\": \"%s\",\n",
+		 (unsigned long long)suite.seed, suite.quick ? "true" : "false", cpu, pages, __VERSION__);
+	if (json && !report_json(&suite.report, json, facts)) {
+		fprintf(stderr, "cleave-bench: cannot write %s\n", json);
+		return 1;
+	}
+	free(suite.report.rows);
+	return 0;
+}

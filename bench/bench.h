@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What is measured: an implementation is a table of functions, each of which does a batch.  An implementation leaves
+ * out (NULL) what it has not got.
+ */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include "layout.h"
+
+#include <cleave/cleave.h>
+
+struct bench_counters {
+	uint64_t copies; /* leaves copied only because nothing in them was free yet */
+	uint64_t splits;
+	uint64_t waits; /* for grace periods */
+};
+
+struct bench_impl {
+	const char *name;
+	const char *search; /* cleave: the walk by name; NULL for the best one */
+
+	/* An index of the layout's entries: put in one by one in `order`, or all at once if that is NULL. */
+	void *(*make)(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order);
+	void (*destroy)(void *index);
+
+	/* This thread's handle.  Between online and offline it runs operations, else it holds up nobody. */
+	void *(*attach)(void *index);
+	void (*detach)(void *thread);
+	void (*online)(void *thread);
+	void (*offline)(void *thread);
+
+	/* The sum of the values found / the last value found: each address is addrs[i] + (the last value & zero). */
+	uint64_t (*lookup)(void *thread, const uint64_t *addrs, size_t n);
+	uint64_t (*chase)(void *thread, const uint64_t *addrs, size_t n, uint64_t zero);
+
+	/* These return how many operations failed. */
+	size_t (*clip)(void *thread, const uint64_t *addrs, size_t n);
+	size_t (*unclip)(void *thread, const uint64_t *addrs, size_t n);
+	size_t (*clip_unclip)(void *thread, const uint64_t *addrs, size_t n); /* one after the other, n times */
+	size_t (*erase)(void *thread, const struct cleave_entry *entries, size_t n);
+	size_t (*insert)(void *thread, const struct cleave_entry *entries, size_t n);
+	size_t (*store)(void *thread, const struct cleave_entry *entries, size_t n);
+	size_t (*find)(void *thread, const struct cleave_request *requests, size_t n);
+	size_t (*alloc)(void *thread, const struct cleave_request *requests, struct cleave_entry *made, size_t n);
+
+	size_t (*iterate)(void *thread); /* the number of entries */
+	void (*size)(void *thread, size_t *entries, size_t *bytes);
+	void (*counters)(void *thread, struct bench_counters *counters);
+};
+
+/* The read section alone: n times in and out. */
+struct bench_section {
+	const char *name;
+	void (*run)(size_t n); /* registers this thread by itself */
+	void (*start)(void);
+	void (*stop)(void);
+};
+
+extern const struct bench_impl bench_memb, bench_memb_scalar, bench_qsbr, bench_ck;
+extern const struct bench_section section_memb, section_memb_inline, section_qsbr_inline, section_bp, section_bp_inline,
+	section_ck;
+
+#endif

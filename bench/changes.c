@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: ISC */
+/* What one thread changes: clips, maps and unmaps, pieces cut and free space taken. */
+#include "task.h"
+
+#include <stdlib.h>
+
+#define DRAWS ((size_t)1 << 16) /* of the random entries to be changed */
+#define CUT_SIZE ((uint64_t)1 << 30)
+#define CUT_PIECE ((uint64_t)64 << 10)
+
+static double run_clip_pair(struct task *task, size_t ops, double *out)
+{
+	uint64_t before = task_copies(task);
+	struct stopwatch watch;
+
+	stopwatch_start(&watch);
+	for (size_t done = 0; done < ops;) {
+		size_t count = TASK_WRITES;
+		size_t at = task_take(task, &count);
+
+		task->failed += task->subject->impl->clip_unclip(task->subject->thread, task->addrs + at, count);
+		done += count;
+	}
+
+	double seconds = stopwatch_seconds(&watch);
+
+	out[0] = seconds / (double)ops / 2 * 1e9;
+	out[1] = 100 * (double)(task_copies(task) - before) / (double)ops;
+	return seconds;
+}
+
+/*
+ * Two kinds of batches by turns.  The stopwatch gives the sum; how it is shared out is seen from the wall clock.
+ * out: the sum, the first kind, the second kind, the share of copies among the first.
+ */
+static double run_turns(struct task *task, size_t ops, double *out, size_t (*first)(struct task *, size_t, size_t),
+			size_t (*second)(struct task *, size_t, size_t))
+{
+	uint64_t before = task_copies(task);
+	double in_first = 0, in_second = 0;
+	struct stopwatch watch;
+
+	stopwatch_start(&watch);
+	for (size_t done = 0; done < ops;) {
+		size_t count = TASK_WRITES;
+		size_t at = task_take(task, &count);
+		double t0 = measure_wall();
+
+		task->failed += first(task, at, count);
+
+		double t1 = measure_wall();
+
+		task->failed += second(task, at, count);
+		in_first += t1 - t0;
+		in_second += measure_wall() - t1;
+		done += count;
+	}
+
+	double seconds = stopwatch_seconds(&watch);
+	double each = seconds / (double)ops * 1e9;
+
+	out[0] = each;
+	out[1] = each * in_first / (in_first + in_second);
+	out[2] = each * in_second / (in_first + in_second);
+	out[3] = 100 * (double)(task_copies(task) - before) / (double)ops;
+	return seconds;
+}
+
+static size_t clips(struct task *task, size_t at, size_t count)
+{
+	return task->subject->impl->clip(task->subject->thread, task->addrs + at, count);
+}
+
+static size_t unclips(struct task *task, size_t at, size_t count)
+{
+	return task->subject->impl->unclip(task->subject->thread, task->addrs + at, count);
+}
+
+static size_t erases(struct task *task, size_t at, size_t count)
+{
+	return task->subject->impl->erase(task->subject->thread, task->entries + at, count);
+}
+
+static size_t inserts(struct task *task, size_t at, size_t count)
+{
+	return task->subject->impl->insert(task->subject->thread, task->entries + at, count);
+}
+
+static struct cleave_entry made[TASK_WRITES];
+
+static size_t allocs(struct task *task, size_t at, size_t count)
+{
+	return task->subject->impl->alloc(task->subject->thread, task->requests + at, made, count);
+}
+
+static size_t frees(struct task *task, size_t at, size_t count)
+{
+	(void)at;
+	return task->subject->impl->erase(task->subject->thread, made, count);
+}
+
+static double run_clip_apart(struct task *task, size_t ops, double *out)
+{
+	return run_turns(task, ops, out, clips, unclips);
+}
+
+static double run_remap(struct task *task, size_t ops, double *out)
+{
+	return run_turns(task, ops, out, erases, inserts);
+}
+
+static double run_alloc(struct task *task, size_t ops, double *out)
+{
+	return run_turns(task, ops, out, allocs, frees);
+}
+
+static double run_find(struct task *task, size_t ops, double *out)
+{
+	struct stopwatch watch;
+
+	stopwatch_start(&watch);
+	for (size_t done = 0; done < ops;) {
+		size_t count = TASK_WRITES;
+		size_t at = task_take(task, &count);
+
+		task->failed += task->subject->impl->find(task->subject->thread, task->requests + at, count);
+		done += count;
+	}
+
+	double seconds = stopwatch_seconds(&watch);
+
+	out[0] = seconds / (double)ops * 1e9;
+	return seconds;
+}
+
+/* Cut an entry of 1 GiB, above all others, into pieces of 64 KiB. */
+static double run_cut(struct task *task, size_t ops, double *out)
+{
+	const struct bench_impl *impl = task->subject->impl;
+	void *thread = task->subject->thread;
+	size_t pieces = task->n + 1;
+	size_t entries, whole, cut;
+	uint64_t before;
+	struct stopwatch watch;
+
+	(void)ops;
+	stopwatch_start(&watch);
+	task->failed += impl->store(thread, task->entries, 1);
+	out[1] = stopwatch_seconds(&watch) / (double)pieces * 1e9;
+	impl->size(thread, &entries, &whole);
+	before = task_copies(task);
+	stopwatch_start(&watch);
+	for (size_t at = 0; at < task->n; at += TASK_READS)
+		task->failed +=
+			impl->clip(thread, task->addrs + at, task->n - at < TASK_READS ? task->n - at : TASK_READS);
+
+	double seconds = stopwatch_seconds(&watch);
+
+	out[0] = seconds / (double)pieces * 1e9;
+	impl->size(thread, &entries, &cut);
+	out[2] = (double)(cut - whole) / (double)pieces;
+	out[3] = 100 * (double)(task_copies(task) - before) / (double)pieces;
+	return seconds;
+}
+
+static const struct bench_impl *const flavours[] = { &bench_memb, &bench_qsbr, &bench_ck };
+
+#define NFLAVOURS (sizeof(flavours) / sizeof(flavours[0]))
+
+static void clips_of(struct suite *suite, size_t n)
+{
+	struct subject subjects[NFLAVOURS];
+	struct task pairs[NFLAVOURS], apart[NFLAVOURS];
+	struct layout layout;
+	size_t nsubjects = 0, npairs = 0, napart = 0;
+	const char *const names[] = { "clip", "clip-copies", "clip-alone", "unclip-alone" };
+	bool judged = n == SUITE_SIZE;
+	size_t draws = n < DRAWS ? DRAWS : n;
+	bool any = false;
+
+	for (size_t i = 0; i < NFLAVOURS && !any; i++)
+		any = tasks_wanted(suite, names, judged ? 4 : 2, flavours[i]->name);
+	if (!any)
+		return;
+	layout_make(&layout, n, suite->seed);
+
+	uint64_t *middles = layout_middles(&layout, 0, n, draws, suite->seed + 3);
+
+	for (size_t i = 0; i < NFLAVOURS; i++) {
+		if (!tasks_wanted(suite, names, judged ? 4 : 2, flavours[i]->name))
+			continue;
+
+		struct subject *subject = &subjects[nsubjects++];
+
+		*subject = subject_open(suite, flavours[i], &layout, false);
+
+		struct task pair = {
+			.workload = { names[0], names[1] },
+			.subject = subject,
+			.run = run_clip_pair,
+			.addrs = middles,
+			.n = draws,
+			.size = n,
+			.warm = n < 100000 ? n : n / 4,
+		};
+		struct task turns = pair;
+
+		turns.workload[0] = NULL;
+		turns.workload[1] = names[2];
+		turns.workload[2] = names[3];
+		turns.run = run_clip_apart;
+		tasks_add(suite, pairs, &npairs, &pair);
+		if (judged)
+			tasks_add(suite, apart, &napart, &turns);
+	}
+	tasks_run(suite, pairs, npairs);
+	tasks_run(suite, apart, napart);
+	tasks_report(suite, pairs, npairs, 0, "ns", judged ? 3 : 0);
+	tasks_report(suite, pairs, npairs, 1, "%", judged ? 10 : 0);
+	tasks_report(suite, apart, napart, 1, "ns", 0);
+	tasks_report(suite, apart, napart, 2, "ns", 0);
+	for (size_t i = 0; i < nsubjects; i++)
+		subject_close(&subjects[i]);
+	free(middles);
+	layout_free(&layout);
+}
+
+static void remaps(struct suite *suite)
+{
+	struct subject subjects[NFLAVOURS];
+	struct task tasks[NFLAVOURS];
+	struct layout layout;
+	size_t nsubjects = 0, ntasks = 0;
+
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+
+	struct cleave_entry *entries = layout_drawn(&layout, 0, layout.n, DRAWS, suite->seed + 4);
+
+	for (size_t i = 0; i < NFLAVOURS; i++) {
+		struct task task = {
+			.workload = { "map+unmap", "unmap", "map", "map+unmap-copies" },
+			.subject = &subjects[nsubjects],
+			.run = run_remap,
+			.entries = entries,
+			.n = DRAWS,
+			.size = layout.n,
+			.warm = layout.n,
+		};
+
+		subjects[nsubjects].impl = flavours[i];
+		if (!tasks_wanted(suite, task.workload, TASK_OUTPUTS, flavours[i]->name))
+			continue;
+		subjects[nsubjects++] = subject_open(suite, flavours[i], &layout, false);
+		tasks[ntasks++] = task;
+	}
+	tasks_run(suite, tasks, ntasks);
+	tasks_report(suite, tasks, ntasks, 0, "ns", 8);
+	tasks_report(suite, tasks, ntasks, 1, "ns", 0);
+	tasks_report(suite, tasks, ntasks, 2, "ns", 0);
+	tasks_report(suite, tasks, ntasks, 3, "%", 0);
+	for (size_t i = 0; i < nsubjects; i++)
+		subject_close(&subjects[i]);
+	free(entries);
+	layout_free(&layout);
+}
+
+static void cuts(struct suite *suite)
+{
+	struct subject subjects[NFLAVOURS];
+	struct task tasks[NFLAVOURS];
+	struct layout layout;
+	size_t nsubjects = 0, ntasks = 0;
+	size_t count = CUT_SIZE / CUT_PIECE - 1;
+	struct cleave_entry whole = { .first = LAYOUT_TOP, .last = LAYOUT_TOP + CUT_SIZE - 1, .value = &whole };
+	uint64_t *addrs = need(calloc(count, sizeof(*addrs)));
+
+	for (size_t i = 0; i < count; i++)
+		addrs[i] = whole.first + (i + 1) * CUT_PIECE;
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+	for (size_t i = 0; i < NFLAVOURS; i++) {
+		struct task task = {
+			.workload = { "cut", "rejoin", "cut-bytes", "cut-copies" },
+			.subject = &subjects[nsubjects],
+			.run = run_cut,
+			.addrs = addrs,
+			.entries = &whole,
+			.n = count,
+			.size = layout.n,
+			.warm = 1,
+			.fixed = 1,
+		};
+
+		if (!tasks_wanted(suite, task.workload, TASK_OUTPUTS, flavours[i]->name))
+			continue;
+		subjects[nsubjects++] = subject_open(suite, flavours[i], &layout, false);
+		tasks[ntasks++] = task;
+	}
+	tasks_run(suite, tasks, ntasks);
+	tasks_report(suite, tasks, ntasks, 0, "ns", 0);
+	tasks_report(suite, tasks, ntasks, 1, "ns", 0);
+	tasks_report(suite, tasks, ntasks, 2, "B", 0);
+	tasks_report(suite, tasks, ntasks, 3, "%", 0);
+	for (size_t i = 0; i < nsubjects; i++)
+		subject_close(&subjects[i]);
+	free(addrs);
+	layout_free(&layout);
+}
+
+void suite_changes(struct suite *suite)
+{
+	for (size_t i = 0; i < sizeof(task_sizes) / sizeof(task_sizes[0]); i++)
+		clips_of(suite, task_sizes[i]);
+	remaps(suite);
+	cuts(suite);
+}
+
+/* ---- Free space ---- */
+
+/* Pieces of 1 to 8 pages: between all entries, or on one side of a random place. */
+static struct cleave_request *make_requests(const struct suite *suite, const struct layout *layout,
+					    enum cleave_order order, bool anywhere)
+{
+	size_t n = DRAWS;
+	struct rng rng = { suite->seed + 5 };
+	struct cleave_request *requests = need(calloc(n, sizeof(*requests)));
+	uint64_t *places = layout_addresses(layout, 0, layout->n, n, suite->seed + 6, NULL);
+
+	for (size_t i = 0; i < n; i++) {
+		requests[i] = (struct cleave_request){
+			.order = order,
+			.size = LAYOUT_PAGE * (1 + rng_below(&rng, 8)),
+			.align = LAYOUT_PAGE,
+			.min = layout->entries[0].first,
+			.max = layout->entries[layout->n - 1].last,
+		};
+		if (anywhere) {
+			requests[i].min = order == CLEAVE_LOWEST ? places[i] : 0;
+			requests[i].max = order == CLEAVE_LOWEST ? LAYOUT_TOP - 1 : places[i];
+		}
+	}
+	free(places);
+	return requests;
+}
+
+struct space {
+	const char *alloc;
+	const char *release;
+	const char *find;
+	enum cleave_order order;
+	bool anywhere;
+};
+
+void suite_spaces(struct suite *suite)
+{
+	static const struct space spaces[] = {
+		{ "alloc-lowest", "free-lowest", "find-lowest", CLEAVE_LOWEST, false },
+		{ "alloc-highest", "free-highest", "find-highest", CLEAVE_HIGHEST, false },
+		{ "alloc-above", "free-above", "find-above", CLEAVE_LOWEST, true },
+		{ "alloc-below", "free-below", "find-below", CLEAVE_HIGHEST, true },
+	};
+	struct layout layout;
+
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
+		const char *const names[] = { spaces[i].alloc, spaces[i].release, spaces[i].find };
+		struct cleave_request *requests = make_requests(suite, &layout, spaces[i].order, spaces[i].anywhere);
+		struct subject subjects[NFLAVOURS];
+		struct task taking[NFLAVOURS], finds[NFLAVOURS];
+		size_t nsubjects = 0, nallocs = 0, nfinds = 0;
+
+		for (size_t j = 0; j < NFLAVOURS; j++) {
+			if (!tasks_wanted(suite, names, 3, flavours[j]->name))
+				continue;
+
+			struct subject *subject = &subjects[nsubjects++];
+
+			*subject = subject_open(suite, flavours[j], &layout, false);
+
+			struct task alloc = {
+				.workload = { NULL, spaces[i].alloc, spaces[i].release },
+				.subject = subject,
+				.run = run_alloc,
+				.requests = requests,
+				.n = DRAWS,
+				.size = layout.n,
+				.warm = layout.n,
+			};
+			struct task find = alloc;
+
+			find.workload[0] = spaces[i].find;
+			find.workload[1] = NULL;
+			find.workload[2] = NULL;
+			find.run = run_find;
+			tasks_add(suite, taking, &nallocs, &alloc);
+			tasks_add(suite, finds, &nfinds, &find);
+		}
+		tasks_run(suite, finds, nfinds);
+		tasks_run(suite, taking, nallocs);
+		tasks_report(suite, finds, nfinds, 0, "ns", 0);
+		tasks_report(suite, taking, nallocs, 1, "ns", 6);
+		tasks_report(suite, taking, nallocs, 2, "ns", 0);
+		for (size_t j = 0; j < nsubjects; j++)
+			subject_close(&subjects[j]);
+		free(requests);
+	}
+	layout_free(&layout);
+}

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The workloads of two threads.  Each is pinned to a processor of its own; the thread that conducts sleeps meanwhile.
+ * What two threads of wholly private work lose to each other (a shared core, a shared cache, a busy host) is measured
+ * in the same rounds, and the figures are judged against that.
+ */
+#define _GNU_SOURCE
+#include "limit.h"
+#include "suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define READS 64
+#define WRITES 16
+#define ADDRESSES ((size_t)1 << 16)
+#define WARM_SECONDS 0.003
+
+enum role { IDLE, PRIVATE, READ, CLIP };
+enum part { ALL, LOW, HIGH, PARTS };
+enum phase { WARM, TIMED, STOP };
+
+struct side {
+	enum role role;
+	enum part part;
+};
+
+struct pairing {
+	struct side side[2];
+};
+
+/* What a lane works on. */
+struct lane {
+	pthread_t thread;
+	int processor;
+	struct limit *own; /* private work */
+	uint64_t *reads[PARTS];
+	uint64_t *clips[PARTS];
+
+	/* The job: under the mutex. */
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	void (*job)(struct lane *lane);
+	bool quit;
+
+	/* Its arguments and results. */
+	const struct bench_impl *impl;
+	void *index;
+	void *handle;
+	struct side side;
+	size_t ops;
+	double seconds;
+	uint64_t copies;
+};
+
+static struct lane lanes[2];
+static atomic_int phase;
+static atomic_int ready;
+static volatile uint64_t sink;
+
+static void *lane_main(void *argument)
+{
+	struct lane *lane = argument;
+
+	measure_pin(lane->processor);
+	pthread_mutex_lock(&lane->mutex);
+	while (!lane->quit) {
+		if (!lane->job) {
+			pthread_cond_wait(&lane->changed, &lane->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&lane->mutex);
+		lane->job(lane);
+		pthread_mutex_lock(&lane->mutex);
+		lane->job = NULL;
+		pthread_cond_broadcast(&lane->changed);
+	}
+	pthread_mutex_unlock(&lane->mutex);
+	return NULL;
+}
+
+static void lane_post(struct lane *lane, void (*job)(struct lane *lane))
+{
+	pthread_mutex_lock(&lane->mutex);
+	lane->job = job;
+	pthread_cond_broadcast(&lane->changed);
+	pthread_mutex_unlock(&lane->mutex);
+}
+
+static void lane_wait(struct lane *lane)
+{
+	pthread_mutex_lock(&lane->mutex);
+	while (lane->job)
+		pthread_cond_wait(&lane->changed, &lane->mutex);
+	pthread_mutex_unlock(&lane->mutex);
+}
+
+static void both(void (*job)(struct lane *lane))
+{
+	for (int i = 0; i < 2; i++) {
+		lane_post(&lanes[i], job);
+		lane_wait(&lanes[i]);
+	}
+}
+
+static void attach(struct lane *lane)
+{
+	lane->handle = lane->impl->attach(lane->index);
+	lane->impl->offline(lane->handle);
+}
+
+static void detach(struct lane *lane)
+{
+	lane->impl->online(lane->handle);
+	lane->impl->detach(lane->handle);
+}
+
+/* One batch.  Return: its operations; a clip and its merge are two. */
+static size_t work(struct lane *lane, size_t *at)
+{
+	const uint64_t *reads = lane->reads[lane->side.part] + *at % ADDRESSES;
+
+	switch (lane->side.role) {
+	case PRIVATE:
+		sink += limit_simd()->lookup(lane->own, reads, READS);
+		*at += READS;
+		return READS;
+	case READ:
+		sink += lane->impl->lookup(lane->handle, reads, READS);
+		*at += READS;
+		return READS;
+	case CLIP:
+		/* Two threads may meet at one address: who comes second finds nothing to do. */
+		lane->impl->clip_unclip(lane->handle, lane->clips[lane->side.part] + *at % ADDRESSES, WRITES);
+		*at += WRITES;
+		return 2 * WRITES;
+	default:
+		return 0;
+	}
+}
+
+static void timed(struct lane *lane)
+{
+	bool shared = lane->side.role == READ || lane->side.role == CLIP;
+	struct bench_counters before = { .copies = 0 }, after = { .copies = 0 };
+	struct stopwatch watch;
+	size_t at = 0;
+
+	if (shared)
+		lane->impl->online(lane->handle);
+	atomic_fetch_add(&ready, 1);
+	while (atomic_load_explicit(&phase, memory_order_relaxed) == WARM)
+		work(lane, &at);
+	lane->ops = 0;
+	if (shared)
+		lane->impl->counters(lane->handle, &before);
+	stopwatch_start(&watch);
+	while (atomic_load_explicit(&phase, memory_order_relaxed) == TIMED)
+		lane->ops += work(lane, &at);
+	lane->seconds = stopwatch_seconds(&watch);
+	if (shared) {
+		lane->impl->counters(lane->handle, &after);
+		lane->impl->offline(lane->handle);
+	}
+	lane->copies = after.copies - before.copies;
+}
+
+static void rest(double seconds)
+{
+	struct timespec time = { .tv_sec = (time_t)seconds };
+
+	time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
+	nanosleep(&time, NULL);
+}
+
+static double process_seconds(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Run both sides for a while.  out: ns per operation of each.  Return: processor time of other threads, seconds. */
+static double run_pairing(const struct suite *suite, const struct pairing *pairing, double *ns)
+{
+	int active = 0;
+	double busy;
+
+	atomic_store(&phase, WARM);
+	atomic_store(&ready, 0);
+	for (int i = 0; i < 2; i++) {
+		lanes[i].side = pairing->side[i];
+		if (pairing->side[i].role != IDLE) {
+			lane_post(&lanes[i], timed);
+			active++;
+		}
+	}
+	while (atomic_load(&ready) < active)
+		rest(0.0001);
+	rest(WARM_SECONDS);
+	busy = process_seconds();
+	atomic_store(&phase, TIMED);
+	rest(suite->pair_seconds);
+	atomic_store(&phase, STOP);
+	busy = process_seconds() - busy;
+	for (int i = 0; i < 2; i++) {
+		ns[i] = 0;
+		if (pairing->side[i].role == IDLE)
+			continue;
+		lane_wait(&lanes[i]);
+		ns[i] = lanes[i].seconds / (double)lanes[i].ops * 1e9;
+		busy -= lanes[i].seconds;
+	}
+	return busy > 0 ? busy : 0;
+}
+
+void pair_start(struct suite *suite)
+{
+	struct layout layout;
+
+	if (suite->processor[1] < 0)
+		return;
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+	for (int i = 0; i < 2; i++) {
+		struct lane *lane = &lanes[i];
+		const size_t from[PARTS] = { 0, 0, layout.n / 2 };
+		const size_t to[PARTS] = { layout.n, layout.n / 2, layout.n };
+
+		*lane = (struct lane){ .processor = suite->processor[i] };
+		lane->own = limit_simd()->make(limit_simd(), &layout, NULL);
+		for (int j = 0; j < PARTS; j++) {
+			uint64_t seed = suite->seed + 100 + (uint64_t)(i * PARTS + j);
+
+			lane->reads[j] = layout_addresses(&layout, from[j], to[j], ADDRESSES, seed, NULL);
+			lane->clips[j] = layout_middles(&layout, from[j], to[j], ADDRESSES, seed);
+		}
+		pthread_mutex_init(&lane->mutex, NULL);
+		pthread_cond_init(&lane->changed, NULL);
+		if (pthread_create(&lane->thread, NULL, lane_main, lane))
+			abort();
+	}
+	layout_free(&layout);
+}
+
+void pair_stop(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct lane *lane = &lanes[i];
+
+		if (!lane->own)
+			continue;
+		pthread_mutex_lock(&lane->mutex);
+		lane->quit = true;
+		pthread_cond_broadcast(&lane->changed);
+		pthread_mutex_unlock(&lane->mutex);
+		pthread_join(lane->thread, NULL);
+		pthread_mutex_destroy(&lane->mutex);
+		pthread_cond_destroy(&lane->changed);
+		limit_destroy(lane->own);
+		for (int j = 0; j < PARTS; j++) {
+			free(lane->reads[j]);
+			free(lane->clips[j]);
+		}
+	}
+}
+
+static const struct pairing private_alone = { { { PRIVATE, ALL }, { IDLE, ALL } } };
+static const struct pairing private_both = { { { PRIVATE, ALL }, { PRIVATE, ALL } } };
+
+/* How much more two threads do than one. */
+static double speedup(const double *both_ns, double alone_ns)
+{
+	return alone_ns * (1 / both_ns[0] + 1 / both_ns[1]);
+}
+
+static void report(struct suite *suite, const char *workload, const char *impl, unsigned int threads, const char *unit,
+		   const struct samples *samples, const struct row *row)
+{
+	struct row full = row ? *row : (struct row){ .target = 0 };
+
+	if (!suite_wants(suite, workload, impl))
+		return;
+	full.workload = workload;
+	full.impl = impl;
+	full.n = SUITE_SIZE;
+	full.threads = threads;
+	full.unit = unit;
+	full.figure = samples_figure(samples);
+	report_add(&suite->report, &full);
+}
+
+void pair_speedup(struct suite *suite)
+{
+	struct samples samples = { .n = 0 };
+	double alone[2], two[2];
+
+	if (suite->processor[1] < 0 || !suite_wants(suite, "S", "private work"))
+		return;
+	measure_unpin();
+	for (unsigned int round = 0; round < suite->repetitions; round++) {
+		run_pairing(suite, &private_alone, alone);
+		run_pairing(suite, &private_both, two);
+		samples_add(&samples, speedup(two, alone[0]));
+	}
+	report(suite, "S", "private work", 2, "x", &samples, NULL);
+}
+
+enum {
+	PRIVATE_ALONE,
+	PRIVATE_BOTH,
+	READER_ALONE,
+	READER_PRIVATE,
+	READER_WRITER,
+	READER_WRITER_SAME,
+	READERS,
+	WRITER_ALONE,
+	WRITERS,
+	WRITERS_SAME,
+	PAIRINGS
+};
+
+static const struct pairing pairings[PAIRINGS] = {
+	[PRIVATE_ALONE] = { { { PRIVATE, ALL }, { IDLE, ALL } } },
+	[PRIVATE_BOTH] = { { { PRIVATE, ALL }, { PRIVATE, ALL } } },
+	[READER_ALONE] = { { { READ, LOW }, { IDLE, ALL } } },
+	[READER_PRIVATE] = { { { READ, LOW }, { PRIVATE, HIGH } } },
+	[READER_WRITER] = { { { READ, LOW }, { CLIP, HIGH } } },
+	[READER_WRITER_SAME] = { { { READ, ALL }, { CLIP, ALL } } },
+	[READERS] = { { { READ, ALL }, { READ, ALL } } },
+	[WRITER_ALONE] = { { { CLIP, LOW }, { IDLE, ALL } } },
+	[WRITERS] = { { { CLIP, LOW }, { CLIP, HIGH } } },
+	[WRITERS_SAME] = { { { CLIP, ALL }, { CLIP, ALL } } },
+};
+
+struct outcome {
+	struct samples ns[PAIRINGS][2];
+	struct samples copies[PAIRINGS]; /* percent of clips */
+	struct samples helper;		 /* percent of the lone writer's time that other threads of the process used */
+	struct samples private_speedup;
+	struct samples writers_speedup;
+};
+
+static void one_round(const struct suite *suite, struct outcome *outcome)
+{
+	double ns[PAIRINGS][2];
+
+	for (int i = 0; i < PAIRINGS; i++) {
+		double busy = run_pairing(suite, &pairings[i], ns[i]);
+		uint64_t copies = 0;
+		size_t clips = 0;
+
+		for (int j = 0; j < 2; j++) {
+			samples_add(&outcome->ns[i][j], ns[i][j]);
+			if (pairings[i].side[j].role == CLIP) {
+				copies += lanes[j].copies;
+				clips += lanes[j].ops / 2;
+			}
+		}
+		if (clips)
+			samples_add(&outcome->copies[i], 100 * (double)copies / (double)clips);
+		if (i == WRITER_ALONE)
+			samples_add(&outcome->helper, 100 * busy / lanes[0].seconds);
+	}
+	samples_add(&outcome->private_speedup, speedup(ns[PRIVATE_BOTH], ns[PRIVATE_ALONE][0]));
+	samples_add(&outcome->writers_speedup, speedup(ns[WRITERS], ns[WRITER_ALONE][0]));
+}
+
+static double median(const struct samples *samples)
+{
+	return samples_figure(samples).median;
+}
+
+static void report_outcome(struct suite *suite, const char *impl, const struct outcome *outcome)
+{
+	const struct samples(*ns)[2] = outcome->ns;
+	double s = median(&outcome->private_speedup);
+	struct row row;
+
+	report(suite, "S-again", impl, 2, "x", &outcome->private_speedup, NULL);
+	report(suite, "reader", impl, 1, "ns", &ns[READER_ALONE][0], NULL);
+	report(suite, "readers", impl, 2, "ns", &ns[READERS][0], NULL);
+	report(suite, "reader+private", impl, 2, "ns", &ns[READER_PRIVATE][0], NULL);
+	row = (struct row){
+		.base = "reader+private",
+		.ratio = median(&ns[READER_WRITER][0]) / median(&ns[READER_PRIVATE][0]),
+		.target = 1.25,
+	};
+	report(suite, "reader+writer", impl, 2, "ns", &ns[READER_WRITER][0], &row);
+	report(suite, "writer+reader", impl, 2, "ns", &ns[READER_WRITER][1], NULL);
+	report(suite, "reader+writer-same", impl, 2, "ns", &ns[READER_WRITER_SAME][0], NULL);
+	report(suite, "writer+reader-same", impl, 2, "ns", &ns[READER_WRITER_SAME][1], NULL);
+	report(suite, "writer", impl, 1, "ns", &ns[WRITER_ALONE][0], NULL);
+	report(suite, "writer-copies", impl, 1, "%", &outcome->copies[WRITER_ALONE], NULL);
+	report(suite, "writer-helper", impl, 1, "%", &outcome->helper, NULL);
+	report(suite, "writers", impl, 2, "ns", &ns[WRITERS][0], NULL);
+	row = (struct row){
+		.base = "S-again",
+		.ratio = median(&outcome->writers_speedup) / s,
+		.target = 0.9,
+		.at_least = true,
+	};
+	report(suite, "writers-speedup", impl, 2, "x", &outcome->writers_speedup, &row);
+	row = (struct row){ .target = strcmp(impl, bench_ck.name) ? 0 : 25 };
+	report(suite, "writers-copies", impl, 2, "%", &outcome->copies[WRITERS], &row);
+	report(suite, "writers-same", impl, 2, "ns", &ns[WRITERS_SAME][0], NULL);
+	report(suite, "writers-same-copies", impl, 2, "%", &outcome->copies[WRITERS_SAME], NULL);
+}
+
+static bool wants(const struct suite *suite, const char *impl)
+{
+	static const char *const names[] = {
+		"S-again",
+		"reader",
+		"readers",
+		"reader+private",
+		"reader+writer",
+		"writer+reader",
+		"reader+writer-same",
+		"writer+reader-same",
+		"writer",
+		"writer-copies",
+		"writer-helper",
+		"writers",
+		"writers-speedup",
+		"writers-copies",
+		"writers-same",
+		"writers-same-copies",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (suite_wants(suite, names[i], impl))
+			return true;
+	return false;
+}
+
+void pair_workloads(struct suite *suite)
+{
+	static const struct bench_impl *const impls[] = { &bench_memb, &bench_qsbr, &bench_ck };
+	struct layout layout;
+
+	if (suite->processor[1] < 0)
+		return;
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+	for (size_t i = 0; i < sizeof(impls) / sizeof(impls[0]); i++) {
+		static struct outcome outcome;
+
+		if (!wants(suite, impls[i]->name))
+			continue;
+		memset(&outcome, 0, sizeof(outcome));
+
+		void *index = suite_make(suite, impls[i], &layout, false);
+
+		measure_unpin();
+		lanes[0].impl = lanes[1].impl = impls[i];
+		lanes[0].index = lanes[1].index = index;
+		both(attach);
+		for (unsigned int round = 0; round < suite->repetitions; round++)
+			one_round(suite, &outcome);
+		both(detach);
+		report_outcome(suite, impls[i]->name, &outcome);
+		impls[i]->destroy(index);
+	}
+	layout_free(&layout);
+}

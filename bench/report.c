@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: ISC */
+#include "report.h"
+#include "layout.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void report_header(void)
+{
+	printf("%-22s %-15s %8s %3s %9s %-3s %18s %8s %8s  %-24s %s\n", "workload", "implementation", "n", "thr",
+	       "median", "", "quartiles", "x limit", "ratio", "to", "target");
+}
+
+static bool reached(const struct row *row)
+{
+	double judged = row->base ? row->ratio : row->figure.median;
+
+	return row->at_least ? judged >= row->target : judged <= row->target;
+}
+
+static void print_row(const struct row *row)
+{
+	printf("%-22s %-15s %8zu %3u %9.2f %-3s [%7.2f %8.2f]", row->workload, row->impl, row->n, row->threads,
+	       row->figure.median, row->unit, row->figure.q1, row->figure.q3);
+	if (row->limit > 0)
+		printf(" %8.2f", row->limit);
+	else
+		printf(" %8s", "");
+	if (row->base)
+		printf(" %8.2f  %-24s", row->ratio, row->base);
+	else
+		printf(" %8s  %-24s", "", "");
+	if (row->target > 0)
+		printf(" %s %-5g %s", row->at_least ? ">=" : "<=", row->target, reached(row) ? "reached" : "MISSED");
+	printf("\n");
+	fflush(stdout);
+}
+
+void report_add(struct report *report, const struct row *row)
+{
+	if (report->n == report->capacity) {
+		report->capacity = report->capacity ? 2 * report->capacity : 64;
+		report->rows = need(realloc(report->rows, report->capacity * sizeof(*row)));
+	}
+	report->rows[report->n++] = *row;
+	if (row->target > 0) {
+		if (reached(row))
+			report->reached++;
+		else
+			report->missed++;
+	}
+	print_row(row);
+}
+
+const struct row *report_find(const struct report *report, const char *workload, const char *impl, size_t n)
+{
+	for (size_t i = 0; i < report->n; i++) {
+		const struct row *row = &report->rows[i];
+
+		if (row->n == n && !strcmp(row->workload, workload) && !strcmp(row->impl, impl))
+			return row;
+	}
+	return NULL;
+}
+
+void report_summary(const struct report *report)
+{
+	printf("\n%zu targets reached, %zu missed\n", report->reached, report->missed);
+	for (size_t i = 0; i < report->n; i++)
+		if (report->rows[i].target > 0 && !reached(&report->rows[i]))
+			print_row(&report->rows[i]);
+}
+
+/* Names are the program's own: no character in them needs an escape. */
+bool report_json(const struct report *report, const char *path, const char *facts)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file)
+		return false;
+	fprintf(file, "{\n%s\t\"rows\": [", facts);
+	for (size_t i = 0; i < report->n; i++) {
+		const struct row *row = &report->rows[i];
+
+		fprintf(file, "%s\n\t\t{ \"impl\": \"%s\", \"workload\": \"%s\", \"n\": %zu, \"threads\": %u",
+			i ? "," : "", row->impl, row->workload, row->n, row->threads);
+		if (strcmp(row->unit, "ns"))
+			fprintf(file, ", \"unit\": \"%s\", \"value\": %.4f", row->unit, row->figure.median);
+		else
+			fprintf(file, ", \"ns\": %.4f", row->figure.median);
+		fprintf(file, ", \"q1\": %.4f, \"q3\": %.4f", row->figure.q1, row->figure.q3);
+		if (row->limit > 0)
+			fprintf(file, ", \"limit_ratio\": %.4f", row->limit);
+		if (row->base)
+			fprintf(file, ", \"ratio\": %.4f, \"base\": \"%s\"", row->ratio, row->base);
+		if (row->target > 0)
+			fprintf(file, ", \"target\": %g, \"target_is\": \"%s\", \"reached\": %s", row->target,
+				row->at_least ? "at least" : "at most", reached(row) ? "true" : "false");
+		fprintf(file, " }");
+	}
+	fprintf(file, "\n\t]\n}\n");
+
+	bool good = !ferror(file);
+
+	return !fclose(file) && good;
+}

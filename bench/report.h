@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/* Rows of results: printed as they come, kept for ratios, written as JSON at the end. */
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include "measure.h"
+
+struct row {
+	const char *workload;
+	const char *impl;
+	size_t n;
+	unsigned int threads;
+	const char *unit; /* "ns" per operation, "%", "B" per entry, "x" times */
+	struct figure figure;
+	double limit; /* times the limit's independent lookup at the same n; 0: no such figure */
+
+	/* Judged is `ratio`, the median over `base`; where there is no base, the median itself. */
+	const char *base;
+	double ratio;
+	double target; /* 0: none */
+	bool at_least; /* the target is a lower bound */
+};
+
+struct report {
+	struct row *rows;
+	size_t n;
+	size_t capacity;
+	size_t reached;
+	size_t missed;
+};
+
+void report_header(void);
+void report_add(struct report *report, const struct row *row);
+/* NULL if that was not measured. */
+const struct row *report_find(const struct report *report, const char *workload, const char *impl, size_t n);
+void report_summary(const struct report *report);
+
+/* `facts`: the members before the rows, as JSON, each with a comma behind it.  Return: false: could not write. */
+bool report_json(const struct report *report, const char *path, const char *facts);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: ISC */
+/* One run of the benchmark: what was asked for, and what came out. */
+#ifndef BENCH_SUITE_H
+#define BENCH_SUITE_H
+
+#include "bench.h"
+#include "report.h"
+
+#define SUITE_PATTERNS 16
+#define SUITE_SIZE 6849 /* entries of one browser process: where most is judged */
+
+struct suite {
+	bool quick;
+	uint64_t seed;
+	const char *only[SUITE_PATTERNS];
+	unsigned int nonly;
+	int processor[2]; /* [1] < 0: no second one */
+	unsigned int repetitions;
+	double seconds;	     /* a repetition of one thread */
+	double pair_seconds; /* of two */
+	struct report report;
+};
+
+bool suite_wants(const struct suite *suite, const char *workload, const char *impl);
+
+/* Make an index while threads may still run anywhere, so that what it starts is not pinned beside the benchmark. */
+void *suite_make(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool dense);
+
+/* Fill in the ratio to a row that was reported before, if there is one, and report this one. */
+void suite_report(struct suite *suite, struct row *row, const struct row *base);
+
+void suite_sections(struct suite *suite);
+void suite_lookups(struct suite *suite);
+void suite_sizes(struct suite *suite);
+void suite_changes(struct suite *suite);
+void suite_spaces(struct suite *suite);
+
+/* The speed-up of two threads of private work, which two-thread figures are judged against. */
+void pair_start(struct suite *suite);
+void pair_speedup(struct suite *suite);
+void pair_workloads(struct suite *suite);
+void pair_stop(void);
+
+#endif

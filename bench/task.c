@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: ISC */
+#include "task.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const size_t task_sizes[4] = {1000, SUITE_SIZE, 100000, 1000000};
+
+struct subject subject_open(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout,
+			    bool dense)
+{
+	struct subject subject = {.impl = impl, .index = suite_make(suite, impl, layout, dense)};
+
+	subject.thread = impl->attach(subject.index);
+	if (impl->offline)
+		impl->offline(subject.thread);
+	return subject;
+}
+
+void subject_close(struct subject *subject)
+{
+	if (subject->impl->online)
+		subject->impl->online(subject->thread);
+	if (subject->impl->detach)
+		subject->impl->detach(subject->thread);
+	subject->impl->destroy(subject->index);
+}
+
+size_t task_take(struct task *task, size_t *count)
+{
+	size_t at = task->at;
+
+	if (*count > task->n - at)
+		*count = task->n - at;
+	task->at = at + *count == task->n ? 0 : at + *count;
+	return at;
+}
+
+static double run_task(struct task *task, size_t ops, double *out)
+{
+	const struct bench_impl *impl = task->subject->impl;
+
+	if (impl->online)
+		impl->online(task->subject->thread);
+
+	double seconds = task->run(task, ops, out);
+
+	if (impl->offline)
+		impl->offline(task->subject->thread);
+	return seconds;
+}
+
+void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
+{
+	double out[TASK_OUTPUTS];
+
+	for (size_t i = 0; i < n; i++) {
+		struct task *task = &tasks[i];
+		double seconds = 0;
+
+		task->ops = task->fixed ? task->fixed : TASK_READS;
+		if (task->fixed)
+			continue;
+		while ((seconds = run_task(task, task->ops, out)) < suite->seconds / 2)
+			task->ops *= 2;
+		task->ops =
+			(size_t)((double)task->ops * suite->seconds / seconds) / TASK_READS * TASK_READS + TASK_READS;
+	}
+	for (unsigned int round = 0; round < suite->repetitions; round++) {
+		for (size_t i = 0; i < n; i++) {
+			struct task *task = &tasks[i];
+
+			memset(out, 0, sizeof(out));
+			if (task->warm)
+				run_task(task, task->warm, out);
+			run_task(task, task->ops, out);
+			for (unsigned int j = 0; j < TASK_OUTPUTS; j++)
+				samples_add(&task->samples[j], out[j]);
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		if (tasks[i].failed)
+			printf("%s/%s: %zu operations failed\n", tasks[i].workload[0], tasks[i].subject->impl->name,
+			       tasks[i].failed);
+}
+
+struct row task_row(const struct task *task, unsigned int output, const char *unit)
+{
+	return (struct row){
+		.workload = task->workload[output],
+		.impl = task->subject->impl->name,
+		.n = task->size,
+		.threads = 1,
+		.unit = unit,
+		.figure = samples_figure(&task->samples[output]),
+	};
+}
+
+uint64_t task_copies(const struct task *task)
+{
+	struct bench_counters counters = {.copies = 0};
+
+	if (task->subject->impl->counters)
+		task->subject->impl->counters(task->subject->thread, &counters);
+	return counters.copies;
+}
+
+void tasks_report(struct suite *suite, const struct task *tasks, size_t ntasks, unsigned int output, const char *unit,
+		  double target)
+{
+	for (size_t i = 0; i < ntasks; i++) {
+		if (!tasks[i].workload[output] ||
+		    !suite_wants(suite, tasks[i].workload[output], tasks[i].subject->impl->name))
+			continue;
+
+		struct row row = task_row(&tasks[i], output, unit);
+		const struct row *base = NULL;
+
+		row.target = target;
+		if (!strcmp(unit, "ns")) {
+			base = report_find(&suite->report, "lookup", row.impl, row.n);
+			row.base = "lookup";
+		}
+		suite_report(suite, &row, base);
+	}
+}
+
+bool tasks_wanted(const struct suite *suite, const char *const *workloads, unsigned int n, const char *impl)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (workloads[i] && suite_wants(suite, workloads[i], impl))
+			return true;
+	return false;
+}
+
+void tasks_add(const struct suite *suite, struct task *tasks, size_t *n, const struct task *task)
+{
+	if (tasks_wanted(suite, task->workload, TASK_OUTPUTS, task->subject->impl->name))
+		tasks[(*n)++] = *task;
+}

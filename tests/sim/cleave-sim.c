@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Runs scenarios under chosen schedules.  Each execution must end, without a race, an invalid index or a broken rule,
+ * with answers that some sequential order explains.
+ */
+#include "pool.h"
+
+#include "scenarios.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct settings {
+	double seconds;
+	uint64_t executions;
+	const char *scenario;
+	const char *json;
+	const char *replay;
+	struct sim_options sim;
+	bool first;  /* stop at the first failure */
+	int memory;  /* 0: newest values only, 1: stale ones too, -1: both */
+};
+
+/* What is running now. */
+static struct variant variant;
+static struct record records[SIM_THREADS][MAX_CALLS];
+static struct sim_snapshot snapshot;
+static struct model start;
+static char failure[1024];
+
+struct report {
+	char name[96];
+	uint64_t executions, pruned, steps;
+	uint64_t distinct, classes;
+	unsigned int finished, spaces; /* of the variants and memories, how many were explored to the end */
+	unsigned int longest;
+	double seconds;
+	bool failed;
+};
+
+/* ---- Sets of hashes ---- */
+
+struct set {
+	uint64_t *slots;
+	size_t size, n;
+};
+
+#define SET_MOST ((size_t)1 << 25)
+
+static void set_add(struct set *set, uint64_t hash)
+{
+	size_t i;
+
+	hash |= !hash;
+	if (set->n * 2 >= set->size && set->size < SET_MOST) {
+		struct set bigger = { calloc(set->size ? set->size * 2 : 1024, 8), set->size ? set->size * 2 : 1024, 0 };
+
+		if (!bigger.slots)
+			abort();
+		for (i = 0; i < set->size; i++)
+			if (set->slots[i])
+				set_add(&bigger, set->slots[i]);
+		free(set->slots);
+		*set = bigger;
+	}
+	if (set->n * 2 >= set->size)
+		return; /* full: the count is a lower bound */
+	for (i = hash & (set->size - 1); set->slots[i]; i = (i + 1) & (set->size - 1))
+		if (set->slots[i] == hash)
+			return;
+	set->slots[i] = hash;
+	set->n++;
+}
+
+/* ---- One variant ---- */
+
+static void prepare(unsigned int scenario, unsigned int number)
+{
+	struct cleave_entry entries[32];
+	struct cleave_thread *self;
+	struct answer answer;
+	size_t n = 0;
+
+	sim_snapshot_free(&snapshot);
+	scenario_variant(scenario, number, &variant);
+	sim_arena_clear();
+	world = sim_arena_alloc(sizeof(*world));
+	sim_index = &world->index;
+	sim_domain = &world->domain;
+	self = &world->threads[SIM_THREADS];
+	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL,
+			   variant.garbage_limit ? variant.garbage_limit : UINT64_MAX / 2);
+	for (unsigned int t = 0; t <= SIM_THREADS; t++)
+		cleave_thread_init(&world->threads[t], &world->domain);
+	for (const struct call *entry = variant.shape->entries; entry->value; entry++)
+		entries[n++] = (struct cleave_entry){ entry->first, entry->last, VALUE(entry->value) };
+	if (cleave_init(&world->index, self) || cleave_build(&world->index, self, entries, n))
+		abort();
+	for (const struct call *call = variant.shape->prepare; call->last; call++)
+		make_call(SIM_THREADS, call, &answer);
+	for (unsigned int t = 0; t < variant.nthreads && !variant.cold; t++)
+		if (cleave__pool_fill(&world->threads[t], 16, 48, false))
+			abort();
+	read_all(&answer);
+	model_init(&start);
+	for (unsigned int i = 0; i < answer.n; i++)
+		model_put(&start, (unsigned int)answer.entries[i].first,
+			  answer.entries[i].last > 62 ? 63 : (unsigned int)answer.entries[i].last,
+			  (unsigned int)((uintptr_t)answer.entries[i].value / 16));
+	sim_snapshot_take(&snapshot);
+}
+
+static uint32_t number_of(unsigned int thread, unsigned int call)
+{
+	return UINT32_C(1) << (thread * MAX_CALLS + call);
+}
+
+static void body(unsigned int thread)
+{
+	for (unsigned int i = 0; i < variant.ncalls[thread]; i++) {
+		struct record *record = &records[thread][i];
+		char text[64] = "";
+
+		record->began = sim_call(call_text(&record->call, text, sizeof(text)));
+		record->seen = 0;
+		for (unsigned int t = 0; t < variant.nthreads; t++)
+			for (unsigned int k = 0; k < variant.ncalls[t]; k++)
+				if (t != thread && records[t][k].returned && sim_saw(t, records[t][k].clock))
+					record->seen |= number_of(t, k);
+		make_call(thread, &record->call, &record->answer);
+		record->clock = sim_clock();
+		record->returned = sim_return();
+	}
+}
+
+static void line(struct cleave_lines *lines, const char *text)
+{
+	(void)lines;
+	if (strlen(failure) + strlen(text) + 3 < sizeof(failure)) {
+		strcat(failure, strlen(failure) ? "; " : "");
+		strcat(failure, text);
+	}
+}
+
+static unsigned int add_item(struct item *items, unsigned int n, struct record *record, unsigned int part,
+			     unsigned int search, uint32_t before)
+{
+	if (n == MAX_ITEMS)
+		abort();
+	items[n] = (struct item){ &record->call, &record->answer, part, before, search };
+	return n + 1;
+}
+
+/* The calls as items, and which must come before which. */
+static bool judge(bool weak)
+{
+	static struct answer everything;
+	struct item items[MAX_ITEMS];
+	uint32_t of[SIM_THREADS][MAX_CALLS] = { 0 };
+	unsigned int n = 0, searches = 0;
+
+	for (unsigned int t = 0; t < variant.nthreads; t++) {
+		uint32_t before = 0;
+
+		for (unsigned int i = 0; i < variant.ncalls[t]; i++) {
+			struct record *record = &records[t][i];
+			unsigned int parts = 1, from = n;
+
+			if (record->call.kind == FIND || record->call.kind == ALLOC)
+				parts = 3;
+			else if (record->call.kind == TICKET)
+				parts = record->answer.valid ? 2 : 1;
+			else if (record->call.kind == NEXT || record->call.kind == PREVIOUS)
+				parts = record->answer.n;
+			for (unsigned int part = 0; part < parts; part++) {
+				n = add_item(items, n, record, part, searches % 4, before);
+				before |= UINT32_C(1) << (n - 1);
+			}
+			searches += record->call.kind == FIND || record->call.kind == ALLOC;
+			for (unsigned int k = from; k < n; k++)
+				of[t][i] |= UINT32_C(1) << k;
+		}
+	}
+	for (unsigned int k = 0, t = 0; t < variant.nthreads; t++)
+		for (unsigned int i = 0; i < variant.ncalls[t]; i++)
+			for (; k < n && of[t][i] >> k & 1; k++)
+				for (unsigned int u = 0; u < variant.nthreads; u++)
+					for (unsigned int j = 0; j < variant.ncalls[u]; j++)
+						if (u != t && (weak ? (records[t][i].seen & number_of(u, j)) != 0 :
+								      records[u][j].returned <= records[t][i].began))
+							items[k].before |= of[u][j];
+	read_all(&everything);
+	items[n] = (struct item){ NULL, &everything, 0, (uint32_t)((UINT64_C(1) << n) - 1), 0 };
+	return linearizable(&start, items, n + 1);
+}
+
+static void print_entry(const struct cleave_entry *entry)
+{
+	if (entry->last == UINT64_MAX)
+		printf(" [%llu-max]=%llu", (unsigned long long)entry->first,
+		       (unsigned long long)((uintptr_t)entry->value / 16));
+	else
+		printf(" [%llu-%llu]=%llu", (unsigned long long)entry->first, (unsigned long long)entry->last,
+		       (unsigned long long)((uintptr_t)entry->value / 16));
+}
+
+static void print_line(struct cleave_lines *lines, const char *text)
+{
+	(void)lines;
+	printf("	%s\n", text);
+}
+
+static void print_history(void)
+{
+	struct cleave_lines lines = { print_line };
+
+	for (unsigned int t = 0; t < variant.nthreads; t++)
+		for (unsigned int i = 0; i < variant.ncalls[t]; i++) {
+			struct record *record = &records[t][i];
+			char text[64];
+
+			if (!record->returned)
+				continue;
+			printf("  T%u %s = %d", t, call_text(&record->call, text, sizeof(text)), record->answer.error);
+			if (record->call.kind == ALLOC || record->call.kind == FIND)
+				printf(" at %llu", (unsigned long long)record->answer.addr);
+			if (record->call.kind == TICKET)
+				printf(" %s", record->answer.valid ? "still so" : "changed");
+			for (unsigned int k = 0; k < record->answer.n; k++)
+				print_entry(&record->answer.entries[k]);
+			if (record->call.kind == INSERT || record->call.kind == REPLACE || record->call.kind == TRY_REPLACE)
+				print_entry(&record->answer.entries[0]);
+			if (record->answer.ndisplaced)
+				printf(" displaced");
+			for (unsigned int k = 0; k < record->answer.ndisplaced; k++)
+				print_entry(&record->answer.displaced[k]);
+			printf("   (began after %u returns, return %u)\n", record->began, record->returned);
+		}
+	printf("  the index at the end:\n");
+	cleave_dump_rcu(&world->index, &lines, true);
+}
+
+/* One execution; false: failure[] says why. */
+static enum sim_result execute(uint64_t i, struct sim_execution *execution)
+{
+	struct cleave_lines lines = { line };
+	enum sim_result result;
+
+	sim_snapshot_restore(&snapshot);
+	for (unsigned int t = 0; t < variant.nthreads; t++)
+		for (unsigned int k = 0; k < variant.ncalls[t]; k++) {
+			records[t][k].call = variant.calls[t][k];
+			records[t][k].returned = 0;
+		}
+	failure[0] = '\0';
+	at.execution.length = 0;
+	result = sim_execute(variant.nthreads, body, i, execution);
+	if (result == SIM_FAILED) {
+		snprintf(failure, sizeof(failure), "%s", sim_failure());
+	} else if (result == SIM_PASSED) {
+		if (cleave_check(&world->index, &lines))
+			result = SIM_FAILED;
+		else if (!judge(sim_weak())) {
+			snprintf(failure, sizeof(failure), "no order of the calls explains their answers");
+			result = SIM_FAILED;
+		}
+	}
+	return result;
+}
+
+/* ---- Scenarios ---- */
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static const char *const strategy_names[] = { "random", "pct", "dfs" };
+
+static void report_failure(const char *name, unsigned int number, const struct sim_options *options, uint64_t i,
+			   const struct sim_execution *execution)
+{
+	printf("FAILED: %s (%s): %s\n", name, variant.shape->name, failure);
+	print_history();
+	printf("  to repeat: --scenario %s --replay %u:%d:%s:%u:%u:%llu:%llu:%u:%s\n", name, number, options->stale,
+	       strategy_names[options->strategy], options->bound, options->deviations, (unsigned long long)options->seed,
+	       (unsigned long long)i, execution->length, options->strategy == SIM_DFS ? sim_choices() : "");
+	fflush(stdout);
+}
+
+/* What is running, for a crash. */
+static struct {
+	const char *name;
+	unsigned int number;
+	const struct sim_options *options;
+	uint64_t i;
+	struct sim_execution execution;
+	uint64_t before; /* executions of scenarios before */
+	const struct report *report;
+} at;
+
+/* A planted bug, or a real one, may follow a bad pointer: say how to repeat that.  Nothing can go on. */
+static void crashed(int number)
+{
+	(void)number;
+	snprintf(failure, sizeof(failure), "crashed");
+	if (at.options) {
+		report_failure(at.name, at.number, at.options, at.i, &at.execution);
+		printf("%-32s %10llu %10llu\n", "total", (unsigned long long)(at.before + at.report->executions),
+		       (unsigned long long)at.report->pruned);
+	} else {
+		printf("FAILED: %s\n", failure);
+	}
+	fflush(stdout);
+	_Exit(1);
+}
+
+static void catch_crashes(void)
+{
+	static char stack[64 * 1024];
+	stack_t alternative = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_handler = crashed, .sa_flags = SA_ONSTACK | (int)SA_RESETHAND };
+
+	sigaltstack(&alternative, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGABRT, &action, NULL);
+	sigaction(SIGFPE, &action, NULL);
+}
+
+static void set_options(struct sim_options *options, bool stale)
+{
+	options->stale = stale && !variant.ordered_only;
+	options->fail_alloc = variant.fail_alloc;
+	options->false_done = true;
+	options->spurious = options->strategy != SIM_DFS;
+}
+
+static bool limit(const struct settings *settings, double until, uint64_t n, uint64_t most)
+{
+	if (settings->executions)
+		return n >= most;
+	return n % 16 == 0 && now() >= until;
+}
+
+/* Random strategies take the variants in turns, in bursts because a variant must be prepared. */
+static void run_random(const struct settings *settings, unsigned int scenario, double seconds, struct report *report,
+		       struct set *schedules, struct set *classes)
+{
+	unsigned int nvariants = scenario_variants(scenario), number = 0;
+	double until = now() + seconds;
+	uint64_t i = 0, burst;
+
+	while (!report->failed) {
+		struct sim_options options = settings->sim;
+
+		prepare(scenario, number % nvariants);
+		set_options(&options, settings->memory != 0);
+		sim_explore(&options);
+		at.number = number % nvariants;
+		at.options = &options;
+		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1 : 4096;
+		for (uint64_t k = 0; k < burst; k++, i++) {
+			struct sim_execution execution;
+
+			if (limit(settings, until, report->executions, settings->executions))
+				return;
+			at.i = i;
+			if (execute(i, &execution) == SIM_FAILED) {
+				report_failure(report->name, number % nvariants, &options, i, &execution);
+				report->failed = true;
+				report->executions++;
+				break;
+			}
+			report->executions++;
+			report->steps += execution.steps;
+			if (execution.steps > report->longest)
+				report->longest = execution.steps;
+			set_add(schedules, sim_hash(number % nvariants, execution.schedule));
+			set_add(classes, sim_hash(number % nvariants, execution.trace));
+		}
+		number++;
+	}
+}
+
+static void run_dfs(const struct settings *settings, unsigned int scenario, double seconds, struct report *report,
+		    struct set *schedules, struct set *classes)
+{
+	unsigned int nvariants = scenario_variants(scenario);
+	unsigned int memories = settings->memory < 0 ? 2 : 1, spaces = nvariants * memories;
+	double begin = now();
+	uint64_t most = 0;
+
+	report->spaces = 0;
+	for (unsigned int space = 0; space < spaces && !report->failed; space++) {
+		struct sim_options options = settings->sim;
+		bool stale = settings->memory < 0 ? space % 2 == 1 : settings->memory == 1, more = true;
+		double until = begin + seconds * (space + 1) / spaces;
+
+		prepare(scenario, space / memories);
+		if (stale && variant.ordered_only)
+			continue;
+		report->spaces++;
+		set_options(&options, stale);
+		sim_explore(&options);
+		most += settings->executions / spaces + 1;
+		do {
+			struct sim_execution execution;
+			enum sim_result result;
+
+			if (limit(settings, until, report->executions + report->pruned, most))
+				break;
+			at.number = space / memories;
+			at.options = &options;
+			result = execute(0, &execution);
+			report->steps += execution.steps;
+			if (execution.steps > report->longest)
+				report->longest = execution.steps;
+			if (result == SIM_PRUNED) {
+				report->pruned++;
+			} else {
+				report->executions++;
+				set_add(schedules, sim_hash(space, execution.schedule));
+				set_add(classes, sim_hash(space, execution.trace));
+			}
+			if (result == SIM_FAILED) {
+				report_failure(report->name, space / memories, &options, 0, &execution);
+				report->failed = true;
+				break;
+			}
+			more = sim_next();
+			report->finished += !more;
+		} while (more);
+	}
+}
+
+static void run_scenario(const struct settings *settings, unsigned int scenario, double seconds, struct report *report)
+{
+	struct set schedules = { 0 }, classes = { 0 };
+	double begin = now();
+
+	memset(report, 0, sizeof(*report));
+	snprintf(report->name, sizeof(report->name), "%s", scenario_name(scenario));
+	at.name = report->name;
+	at.report = report;
+	at.options = NULL;
+	if (settings->sim.strategy == SIM_DFS)
+		run_dfs(settings, scenario, seconds, report, &schedules, &classes);
+	else
+		run_random(settings, scenario, seconds, report, &schedules, &classes);
+	report->seconds = now() - begin;
+	report->distinct = schedules.n;
+	report->classes = classes.n;
+	free(schedules.slots);
+	free(classes.slots);
+}
+
+/* ---- The program ---- */
+
+static bool matches(const char *pattern, const char *name)
+{
+	size_t n = strlen(pattern);
+
+	if (n > 0 && pattern[n - 1] == '*')
+		return strncmp(pattern, name, n - 1) == 0;
+	return strcmp(pattern, name) == 0;
+}
+
+static int replay(const struct settings *settings, unsigned int scenario)
+{
+	struct sim_options options = settings->sim;
+	struct sim_execution execution;
+	char strategy[16] = "", choices[4096] = "";
+	unsigned int number, stale;
+	unsigned long long seed, i;
+	enum sim_result result;
+
+	if (sscanf(settings->replay, "%u:%u:%15[a-z]:%u:%u:%llu:%llu:%u:%4095s", &number, &stale, strategy, &options.bound,
+		   &options.deviations, &seed, &i, &options.length, choices) < 8 ||
+	    number >= scenario_variants(scenario)) {
+		fprintf(stderr, "cleave-sim: not what a failure printed: %s\n", settings->replay);
+		return 2;
+	}
+	options.strategy = strategy[0] == 'r' ? SIM_RANDOM : strategy[0] == 'p' ? SIM_PCT : SIM_DFS;
+	options.seed = seed;
+	options.choices = options.strategy == SIM_DFS ? choices : NULL;
+	options.trace = true;
+	prepare(scenario, number);
+	set_options(&options, stale);
+	sim_explore(&options);
+	result = execute(i, &execution);
+	if (result == SIM_FAILED)
+		printf("FAILED: %s\n", failure);
+	print_history();
+	return result == SIM_FAILED;
+}
+
+static void print_report(const struct report *r, const struct settings *settings)
+{
+	printf("%-32s %10llu %10llu %10llu %10llu %6u %7.1f %9.0f", r->name, (unsigned long long)r->executions,
+	       (unsigned long long)r->pruned, (unsigned long long)r->distinct, (unsigned long long)r->classes, r->longest,
+	       r->seconds, (double)(r->executions + r->pruned) / (r->seconds > 0 ? r->seconds : 1));
+	if (settings->sim.strategy == SIM_DFS)
+		printf("  %u of %u%s", r->finished, r->spaces, r->finished == r->spaces ? "" : " (not finished)");
+	printf("%s\n", r->failed ? "  FAILED" : "");
+	fflush(stdout);
+}
+
+static void print_json(FILE *file, const struct report *r, const struct settings *settings, bool first)
+{
+	fprintf(file,
+		"%s\n  {\"scenario\": \"%s\", \"strategy\": \"%s\", \"bound\": %u, \"deviations\": %u, "
+		"\"executions\": %llu, \"pruned\": %llu, \"distinct\": %llu, \"classes\": %llu, \"steps\": %llu, "
+		"\"seconds\": %.3f, \"spaces\": %u, \"finished\": %u, \"failed\": %s}",
+		first ? "" : ",", r->name, strategy_names[settings->sim.strategy], settings->sim.bound,
+		settings->sim.deviations, (unsigned long long)r->executions, (unsigned long long)r->pruned,
+		(unsigned long long)r->distinct, (unsigned long long)r->classes, (unsigned long long)r->steps, r->seconds,
+		r->spaces, r->finished, r->failed ? "true" : "false");
+}
+
+static void usage(FILE *file)
+{
+	fputs("Usage: cleave-sim [options]\n"
+	      "Run the index under chosen schedules and judge every execution.\n"
+	      "  --seconds N        for all scenarios together (default 60)\n"
+	      "  --executions N     instead: of each scenario\n"
+	      "  --scenario NAME    only this one, or NAME* all that begin so (--list names them)\n"
+	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound\n"
+	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
+	      "  --deviations N     stale loads, grace periods seen late, failed allocations of one execution\n"
+	      "                     (default 4; dfs: 1)\n"
+	      "  --memory M         sc: loads return the newest value; weak: also older ones; both (default)\n"
+	      "  --seed N           (default 1)\n"
+	      "  --replay WHAT      with --scenario: repeat what a failure printed, and print the interleaving\n"
+	      "  --first            stop at the first failure\n"
+	      "  --json FILE        write the report there too\n"
+	      "  --list, --help\n"
+	      "Exit: 0 all passed, 1 a failure was found, 2 an error.\n",
+	      file);
+}
+
+static int run_all(const struct settings *settings, const unsigned int *chosen, unsigned int n)
+{
+	FILE *json = settings->json ? fopen(settings->json, "w") : NULL;
+	struct report report, total = { .name = "total" };
+	double end = now() + settings->seconds;
+	unsigned int failures = 0;
+
+	if (settings->json && !json) {
+		perror(settings->json);
+		return 2;
+	}
+	printf("strategy %s, bound %u, deviations %u, seed %llu\n", strategy_names[settings->sim.strategy],
+	       settings->sim.bound, settings->sim.deviations, (unsigned long long)settings->sim.seed);
+	printf("%-32s %10s %10s %10s %10s %6s %7s %9s%s\n", "scenario", "executions", "pruned", "distinct", "classes",
+	       "steps", "seconds", "/ second", settings->sim.strategy == SIM_DFS ? "  finished" : "");
+	if (json)
+		fputc('[', json);
+	for (unsigned int i = 0; i < n; i++) {
+		double left = end - now();
+
+		run_scenario(settings, chosen[i], left / (n - i), &report);
+		print_report(&report, settings);
+		if (json)
+			print_json(json, &report, settings, i == 0);
+		total.executions += report.executions;
+		at.before = total.executions;
+		total.pruned += report.pruned;
+		total.distinct += report.distinct;
+		total.classes += report.classes;
+		total.seconds += report.seconds;
+		total.finished += report.finished;
+		total.spaces += report.spaces;
+		total.longest = report.longest > total.longest ? report.longest : total.longest;
+		failures += report.failed;
+		if (failures > 0 && settings->first)
+			break;
+	}
+	print_report(&total, settings);
+	if (json) {
+		fputs("\n]\n", json);
+		if (fclose(json)) {
+			perror(settings->json);
+			return 2;
+		}
+	}
+	return failures > 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "seconds", 1, NULL, 's' },	 { "executions", 1, NULL, 'e' }, { "scenario", 1, NULL, 'c' },
+		{ "strategy", 1, NULL, 'y' },	 { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
+		{ "memory", 1, NULL, 'm' },	 { "seed", 1, NULL, 'r' },	 { "replay", 1, NULL, 'R' },
+		{ "json", 1, NULL, 'j' },	 { "first", 0, NULL, 'f' },	 { "list", 0, NULL, 'l' }, { "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct settings settings = { .seconds = 60, .memory = -1, .sim = { .seed = 1, .bound = UINT32_MAX,
+									    .deviations = UINT32_MAX } };
+	unsigned int *chosen = calloc(scenario_count(), sizeof(*chosen)), n = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			settings.seconds = strtod(optarg, NULL);
+			break;
+		case 'e':
+			settings.executions = strtoull(optarg, NULL, 0);
+			break;
+		case 'c':
+			settings.scenario = optarg;
+			break;
+		case 'y':
+			for (option = SIM_DFS; option > 0 && strcmp(optarg, strategy_names[option]) != 0; option--)
+				;
+			settings.sim.strategy = (enum sim_strategy)option;
+			if (strcmp(optarg, strategy_names[option]) != 0) {
+				usage(stderr);
+				return 2;
+			}
+			break;
+		case 'p':
+			settings.sim.bound = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'd':
+			settings.sim.deviations = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'm':
+			settings.memory = strcmp(optarg, "sc") == 0 ? 0 : strcmp(optarg, "weak") == 0 ? 1 : -1;
+			break;
+		case 'r':
+			settings.sim.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'R':
+			settings.replay = optarg;
+			break;
+		case 'j':
+			settings.json = optarg;
+			break;
+		case 'f':
+			settings.first = true;
+			break;
+		case 'l':
+			for (unsigned int i = 0; i < scenario_count(); i++)
+				puts(scenario_name(i));
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (settings.sim.bound == UINT32_MAX)
+		settings.sim.bound = settings.sim.strategy == SIM_PCT ? 3 : 2;
+	if (settings.sim.deviations == UINT32_MAX)
+		settings.sim.deviations = settings.sim.strategy == SIM_DFS ? 1 : 4;
+	for (unsigned int i = 0; chosen && i < scenario_count(); i++)
+		if (!settings.scenario || matches(settings.scenario, scenario_name(i)))
+			chosen[n++] = i;
+	if (n == 0 || optind < argc || settings.sim.bound > 8 || settings.sim.deviations > 15 ||
+	    (settings.replay && n != 1)) {
+		usage(stderr);
+		return 2;
+	}
+	catch_crashes();
+	option = settings.replay ? replay(&settings, chosen[0]) : run_all(&settings, chosen, n);
+	sim_snapshot_free(&snapshot);
+	free(chosen);
+	return option;
+}

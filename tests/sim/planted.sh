@@ -1,0 +1,102 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Does the simulator find bugs?  Each is planted into a private copy of the library, and must be found.
+#	tests/sim/planted.sh SOURCE_ROOT [NAME...]
+# Environment: CC, EXECUTIONS (of each scenario, 4000), STRATEGY (random), PATCH (applied to the copy first).
+set -eu
+export LC_ALL=C
+
+root=$(cd "$1" && pwd)
+shift
+work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
+trap 'rm -rf "$work"' EXIT INT TERM
+missed=0
+
+build() { # the copy in $work/lib
+	set -- -std=gnu11 -O2 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" -I"$root/tests/sim"
+	${CC:-cc} "$@" -DCLEAVE_SEARCH=live -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/*.c
+}
+
+# plant NAME FILE PERL: what the bug is called, where, and how to make it
+plant() {
+	name=$1
+	case " $wanted " in
+	"  " | *" $name "*) ;;
+	*) return ;;
+	esac
+	rm -rf "$work/lib"
+	cp -R "$root/lib" "$work/lib"
+	[ -z "${PATCH:-}" ] || (cd "$work" && patch -s -p1 < "$PATCH")
+	shift
+	while [ $# -gt 0 ]; do
+		cp "$work/lib/$1" "$work/before"
+		perl -0pi -e "$2" "$work/lib/$1"
+		if cmp -s "$work/before" "$work/lib/$1"; then
+			echo "$name: nothing to change in lib/$1" >&2
+			exit 2
+		fi
+		shift 2
+	done
+	build || exit 2
+	status=0
+	"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "${EXECUTIONS:-4000}" > "$work/out" 2>&1 || status=$?
+	total=$(awk '$1 == "total" { print $2 + $3 }' "$work/out")
+	if [ $status -eq 1 ]; then
+		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "$(sed -n 's/^FAILED: //p' "$work/out")"
+	else
+		printf '%-28s MISSED in %s executions (exit %s)\n' "$name" "$total" "$status"
+		missed=1
+	fi
+}
+
+wanted=$*
+
+plant relaxed_publication rcu.h 's/PORT_STORE\(link, node, PORT_SEQ_CST\)/PORT_STORE(link, node, PORT_RELAXED)/'
+plant relaxed_root walk.h 's/(PORT_STORE\(&index->root, .*?)PORT_SEQ_CST/$1PORT_RELAXED/'
+plant relaxed_order_word leaf.h 's/(PORT_STORE\(&leaf->node\.order, .*?)PORT_RELEASE/$1PORT_RELAXED/'
+plant relaxed_reader leaf.h 's/PORT_LOAD\(&leaf->node\.order, PORT_ACQUIRE\)/PORT_LOAD(&leaf->node.order, PORT_RELAXED)/'
+plant relaxed_unlock nodelock.h 's/&seen, 0, PORT_RELEASE/&seen, 0, PORT_RELAXED/'
+# the cookie of the dropped cells is taken while the order word still lists them
+plant cell_retired_early update.c \
+	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
+	leaf.c 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
+plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
+plant node_reused_at_once pool.c 's/!done\(self, self->old\[kind\]\.head->cookie\)/false/'
+plant node_retired_early restructure.c \
+	's/(\tPORT_YIELD\(\);\n\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/\ttxn->self->spins = txn->self->domain->ops->cookie(txn->self->domain, txn->self);\n$1/' \
+	pool.c 's/cookie = take_cookie\(self\);\n(\tfor \(struct cleave__node)/cookie = self->spins;\n$1/'
+plant no_dead_mark_on_leaves restructure.c \
+	's/\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);/\t\t;/'
+plant no_dead_mark_on_branches restructure.c \
+	's/(branch = branch->link\)\n)\t\tcleave__mark_dead_locked\(branch\);/$1\t\t;/'
+plant dead_mark_after_store restructure.c \
+	's/(\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\)\n\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);\n)(.*?)(\tif \(cover\) \{.*?\n\t\}\n)/$2$3$1/s'
+plant no_count_of_removals update.c 's/(leaf->node\.removals = )\(leaf->node\.removals \+ 1\) & 15/${1}leaf->node.removals/' \
+	leaf.c 's/(leaf->node\.removals = )\(leaf->node\.removals \+ 1\) & 15/${1}leaf->node.removals/'
+plant edit_raises_late update.c \
+	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__leaf_edit_store\(&edit\);\n)/$2$1/s'
+plant cover_raises_late restructure.c \
+	's/\tif \(cover && !raise_cover\(txn, cover, &txn->runs\[0\]\)\)\n\t\tgoto fail;\n//' \
+	restructure.c \
+	's/(static bool raise_cover\(.*?\n\}\n)/$1\nstatic void late(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__run *run)\n{\n\traise_cover(txn, cover, run);\n}\n/s; s/(run->fresh\);\n)(\t\tcleave__unlock_node\(index, &cover->node\);)/$1\t\tlate(txn, cover, &txn->runs[0]);\n$2/'
+plant raise_stops_at_parent gapbound.c 's/\twhile \(!high_enough\(index, self, level, addr, gap, try_only\)\)/\tfor (bool once = !high_enough(index, self, level, addr, gap, try_only); once; once = false)/'
+plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
+	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/'
+plant lower_without_child gapbound.c \
+	's/(cleave__branch_set_gap_locked\(branch, i, gap\);\n\t\t\tPORT_COUNT\(self->counters\.lowers\);\n\t\t\})/$1/; s/\tparent = cleave__lock_node\(index, self, level \+ 1, addr, true, &lower\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$&/; s/uint64_t gap = cleave__node_gap\(child\);/uint64_t gap = early;/; s/\t\tcleave__unlock_node\(index, parent\);\n\t\}\n\tcleave__unlock_node\(index, child\);/\t\tcleave__unlock_node(index, parent);\n\t}/'
+plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/'
+plant lock_not_checked_dead nodelock.c \
+	's/PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/true/'
+plant count_read_after_mark nodelock.c \
+	's/\twait->seen = PORT_LOAD\(&bucket->count, PORT_ACQUIRE\);\n//; s/(\t\t\twait->lock = lock;\n)/$1\t\t\twait->seen = PORT_LOAD(&bucket->count, PORT_ACQUIRE);\n/'
+plant wakes_before_count nodelock.c \
+	's/(\tPORT_FETCH_ADD\(&bucket->count.*?\n)(\tdomain->ops->wake\(.*?\n)/$2$1/'
+plant unlock_wakes_nobody nodelock.c 's/\tdomain->ops->wake\(domain, &bucket->count\);\n//'
+plant park_in_section nodelock.c \
+	's/(\t\t\t)cleave__leave\(index, self\);\n\t\t\t(cleave__park\(index->domain, self, &wait\);)\n/$1$2\n$1cleave__leave(index, self);\n/'
+plant ticket_of_dead_leaf search.c 's/ticket->order = order & ~CLEAVE__DEAD/ticket->order = order/' \
+	index.c 's/position\.order & ~CLEAVE__DEAD/position.order/'
+plant covers_not_validated index.c 's/if \(!still_so\(&cover\)\)/if (false)/'
+plant txn_left_neighbour_free txn.c 's/lock_leaves\(txn, first \? first - 1 : 0\)/lock_leaves(txn, first)/'
+plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
+exit $missed

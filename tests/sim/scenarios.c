@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: ISC */
+#include "scenarios.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define E(f, l, v) { .first = f, .last = l, .value = v }
+#define SET(f, l, v) { .kind = STORE, .first = f, .last = l, .value = v }
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/*
+ * Leaves of 4 cells, branches of 4 children (platform.h).  "|" is a border of leaves, a dot a gap.
+ */
+static const struct shape shapes[] = {
+	/* . 8-15 . */
+	{ "lone", { E(8, 11, 1), E(12, 15, 1) }, { { .kind = UNCLIP, .first = 12, .last = 12 } },
+	  8, 15, 1, 16, 19, 0, 20, 27 },
+	/* . 8-11 12-15 .: full */
+	{ "full", { E(8, 11, 1), E(12, 15, 1) }, { { 0 } }, 8, 11, 1, 12, 15, 1, 16, 23 },
+	/* . 4-7 8-11 12-15 | 16-19 20-23 24-27 28-31 | 32-35 . 40-43 . */
+	{ "boundary",
+	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
+	    E(40, 43, 4) },
+	  { { 0 } }, 12, 15, 2, 16, 19, 2, 36, 39 },
+	/* . 4-7 8-9 . | 16-19 20-23 24-27 28-31 | 32-35 . 40-43 . */
+	{ "gap_boundary",
+	  { E(4, 7, 1), E(8, 9, 1), E(16, 19, 2), E(20, 23, 2), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3), E(40, 43, 4) },
+	  { { 0 } }, 16, 19, 2, 20, 23, 2, 10, 15 },
+	/* . 4-7 8-11 12-15 | 16-31 | 32-35 . 40-43 . */
+	{ "one_cell",
+	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
+	    E(40, 43, 4) },
+	  { SET(16, 31, 3) }, 16, 31, 3, 32, 35, 3, 36, 39 },
+	/* . 4-11 12-15 | 16-27 28-31 | 32-35 . 40-43 .: edits have room */
+	{ "roomy",
+	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
+	    E(40, 43, 4) },
+	  { SET(4, 11, 1), SET(16, 27, 2) }, 12, 15, 2, 16, 27, 2, 36, 39 },
+	/* the same, but the bound of the second leaf's gap is higher than need be, and the first leaf is full */
+	{ "high_bound",
+	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
+	    E(40, 43, 4) },
+	  { { .kind = ERASE, .first = 17, .last = 22 }, SET(16, 27, 2) }, 16, 27, 2, 28, 31, 3, 36, 39 },
+	/* three levels, the first branch full of full leaves */
+	{ "deep",
+	  { E(2, 5, 1), E(6, 9, 1), E(10, 11, 2), E(12, 13, 3), E(14, 15, 2), E(16, 17, 3), E(18, 19, 2), E(20, 21, 3),
+	    E(22, 23, 2), E(24, 25, 3), E(26, 27, 2), E(28, 29, 3), E(30, 31, 2), E(32, 33, 3), E(34, 35, 2),
+	    E(36, 37, 3), E(38, 39, 2), E(40, 41, 3), E(42, 43, 2), E(44, 45, 3), E(50, 51, 2), E(52, 53, 3) },
+	  { { 0 } }, 2, 5, 1, 6, 9, 1, 46, 49 },
+};
+
+#define SHAPES ((unsigned int)COUNT(shapes))
+
+/* ---- Pairs and triples of calls: what a kind does at a place ---- */
+
+static bool reads(enum kind kind)
+{
+	return kind <= FIND;
+}
+
+/* place 0: the entry or the gap itself; 1: beside it */
+static struct call call_at(enum kind kind, const struct shape *s, unsigned int place, unsigned int thread)
+{
+	struct call call = { .kind = kind };
+	uint8_t first = place ? s->c : s->a, last = place ? s->d : s->b;
+	uint8_t value = (uint8_t)(5 + 3 * thread);
+
+	switch (kind) {
+	case LOOKUP:
+	case TICKET:
+		call.first = call.last = (uint8_t)(first + 1);
+		break;
+	case COVERS:
+	case COVERS_SLOWLY:
+		call.first = s->a;
+		call.last = place && s->g > s->d ? s->g : s->d;
+		break;
+	case NEXT:
+		call.first = call.last = first;
+		call.n = 3;
+		break;
+	case PREVIOUS:
+		call.first = call.last = (uint8_t)(last + 1);
+		call.n = 3;
+		break;
+	case CLIP:
+	case TRY_CLIP:
+		call.first = call.last = (uint8_t)(first + 2);
+		break;
+	case UNCLIP:
+		call.first = call.last = place ? (uint8_t)(s->d + 1) : s->c;
+		break;
+	case INSERT:
+		call.first = (uint8_t)(s->g + 2 * place);
+		call.last = (uint8_t)(call.first + 1);
+		call.value = value;
+		break;
+	case STORE:
+	case TRY_STORE:
+		call.first = (uint8_t)(first + 1);
+		call.last = place ? last : (uint8_t)(s->c + 1);
+		call.value = value;
+		break;
+	case ERASE:
+		call.first = first;
+		call.last = last;
+		break;
+	case REPLACE:
+	case TRY_REPLACE:
+		call.first = first;
+		call.last = last;
+		call.value = place ? s->w : s->v;
+		if (!call.value)
+			call.value = 1;
+		call.value2 = value;
+		break;
+	case FIND:
+	case ALLOC:
+		call.first = place ? 0 : s->g;
+		call.last = place ? 62 : s->h;
+		call.n = place ? 3 : 2;
+		call.order = place ? CLEAVE_HIGHEST : CLEAVE_LOWEST;
+		call.value = (uint8_t)(value + 1);
+		break;
+	case COMMIT:
+	case ABORT:
+	case PUBLISH:
+		call.first = place ? s->c : (uint8_t)(s->a + 1);
+		call.last = place ? s->d : s->b;
+		call.value = value;
+		if (!place) {
+			call.first2 = call.last2 = s->c;
+			call.value2 = 0;
+		}
+		break;
+	case KINDS:
+		break;
+	}
+	return call;
+}
+
+static unsigned int pairs[KINDS * KINDS][2];
+static unsigned int npairs;
+
+static const enum kind triples[][3] = {
+	{ CLIP, ERASE, LOOKUP },     { CLIP, ERASE, NEXT },	{ STORE, ERASE, PREVIOUS }, { ALLOC, ERASE, ALLOC },
+	{ INSERT, ERASE, FIND },     { COMMIT, LOOKUP, COMMIT }, { PUBLISH, TICKET, CLIP },  { CLIP, UNCLIP, COVERS },
+	{ CLIP, CLIP, CLIP },	     { ERASE, ERASE, INSERT },	{ COMMIT, CLIP, COVERS_SLOWLY }, { ALLOC, ALLOC, ERASE },
+	{ REPLACE, REPLACE, TICKET }, { TRY_CLIP, ERASE, NEXT }, { TRY_STORE, COMMIT, CLIP },
+};
+
+static void list_pairs(void)
+{
+	if (npairs > 0)
+		return;
+	for (unsigned int i = 0; i < KINDS; i++)
+		for (unsigned int j = i; j < KINDS; j++)
+			if (!reads(i) || !reads(j)) {
+				pairs[npairs][0] = i;
+				pairs[npairs++][1] = j;
+			}
+}
+
+/* ---- Scenarios with a history ---- */
+
+struct named {
+	const char *name;
+	unsigned int shape;
+	struct variant variant;
+};
+
+enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, DEEP };
+
+#define AT(k, f) { .kind = k, .first = f, .last = f }
+#define RANGE(k, f, l, v) { .kind = k, .first = f, .last = l, .value = v }
+#define TXN(k, f, l, v, f2, l2, v2) \
+	{ .kind = k, .first = f, .last = l, .value = v, .first2 = f2, .last2 = l2, .value2 = v2 }
+#define SEARCH(k, f, l, o, s, v) { .kind = k, .first = f, .last = l, .order = o, .n = s, .value = v }
+#define VISITS(k, f, c) { .kind = k, .first = f, .last = f, .n = c }
+
+static const struct named named[] = {
+	/* Words that recur (invariant 3): a clip and its undoing, while somebody collects two leaves. */
+	{ "words_recur", ROOMY,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { AT(CLIP, 13), AT(CLIP, 17), AT(UNCLIP, 13), AT(UNCLIP, 17) },
+		       { RANGE(COVERS, 12, 19, 0) } } } },
+	{ "words_recur_opposite", ROOMY,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { AT(CLIP, 17), AT(CLIP, 13), AT(UNCLIP, 17), AT(CLIP, 17) },
+		       { RANGE(COVERS, 12, 19, 0) } } } },
+	{ "words_recur_replace", ROOMY,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { RANGE(ERASE, 14, 15, 0), RANGE(ERASE, 18, 18, 0), RANGE(STORE, 14, 15, 5), RANGE(STORE, 18, 18, 6) },
+		       { RANGE(COVERS, 12, 19, 0) } } } },
+	/* Dead marks against publication (invariant 6). */
+	{ "dead_mark", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(STORE, 14, 17, 5) }, { AT(CLIP, 13) }, { RANGE(COVERS, 12, 19, 0) } } } },
+	{ "dead_mark_hole_moves", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(ERASE, 13, 14, 0), TXN(COMMIT, 13, 14, 5, 17, 18, 0) }, { RANGE(COVERS, 12, 19, 0) } } } },
+	{ "dead_mark_ticket", FULL,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { AT(CLIP, 10) }, { RANGE(ERASE, 8, 11, 0) }, { AT(TICKET, 9) } } } },
+	/* Gap bounds (invariant 7): a raise, lowerings, a copy of the branch. */
+	{ "bound_late", ROOMY,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 17, 20, 0) }, { AT(LOOKUP, 18), SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
+	{ "bound_late_cover", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 17, 20, 0) }, { AT(LOOKUP, 18), SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
+	{ "bound_late_cover_deep", DEEP,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 14, 17, 0) }, { AT(LOOKUP, 15), SEARCH(FIND, 4, 40, CLEAVE_LOWEST, 4, 0) } } } },
+	{ "bound_dead_parent", HIGH_BOUND,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 17, 20, 0) }, { AT(CLIP, 10) }, { SEARCH(ALLOC, 8, 31, CLEAVE_LOWEST, 4, 5) } } } },
+	{ "bound_lower_against_raise", HIGH_BOUND,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 17, 20, 0) },
+		       { SEARCH(ALLOC, 8, 31, CLEAVE_LOWEST, 4, 5), SEARCH(ALLOC, 8, 31, CLEAVE_HIGHEST, 4, 6) } } } },
+	{ "bound_raise_and_lower", DEEP,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 10, 13, 0) },
+		       { SEARCH(ALLOC, 0, 20, CLEAVE_LOWEST, 4, 5), SEARCH(ALLOC, 0, 20, CLEAVE_LOWEST, 4, 6) } } } },
+	{ "bound_two_lowerings", DEEP,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 2, 9, 0) },
+		       { SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 5, 5) },
+		       { SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 5, 6) } } } },
+	{ "bound_branch_copy", DEEP,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 10, 15, 0) },
+		       { AT(CLIP, 4) },
+		       { SEARCH(ALLOC, 0, 40, CLEAVE_HIGHEST, 4, 6) } } } },
+	{ "bound_moving_gap", GAP_BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
+	    .calls = { { RANGE(ERASE, 24, 31, 0), RANGE(STORE, 10, 15, 5) },
+		       { SEARCH(ALLOC, 4, 40, CLEAVE_LOWEST, 5, 6) },
+		       { SEARCH(FIND, 4, 40, CLEAVE_LOWEST, 5, 0) } } } },
+	{ "bound_stale", GAP_BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 3, 1 },
+	    .calls = { { RANGE(STORE, 10, 15, 5), SEARCH(ALLOC, 4, 31, CLEAVE_LOWEST, 4, 6), RANGE(ERASE, 10, 15, 0) },
+		       { SEARCH(ALLOC, 4, 31, CLEAVE_LOWEST, 4, 7) } } } },
+	/* Cookies against retirement: nodes and cells are reused while somebody reads. */
+	{ "reuse_nodes", FULL,
+	  { .nthreads = 2, .ncalls = { 3, 2 }, .cold = true,
+	    .calls = { { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0) }, { AT(LOOKUP, 9), VISITS(NEXT, 8, 3) } } } },
+	{ "reuse_nodes_two_writers", FULL,
+	  { .nthreads = 3, .ncalls = { 2, 2, 1 }, .cold = true,
+	    .calls = { { AT(CLIP, 10), RANGE(STORE, 12, 15, 5) },
+		       { AT(CLIP, 14), RANGE(ERASE, 8, 9, 0) },
+		       { RANGE(COVERS, 8, 15, 0) } } } },
+	{ "reuse_cells", LONE,
+	  { .nthreads = 2, .ncalls = { 4, 2 },
+	    .calls = { { TXN(REPLACE, 8, 15, 1, 0, 0, 5), TXN(REPLACE, 8, 15, 5, 0, 0, 6), TXN(REPLACE, 8, 15, 6, 0, 0, 7),
+			 TXN(REPLACE, 8, 15, 7, 0, 0, 8) },
+		       { AT(LOOKUP, 9), AT(TICKET, 9) } } } },
+	{ "reuse_cells_two_writers", LONE,
+	  { .nthreads = 3, .ncalls = { 3, 3, 1 }, .cold = true,
+	    .calls = { { RANGE(STORE, 8, 15, 5), RANGE(STORE, 8, 15, 6), RANGE(STORE, 8, 15, 7) },
+		       { RANGE(STORE, 8, 15, 8), RANGE(STORE, 8, 15, 9), RANGE(STORE, 8, 15, 10) },
+		       { AT(TICKET, 9) } } } },
+	{ "garbage_limit", FULL,
+	  { .nthreads = 2, .ncalls = { 4, 2 }, .cold = true, .garbage_limit = 1,
+	    .calls = { { AT(CLIP, 10), RANGE(STORE, 9, 14, 5), AT(CLIP, 11), RANGE(ERASE, 8, 15, 0) },
+		       { AT(LOOKUP, 9), VISITS(PREVIOUS, 15, 3) } } } },
+	/* Transactions against splits of the same subtree. */
+	{ "txn_against_split", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { TXN(COMMIT, 13, 14, 5, 17, 18, 0) }, { AT(CLIP, 26), AT(CLIP, 22) } } } },
+	{ "txn_against_split_deep", DEEP,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { TXN(PUBLISH, 10, 13, 5, 16, 17, 6) }, { AT(CLIP, 4) }, { RANGE(COVERS, 8, 17, 0) } } } },
+	{ "txn_grows_root", FULL,
+	  { .nthreads = 2, .ncalls = { 2, 2 },
+	    .calls = { { TXN(COMMIT, 9, 10, 5, 13, 14, 6), AT(CLIP, 12) }, { RANGE(INSERT, 20, 21, 7), RANGE(ERASE, 12, 15, 0) } } } },
+	{ "txns_crossing", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { TXN(COMMIT, 9, 10, 5, 33, 33, 0) }, { TXN(COMMIT, 17, 18, 6, 41, 42, 0) },
+		       { TXN(PUBLISH, 13, 14, 7, 21, 22, 8) } } } },
+	/* The gap at a leaf's border goes to the left; both leaves change at once. */
+	{ "gap_to_the_left", GAP_BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 16, 19, 0) }, { RANGE(INSERT, 10, 15, 5) }, { AT(CLIP, 22) } } } },
+	{ "insert_conflict", GAP_BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(INSERT, 10, 17, 5) }, { RANGE(ERASE, 16, 19, 0) }, { RANGE(STORE, 12, 13, 6) } } } },
+	/* Merges, splits and cursors. */
+	{ "merge_against_cursor", ONE_CELL,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(ERASE, 32, 35, 0), RANGE(ERASE, 17, 31, 0) }, { VISITS(NEXT, 12, 4) } } } },
+	{ "merge_against_split", ONE_CELL,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 17, 31, 0) }, { AT(CLIP, 14) }, { VISITS(PREVIOUS, 36, 4) } } } },
+	{ "merges_meet", ONE_CELL,
+	  { .nthreads = 2, .ncalls = { 2, 2 }, .cold = true,
+	    .calls = { { RANGE(ERASE, 17, 31, 0), RANGE(ERASE, 4, 11, 0) }, { RANGE(ERASE, 33, 43, 0), RANGE(ERASE, 12, 15, 0) } } } },
+	{ "root_shrinks", ONE_CELL,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 0, 62, 0) }, { AT(CLIP, 14), SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 8, 5) } } } },
+	/* Parking against unlocking, and a lock that is handed over. */
+	{ "parking", LONE,
+	  { .nthreads = 3, .ncalls = { 2, 2, 2 },
+	    .calls = { { AT(CLIP, 10), AT(UNCLIP, 10) }, { AT(CLIP, 12), AT(UNCLIP, 12) }, { AT(CLIP, 14), AT(UNCLIP, 14) } } } },
+	{ "parking_many", LONE,
+	  { .nthreads = 4, .ncalls = { 3, 1, 1, 1 },
+	    .calls = { { AT(CLIP, 10), AT(UNCLIP, 10), AT(CLIP, 10) }, { AT(CLIP, 12) }, { AT(CLIP, 14) }, { RANGE(STORE, 8, 9, 5) } } } },
+	{ "hand_over_dead", FULL,
+	  { .nthreads = 3, .ncalls = { 3, 1, 1 }, .cold = true,
+	    .calls = { { RANGE(STORE, 9, 9, 5), RANGE(STORE, 13, 13, 6), RANGE(ERASE, 8, 15, 0) }, { AT(CLIP, 10) }, { AT(CLIP, 14) } } } },
+	{ "hand_over_txn", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 3, 1, 1 },
+	    .calls = { { AT(CLIP, 14), AT(CLIP, 18), AT(UNCLIP, 14) }, { TXN(COMMIT, 13, 14, 5, 17, 18, 0) }, { AT(CLIP, 22) } } } },
+	{ "covers_locks", ROOMY,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { AT(CLIP, 14), AT(CLIP, 18), AT(UNCLIP, 14), AT(UNCLIP, 18) }, { RANGE(COVERS_SLOWLY, 9, 21, 0) } } } },
+	/* No memory: what fails has changed nothing. */
+	{ "no_memory", FULL,
+	  { .nthreads = 2, .ncalls = { 2, 2 }, .cold = true, .fail_alloc = true,
+	    .calls = { { AT(CLIP, 10), RANGE(ERASE, 8, 11, 0) }, { TXN(COMMIT, 9, 9, 5, 13, 13, 6), RANGE(INSERT, 20, 21, 7) } } } },
+	/* Store buffering: each displaces, then asks for the other's place. */
+	{ "store_then_ticket", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 2 }, .ordered_only = true,
+	    .calls = { { RANGE(STORE, 13, 14, 5), AT(TICKET, 21) }, { RANGE(STORE, 21, 22, 6), AT(TICKET, 13) } } } },
+};
+
+#define NAMED ((unsigned int)COUNT(named))
+#define TRIPLES ((unsigned int)COUNT(triples))
+
+unsigned int scenario_count(void)
+{
+	list_pairs();
+	return NAMED + npairs + TRIPLES;
+}
+
+const char *scenario_name(unsigned int i)
+{
+	static char name[96];
+
+	list_pairs();
+	if (i < NAMED)
+		return named[i].name;
+	i -= NAMED;
+	if (i < npairs)
+		snprintf(name, sizeof(name), "pair/%s/%s", kind_names[pairs[i][0]], kind_names[pairs[i][1]]);
+	else
+		snprintf(name, sizeof(name), "triple/%s/%s/%s", kind_names[triples[i - npairs][0]],
+			 kind_names[triples[i - npairs][1]], kind_names[triples[i - npairs][2]]);
+	return name;
+}
+
+/* Pairs and triples: each shape, all at one place or beside each other. */
+unsigned int scenario_variants(unsigned int i)
+{
+	return i < NAMED ? 1 : 2 * SHAPES;
+}
+
+void scenario_variant(unsigned int i, unsigned int number, struct variant *variant)
+{
+	unsigned int kinds[3];
+
+	list_pairs();
+	if (i < NAMED) {
+		*variant = named[i].variant;
+		variant->shape = &shapes[named[i].shape];
+		return;
+	}
+	i -= NAMED;
+	memset(variant, 0, sizeof(*variant));
+	variant->shape = &shapes[number / 2];
+	variant->nthreads = i < npairs ? 2 : 3;
+	for (unsigned int t = 0; t < variant->nthreads; t++) {
+		kinds[t] = i < npairs ? pairs[i][t] : (unsigned int)triples[i - npairs][t];
+		variant->calls[t][0] = call_at(kinds[t], variant->shape, number % 2 ? t % 2 : 0, t);
+		variant->ncalls[t] = 1;
+	}
+}
