@@ -363,6 +363,13 @@ void suite_spaces(struct suite *suite)
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
 		const char *const names[] = { spaces[i].alloc, spaces[i].release, spaces[i].find };
+		bool any = false;
+
+		for (size_t j = 0; j < NFLAVOURS && !any; j++)
+			any = tasks_wanted(suite, names, 3, flavours[j]->name);
+		if (!any)
+			continue;
+
 		struct cleave_request *requests = make_requests(suite, &layout, spaces[i].order, spaces[i].anywhere);
 		struct subject subjects[NFLAVOURS];
 		struct task taking[NFLAVOURS], finds[NFLAVOURS];

@@ -84,6 +84,8 @@ static void *work(void *argument)
 			cleave_section_quiescent(record);
 		if (!take)
 			continue;
+		if (since)
+			ops->advance(&domain.domain, &record->thread, cookie);
 		if (since && ops->done(&domain.domain, &record->thread, cookie)) {
 			add(worker, now() - since);
 			since = 0;
@@ -130,7 +132,8 @@ static void alone(double seconds, bool poll, struct worker *all)
 		uint64_t since = now(), cookie = ops->cookie(&domain.domain, &record->thread);
 
 		if (poll)
-			while (!ops->done(&domain.domain, &record->thread, cookie))
+			while (ops->advance(&domain.domain, &record->thread, cookie),
+			       !ops->done(&domain.domain, &record->thread, cookie))
 				cleave_section_quiescent(record);
 		else
 			ops->wait(&domain.domain, &record->thread, cookie);

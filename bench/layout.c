@@ -171,6 +171,21 @@ struct cleave_entry *layout_shuffled(const struct layout *layout, uint64_t seed)
 	return entries;
 }
 
+/* Is the entry among the LAYOUT_APART - 1 on either side of place i?  The array is gone through in a circle. */
+static bool drawn_nearby(const struct cleave_entry *entries, size_t count, size_t i, const struct cleave_entry *entry)
+{
+	for (size_t apart = 1; apart < LAYOUT_APART; apart++) {
+		size_t before = i >= apart ? i - apart : i + count - apart;
+		size_t after = i + apart < count ? i + apart : i + apart - count;
+
+		if (entries[before].value == entry->value)
+			return true;
+		if (after < i && entries[after].value == entry->value)
+			return true;
+	}
+	return false;
+}
+
 struct cleave_entry *layout_drawn(const struct layout *layout, size_t from, size_t to, size_t count, uint64_t seed)
 {
 	struct rng rng = { seed };
@@ -178,18 +193,10 @@ struct cleave_entry *layout_drawn(const struct layout *layout, size_t from, size
 
 	for (size_t i = 0; i < count; i++) {
 		const struct cleave_entry *entry;
-		size_t near;
 
 		do {
 			entry = &layout->entries[from + rng_below(&rng, to - from)];
-			/* The array is gone through again and again: its end is near its beginning. */
-			for (near = 1; near < LAYOUT_APART; near++)
-				if (entries[(i + count - near) % count].value == entry->value)
-					break;
-			for (size_t next = 1; near == LAYOUT_APART && next < LAYOUT_APART; next++)
-				if (entries[(i + next) % count].value == entry->value)
-					near = 0;
-		} while (near < LAYOUT_APART);
+		} while (drawn_nearby(entries, count, i, entry));
 		entries[i] = *entry;
 	}
 	return entries;

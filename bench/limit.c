@@ -24,10 +24,10 @@ struct limit *limit_make(const struct layout *layout, unsigned int keys)
 	limit->level[0] = make_level(nodes, keys);
 	limit->memory = need(aligned_alloc(64, ((layout->n + 4) * sizeof(*limit->memory) + 63) & ~(size_t)63));
 	limit->entries = limit->memory + 4; /* four in a line: no entry spans two */
-	limit->entries[-1] = (struct limit_entry){0, NULL};
+	limit->entries[-1] = (struct limit_entry){ 0, NULL };
 	for (size_t i = 0; i < layout->n; i++) {
 		limit->level[0][i] = layout->entries[i].first;
-		limit->entries[i] = (struct limit_entry){layout->entries[i].last, layout->entries[i].value};
+		limit->entries[i] = (struct limit_entry){ layout->entries[i].last, layout->entries[i].value };
 	}
 	for (limit->height = 1; nodes > 1; limit->height++) {
 		size_t above = (nodes + keys) / (keys + 1);

@@ -21,7 +21,7 @@ void suite_sections(struct suite *suite)
 	size_t n = suite->quick ? 50000 : 200000;
 
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
-		struct samples samples = {.n = 0};
+		struct samples samples = { .n = 0 };
 
 		if (!suite_wants(suite, "section", sections[i]->name))
 			continue;
@@ -109,8 +109,9 @@ static double lookup_target(size_t n, bool dependent, bool scalar)
 static void lookups_of(struct suite *suite, size_t n)
 {
 	const struct lookup_subject wanted[SUBJECTS] = {
-		{limit_simd(), true},	     {&limit_scalar, true},	 {&bench_memb, false}, {&bench_memb, true},
-		{&bench_memb_scalar, false}, {&bench_memb_scalar, true}, {&bench_qsbr, false}, {&bench_ck, false},
+		{ limit_simd(), true }, { &limit_scalar, true },       { &bench_memb, false },
+		{ &bench_memb, true },	{ &bench_memb_scalar, false }, { &bench_memb_scalar, true },
+		{ &bench_qsbr, false }, { &bench_ck, false },
 	};
 	struct subject subjects[SUBJECTS];
 	struct task tasks[2 * SUBJECTS];
@@ -138,7 +139,7 @@ static void lookups_of(struct suite *suite, size_t n)
 			wanted[i].dense && !is_limit ? "lookup-dense" : "lookup",
 			wanted[i].dense && !is_limit ? "lookup-dep-dense" : "lookup-dep",
 		};
-		bool wants[2] = {suite_wants(suite, names[0], impl->name), suite_wants(suite, names[1], impl->name)};
+		bool wants[2] = { suite_wants(suite, names[0], impl->name), suite_wants(suite, names[1], impl->name) };
 
 		/* The flavours differ in updates; at one size their lookups serve as the base of these. */
 		if (i >= 6 && n != SUITE_SIZE)
@@ -161,7 +162,7 @@ static void lookups_of(struct suite *suite, size_t n)
 			if (!wants[j])
 				continue;
 			tasks[ntasks++] = (struct task){
-				.workload = {names[j]},
+				.workload = { names[j] },
 				.subject = subject,
 				.run = j ? run_chase : run_lookup,
 				.addrs = addrs,
@@ -217,7 +218,7 @@ static double run_iterate(struct task *task, size_t ops, double *out)
 
 static void size_of(struct suite *suite, const struct subject *subject, const char *workload, size_t n, double target)
 {
-	struct samples samples = {.n = 0};
+	struct samples samples = { .n = 0 };
 	size_t entries, bytes;
 
 	if (subject->impl->online)
@@ -243,7 +244,7 @@ static void size_of(struct suite *suite, const struct subject *subject, const ch
 void suite_sizes(struct suite *suite)
 {
 	const struct bench_impl *impl = &bench_memb;
-	static const char *const names[2][2] = {{"iterate", "bytes"}, {"iterate-dense", "bytes-dense"}};
+	static const char *const names[2][2] = { { "iterate", "bytes" }, { "iterate-dense", "bytes-dense" } };
 
 	for (size_t i = 0; i < sizeof(task_sizes) / sizeof(task_sizes[0]); i++) {
 		struct layout layout;
@@ -257,7 +258,7 @@ void suite_sizes(struct suite *suite)
 
 			struct subject subject = subject_open(suite, impl, &layout, dense);
 			struct task task = {
-				.workload = {names[dense][0]},
+				.workload = { names[dense][0] },
 				.subject = &subject,
 				.run = run_iterate,
 				.size = task_sizes[i],

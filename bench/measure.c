@@ -40,9 +40,14 @@ void stopwatch_start(struct stopwatch *watch)
 	watch->cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
+double stopwatch_cpu(const struct stopwatch *watch)
+{
+	return clock_seconds(CLOCK_THREAD_CPUTIME_ID) - watch->cpu;
+}
+
 double stopwatch_seconds(const struct stopwatch *watch)
 {
-	double cpu = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - watch->cpu;
+	double cpu = stopwatch_cpu(watch);
 	double wall = measure_wall() - watch->wall;
 
 	return sleeps() == watch->sleeps ? cpu : wall;
@@ -78,7 +83,7 @@ struct figure samples_figure(const struct samples *samples)
 	struct samples sorted = *samples;
 
 	if (!sorted.n)
-		return (struct figure){0, 0, 0};
+		return (struct figure){ 0, 0, 0 };
 	qsort(sorted.value, sorted.n, sizeof(sorted.value[0]), by_value);
 	return (struct figure){
 		.median = quantile(sorted.value, sorted.n, 0.5),

@@ -20,6 +20,7 @@ struct stopwatch {
 double measure_wall(void);
 void stopwatch_start(struct stopwatch *watch);
 double stopwatch_seconds(const struct stopwatch *watch);
+double stopwatch_cpu(const struct stopwatch *watch); /* without the sleep */
 
 struct figure {
 	double median;

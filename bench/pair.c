@@ -53,6 +53,7 @@ struct lane {
 	struct side side;
 	size_t ops;
 	double seconds;
+	double cpu;
 	uint64_t copies;
 };
 
@@ -160,6 +161,7 @@ static void timed(struct lane *lane)
 	stopwatch_start(&watch);
 	while (atomic_load_explicit(&phase, memory_order_relaxed) == TIMED)
 		lane->ops += work(lane, &at);
+	lane->cpu = stopwatch_cpu(&watch);
 	lane->seconds = stopwatch_seconds(&watch);
 	if (shared) {
 		lane->impl->counters(lane->handle, &after);
@@ -213,7 +215,7 @@ static double run_pairing(const struct suite *suite, const struct pairing *pairi
 			continue;
 		lane_wait(&lanes[i]);
 		ns[i] = lanes[i].seconds / (double)lanes[i].ops * 1e9;
-		busy -= lanes[i].seconds;
+		busy -= lanes[i].cpu;
 	}
 	return busy > 0 ? busy : 0;
 }

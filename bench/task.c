@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-const size_t task_sizes[4] = {1000, SUITE_SIZE, 100000, 1000000};
+const size_t task_sizes[4] = { 1000, SUITE_SIZE, 100000, 1000000 };
 
 struct subject subject_open(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout,
 			    bool dense)
 {
-	struct subject subject = {.impl = impl, .index = suite_make(suite, impl, layout, dense)};
+	struct subject subject = { .impl = impl, .index = suite_make(suite, impl, layout, dense) };
 
 	subject.thread = impl->attach(subject.index);
 	if (impl->offline)
@@ -98,7 +98,7 @@ struct row task_row(const struct task *task, unsigned int output, const char *un
 
 uint64_t task_copies(const struct task *task)
 {
-	struct bench_counters counters = {.copies = 0};
+	struct bench_counters counters = { .copies = 0 };
 
 	if (task->subject->impl->counters)
 		task->subject->impl->counters(task->subject->thread, &counters);

@@ -36,7 +36,7 @@ static void *attach(void *index)
 	struct bench_index *owner = index;
 	struct bench_thread *thread = need(aligned_alloc(64, (sizeof(*thread) + 63) & ~(size_t)63));
 
-	*thread = (struct bench_thread){.index = &owner->index, .owner = owner, .next = owner->threads};
+	*thread = (struct bench_thread){ .index = &owner->index, .owner = owner, .next = owner->threads };
 	owner->threads = thread;
 	cleave_section_register(&thread->record, &owner->domain);
 	return thread;
@@ -81,7 +81,7 @@ static void *make(const struct bench_impl *impl, const struct layout *layout, co
 {
 	struct bench_index *owner = need(aligned_alloc(64, (sizeof(*owner) + 63) & ~(size_t)63));
 
-	*owner = (struct bench_index){.threads = NULL};
+	*owner = (struct bench_index){ .threads = NULL };
 	if (cleave_section_start(&owner->domain, NULL, 0))
 		fail("start");
 	if (impl->search) {
@@ -283,8 +283,8 @@ static void counters(void *self, struct bench_counters *result)
 	.insert = insert, .store = store, .find = find, .alloc = alloc, .iterate = iterate, .size = size,             \
 	.counters = counters
 
-const struct bench_impl BENCH_FLAVOUR = {.name = BENCH_NAME, FUNCTIONS};
+const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, FUNCTIONS };
 
 #ifdef BENCH_SCALAR
-const struct bench_impl BENCH_SCALAR = {.name = BENCH_NAME " scalar", .search = "scalar", FUNCTIONS};
+const struct bench_impl BENCH_SCALAR = { .name = BENCH_NAME " scalar", .search = "scalar", FUNCTIONS };
 #endif

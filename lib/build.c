@@ -191,6 +191,9 @@ static bool next_entry(struct cleave_txn *txn, uint64_t *at, bool *ended, struct
 /* Undo the copies of all entries in the list of leaves. */
 static void undo_copies(struct builder *builder, struct cleave_copier *copier)
 {
+	/* The last leaf is not finished: it ends where the last entry does. */
+	if (builder->at != 0)
+		builder->tail->last = builder->at - 1;
 	for (struct cleave__node *node = builder->head; copier && node; node = node->link) {
 		struct cleave__leaf *leaf = cleave__leaf(node);
 		uint64_t order = cleave__order_locked(leaf);

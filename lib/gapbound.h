@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: ISC */
-/* Gap bounds of the branches above a node (invariant 7, branch.h). */
+/*
+ * Gap bounds of the branches above a node (invariant 7, branch.h).  A bound is written only by who also holds the child,
+ * or raises on behalf of who holds a node below it; so the child's holder may read it unlocked, and a failed try may
+ * restore it.
+ */
 #ifndef CLEAVE_GAPBOUND_H
 #define CLEAVE_GAPBOUND_H
 

@@ -14,7 +14,7 @@
  *	  40	young	  leaf: cells that left the order word, no cookie yet
  *	  42	old	  leaf: cells that left it before `cookie` was taken
  *	  48	link	  next node on the list of whoever owns this one
- *	  56	link_up	  second list of a lock holder
+ *	  56	chain	  all nodes that a restructure built, while they are private
  *
  * Life: private (being built) -> live -> dead (replaced; frozen for ever) -> retired (waits for its cookie) -> free.
  *
@@ -26,7 +26,7 @@
 
 #include "rcu.h"
 
-#define CLEAVE__LEVELS 16 /* the greatest height: 8^15 splits would be needed to pass it */
+#define CLEAVE__LEVELS 12 /* the greatest height: a level more takes eight times the splits, 8^11 for one more than this */
 
 #define CLEAVE__DEAD (UINT64_C(1) << 60)
 

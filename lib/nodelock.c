@@ -39,7 +39,7 @@ bool cleave__lock_or_mark(struct cleave_domain *domain, struct cleave_thread *se
 	uint32_t seen;
 
 	for (unsigned int spin = 0; spin < PORT_SPINS; spin++) {
-		if (try_or_claim(self, lock, wait->asked))
+		if (try_or_claim(self, lock, wait->asked == lock))
 			return true;
 		PORT_PAUSE();
 	}
@@ -51,14 +51,15 @@ bool cleave__lock_or_mark(struct cleave_domain *domain, struct cleave_thread *se
 		uint32_t marks = CLEAVE__WAITERS;
 
 		if (seen & CLEAVE__GRANTED) {
-			if (try_or_claim(self, lock, wait->asked))
+			if (try_or_claim(self, lock, wait->asked == lock))
 				return true;
 		} else if (wait->hold_on && wait->wakes >= CLEAVE__PATIENCE) {
 			marks |= CLEAVE__ASKED;
-			wait->asked = true;
 		}
 		if (PORT_CAS(lock, &seen, seen | marks, PORT_RELAXED, PORT_RELAXED)) {
 			wait->lock = lock;
+			if (marks & CLEAVE__ASKED)
+				wait->asked = lock;
 			break;
 		}
 	}

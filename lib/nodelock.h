@@ -29,7 +29,7 @@
 #define CLEAVE__ASKED 4u
 #define CLEAVE__GRANTED 8u
 
-#define CLEAVE__PATIENCE 4u /* failed wakes before a waiter asks */
+#define CLEAVE__PATIENCE 6u /* failed wakes before a waiter asks */
 
 static inline struct cleave_bucket *cleave__bucket(struct cleave_domain *domain, const struct cleave_word32 *lock)
 {
@@ -65,9 +65,9 @@ static inline void cleave__unlock(struct cleave_domain *domain, struct cleave_wo
 struct cleave__wait {
 	struct cleave_word32 *lock; /* where the mark was set; NULL: nowhere */
 	uint32_t seen;		    /* the bucket's count before that */
-	unsigned int wakes;	    /* how often it woke in vain */
-	bool hold_on;		    /* may ask for the lock */
-	bool asked;
+	struct cleave_word32 *asked; /* the lock that it asked for */
+	unsigned int wakes;	     /* how often it woke in vain */
+	bool hold_on;		     /* may ask */
 };
 
 /*

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: ISC */
 #include "pool.h"
 
-#define STOCK 96u /* clean nodes of a kind that a thread keeps */
+#define STOCK 64u /* clean nodes of a kind that a thread keeps at least */
 
 static uint64_t take_cookie(struct cleave_thread *self)
 {
 	PORT_COUNT(self->counters.cookies);
-	return self->domain->ops->cookie(self->domain, self);
+	self->wanted = self->domain->ops->cookie(self->domain, self);
+	return self->wanted;
 }
 
 static bool done(struct cleave_thread *self, uint64_t cookie)
 {
-	return self->domain->ops->done(self->domain, self, cookie);
+	bool is_done = self->domain->ops->done(self->domain, self, cookie);
+
+	if (!is_done && self->wanted < cookie)
+		self->wanted = cookie;
+	return is_done;
 }
 
 /* Garbage is counted in steps, so that retiring does not write a shared line each time. */
@@ -136,8 +141,7 @@ static struct cleave__node *allocate(struct cleave_thread *self, enum cleave__ki
 	return node;
 }
 
-/* Above the limit: wait until the own garbage, or failing that anybody's, is reusable; then give some back. */
-static void wait_for_garbage(struct cleave_thread *self)
+void cleave__pool_wait_garbage(struct cleave_thread *self)
 {
 	struct cleave_domain *domain = self->domain;
 
@@ -145,6 +149,7 @@ static void wait_for_garbage(struct cleave_thread *self)
 	seal(self, CLEAVE__BRANCH);
 	PORT_COUNT(self->counters.gp_waits);
 	domain->ops->wait(domain, self, take_cookie(self));
+	self->wanted = 0;
 	for (unsigned int kind = 0; kind < 2; kind++) {
 		for (unsigned int n = 0; n < 2 * CLEAVE__BATCH; n++) {
 			struct cleave__node *node = reclaim(self, (enum cleave__kind)kind);
@@ -157,19 +162,12 @@ static void wait_for_garbage(struct cleave_thread *self)
 	cleave__pool_trim(self);
 }
 
-static bool over_limit(struct cleave_thread *self)
-{
-	uint64_t garbage = PORT_LOAD(&self->domain->garbage, PORT_RELAXED);
-
-	return (int64_t)garbage > 0 && garbage > self->domain->garbage_limit;
-}
-
 static int fill_kind(struct cleave_thread *self, enum cleave__kind kind, unsigned int wanted)
 {
 	while (self->nfree[kind] - self->reserved[kind] < wanted) {
 		struct cleave__node *node = reclaim(self, kind);
 
-		if (!node)
+		if (!node && !cleave__pool_over_limit(self, 2))
 			node = allocate(self, kind);
 		if (!node)
 			return -ENOMEM;
@@ -185,10 +183,17 @@ int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned 
 	if (PORT_LIKELY(self->nfree[CLEAVE__LEAF] - self->reserved[CLEAVE__LEAF] >= leaves &&
 			self->nfree[CLEAVE__BRANCH] - self->reserved[CLEAVE__BRANCH] >= branches))
 		return 0;
-	if (may_wait && over_limit(self))
-		wait_for_garbage(self);
+	if (may_wait && cleave__pool_over_limit(self, 1))
+		cleave__pool_wait_garbage(self);
 	error = fill_kind(self, CLEAVE__LEAF, leaves);
 	return error ? error : fill_kind(self, CLEAVE__BRANCH, branches);
+}
+
+void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf)
+{
+	leaf->node.cookie = take_cookie(self);
+	leaf->node.old = leaf->node.young;
+	leaf->node.young = 0;
 }
 
 unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean)
@@ -199,11 +204,8 @@ unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleav
 		clean |= node->old;
 		node->old = 0;
 	}
-	if (!node->old && node->young) {
-		node->cookie = take_cookie(self);
-		node->old = node->young;
-		node->young = 0;
-	}
+	if (!node->old && node->young)
+		cleave__pool_age_cells(self, leaf);
 	return clean;
 }
 
@@ -212,7 +214,7 @@ void cleave__pool_trim(struct cleave_thread *self)
 	const struct cleave_memory *memory = self->domain->memory;
 
 	for (unsigned int kind = 0; kind < 2; kind++) {
-		while (self->nfree[kind] > STOCK + self->reserved[kind])
+		while (self->nfree[kind] > self->stock[kind] + self->reserved[kind])
 			memory->free(memory, cleave__pool_take(self, (enum cleave__kind)kind),
 				     cleave__node_size((enum cleave__kind)kind));
 	}
@@ -222,6 +224,7 @@ void cleave_thread_init(struct cleave_thread *self, struct cleave_domain *domain
 {
 	memset(self, 0, sizeof(*self));
 	self->domain = domain;
+	self->stock[CLEAVE__LEAF] = self->stock[CLEAVE__BRANCH] = STOCK;
 }
 
 void cleave_thread_exit(struct cleave_thread *self)

@@ -20,9 +20,10 @@ static inline size_t cleave__node_size(enum cleave__kind kind)
 }
 
 /*
- * Have at least that many unpromised nodes in the cache.  Outside of read sections; `may_wait`: no node lock is held,
- * so that a grace period may be waited for when garbage is above its limit.
- * 0; -ENOMEM.
+ * Have at least that many unpromised nodes in the cache.  Outside of read sections.  `may_wait`: no node of this index
+ * is locked, so that a grace period may be waited for when garbage is above its limit.  (A transaction on another index
+ * may be open: nobody waits for its locks inside a read section, so the grace period does not wait for it.)
+ * 0; -ENOMEM: the allocator has none, or garbage is at twice its limit and may not be waited for.
  */
 int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned int branches, bool may_wait);
 
@@ -38,6 +39,19 @@ void cleave__pool_retire(struct cleave_thread *self, struct cleave__node *node);
 /* cleave__pool_clean_cells(), when few are clean: recycle what passed its grace period, and start one for the rest. */
 unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean);
 
+/* Start the grace period of a locked leaf's young cells; there are no old ones. */
+void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf);
+
+/*
+ * After an edit that dropped cells: if few are left, start their grace period now, so that it has passed by the next
+ * edit.  (A cookie costs a full barrier, so not for leaves with cells to spare.)
+ */
+static inline void cleave__pool_dropped_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int count)
+{
+	if (count > CLEAVE__CELLS - 6 && leaf->node.young && !leaf->node.old)
+		cleave__pool_age_cells(self, leaf);
+}
+
 /* The cells of a locked leaf that may be written. */
 static inline unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
 						    uint64_t order)
@@ -52,7 +66,30 @@ static inline unsigned int cleave__pool_clean_cells(struct cleave_thread *self, 
 	return clean;
 }
 
-/* Give nodes above a small stock back to the allocator.  Outside of read sections, without locks. */
+/* Give nodes above the thread's stock back to the allocator. */
 void cleave__pool_trim(struct cleave_thread *self);
+
+/* Garbage is above the domain's limit: wait for a grace period.  Outside of read sections, without node locks here. */
+void cleave__pool_wait_garbage(struct cleave_thread *self);
+
+/* The end of a call, outside of read sections and locks: let the port push on what the call waits for in vain. */
+static inline void cleave__pool_nudge(struct cleave_thread *self)
+{
+	uint64_t cookie = self->wanted;
+
+	if (PORT_UNLIKELY(cookie)) {
+		self->wanted = 0;
+		if (self->domain->ops->advance)
+			self->domain->ops->advance(self->domain, self, cookie);
+	}
+}
+
+/* The limit of garbage may be passed by those that cannot wait, up to twice. */
+static inline bool cleave__pool_over_limit(const struct cleave_thread *self, unsigned int times)
+{
+	int64_t garbage = (int64_t)PORT_LOAD(&self->domain->garbage, PORT_RELAXED);
+
+	return garbage > 0 && (uint64_t)garbage > times * self->domain->garbage_limit;
+}
 
 #endif

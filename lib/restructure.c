@@ -2,7 +2,6 @@
 #include "restructure.h"
 
 #define FULL 11u  /* cells packed into a leaf, so that a gap that must not begin the next one fits as the 12th */
-#define JOINED 9u /* a small leaf takes a neighbour along if the two have at most so many */
 
 static void list_append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)
 {
@@ -200,11 +199,22 @@ static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct 
 
 /* ---- Leaves: which are replaced, and by what ---- */
 
-/* Group the leaves that the puts touch into runs of neighbours. */
+/* Are all leaves between two locked ones counted among those that puts have touched? */
+static bool touched_between(const struct cleave__node *left, const struct cleave__node *right)
+{
+	for (const struct cleave__node *leaf = left->link; leaf != right; leaf = leaf->link)
+		if (leaf->replaced == CLEAVE__STAYS)
+			return false;
+	return true;
+}
+
+/*
+ * Group the leaves that the puts replace into runs of neighbours.  Leaves in between that some put has touched go along,
+ * so that there are no more runs than the puts reserved for.
+ */
 static unsigned int form_runs(struct cleave_txn *txn)
 {
-	struct cleave__node *leaf = txn->leaves;
-	struct cleave__node *before = NULL;
+	struct cleave__node *leaf = txn->leaves, *before = NULL, *end = NULL;
 	unsigned int n = 0;
 
 	if (txn->nputs == 0) { /* a merge: all that is locked */
@@ -226,13 +236,11 @@ static unsigned int form_runs(struct cleave_txn *txn)
 			before = leaf;
 			leaf = leaf->link;
 		}
-		if (n > 0 && start->first <= txn->runs[n - 1].last) {
+		if (n > 0 && (start->first <= txn->runs[n - 1].last || touched_between(end, start)))
 			txn->runs[n - 1].last = leaf->last;
-		} else {
-			txn->runs[n].first = start->first;
-			txn->runs[n].last = leaf->last;
-			n++;
-		}
+		else
+			txn->runs[n++] = (struct cleave__run){ .first = start->first, .last = leaf->last };
+		end = leaf;
 	}
 	return n;
 }
@@ -286,7 +294,7 @@ static struct cleave__node *absorb(struct cleave_txn *txn, uint64_t addr, unsign
  */
 static bool absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, unsigned int n)
 {
-	unsigned int most = n > CLEAVE__CELLS ? CLEAVE__CELLS : JOINED - n;
+	unsigned int most = n > CLEAVE__CELLS ? CLEAVE__CELLS : CLEAVE__JOINED - n;
 	struct cleave__node *leaf;
 
 	if (run->last == txn->leaves_tail->last && run->last != UINT64_MAX) {
@@ -422,6 +430,7 @@ static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsig
 	struct child child;
 	unsigned int k = (n + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT, room = 0;
 
+	PORT_ASSERT(level < CLEAVE__LEVELS, "the tree is at most 12 levels high");
 	run->fresh = NULL;
 	run->nfresh = 0;
 	run->kept = n == 1 && run->first == 0 && run->last == UINT64_MAX;
@@ -495,11 +504,14 @@ static struct cleave__node *absorb_branch(struct cleave_txn *txn, unsigned int l
 
 /*
  * Go one level up: replace the parents, at `level`, of all runs.  `parent` is the first one, if it is locked already.
- * Left to right; a run of parents holds every run of children that it meets.
+ * Left to right; a run of parents holds every run of children that it meets.  `hull`: replace the parents between the
+ * runs too, so that there is one run from here on.
  */
-static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cleave__node *parent, unsigned int *nruns)
+static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cleave__node *parent, unsigned int *nruns,
+			   bool hull)
 {
 	struct cleave__run *runs = txn->runs;
+	uint64_t hull_last = hull ? runs[*nruns - 1].last : 0;
 	unsigned int out = 0;
 
 	for (unsigned int a = 0, b; a < *nruns; a = b) {
@@ -516,8 +528,8 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 		n = node->count;
 		run.first = node->first;
 		run.last = node->last;
-		for (b = a; b < *nruns && runs[b].first <= run.last; b++) {
-			while (run.last < runs[b].last) {
+		for (b = a; b < *nruns && (hull || runs[b].first <= run.last); b++) {
+			while (run.last < (hull ? hull_last : runs[b].last)) {
 				node = replace_branch(txn, level, run.last + 1);
 				if (!node)
 					return false;
@@ -603,7 +615,7 @@ static void settle_leaves(struct cleave_txn *txn, struct cleave__node *fresh)
 }
 
 /* Find, lock and, if need be, raise the covering node of the one run that is left; *cover is NULL for the root. */
-static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, struct cleave__branch **cover)
+static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, bool hull, struct cleave__branch **cover)
 {
 	struct cleave__run *run = &txn->runs[0];
 
@@ -624,7 +636,7 @@ static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, struct cleav
 			parent = &(*cover)->node;
 			hold_branch(txn, parent);
 		}
-		if (!build_branches(txn, level + 1, parent, nruns))
+		if (!build_branches(txn, level + 1, parent, nruns, hull && level == 0))
 			return false;
 	}
 }
@@ -676,7 +688,7 @@ static void publish(struct cleave_txn *txn, struct cleave__branch *cover, struct
 		cleave__unlock_dead(index, leaf);
 }
 
-bool cleave__restructure(struct cleave_txn *txn, bool keep_locked)
+bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool keep_locked)
 {
 	unsigned int nruns = form_runs(txn), old = 0, made = 0;
 	struct cleave__node *fresh_leaves = NULL;
@@ -696,7 +708,8 @@ bool cleave__restructure(struct cleave_txn *txn, bool keep_locked)
 		node->chain = fresh_leaves;
 		fresh_leaves = node;
 	}
-	if (!lock_cover(txn, &nruns, &cover))
+	/* Many runs far apart may need more branches than all that is between them. */
+	if (!lock_cover(txn, &nruns, cleave__branches_for(made, nruns) > branches, &cover))
 		goto fail;
 	if (cover && !raise_cover(txn, cover, &txn->runs[0]))
 		goto fail;
@@ -726,16 +739,16 @@ bool cleave__merge(struct cleave_txn *txn)
 	unsigned int n = cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
 	struct cleave__run run = { .first = leaf->first, .last = leaf->last };
 
-	return n <= CLEAVE__SMALL && absorb_neighbour(txn, &run, n) && cleave__restructure(txn, false);
+	return n <= CLEAVE__SMALL && absorb_neighbour(txn, &run, n) &&
+	       cleave__restructure(txn, UINT32_MAX, false);
 }
 
-unsigned int cleave__branches_for(unsigned int leaves)
+unsigned int cleave__branches_for(unsigned int leaves, unsigned int runs)
 {
 	unsigned int c = leaves, total = 0;
 
-	/* c changed children lie under at most two parents that are not wholly replaced */
 	for (unsigned int level = 1; level < CLEAVE__LEVELS; level++) {
-		c = (c + 2 * CLEAVE__FANOUT - 2 + CLEAVE__FANOUT - 1) / CLEAVE__FANOUT;
+		c = (c + runs * (2 * CLEAVE__FANOUT - 2 + CLEAVE__FANOUT - 1)) / CLEAVE__FANOUT;
 		total += c;
 	}
 	return total;

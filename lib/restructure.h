@@ -19,20 +19,22 @@
 
 #include "gapbound.h"
 
-#define CLEAVE__SMALL 2u /* a leaf with at most so many cells is worth merging with a neighbour */
+#define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
+#define CLEAVE__JOINED 9u /* ... if the two have at most so many */
 
 /* Nodes for one simple change: leaves touched, their neighbour, and what a split makes of them. */
 #define CLEAVE__SIMPLE_LEAVES 8u
 #define CLEAVE__SIMPLE_BRANCHES (3u * CLEAVE__LEVELS)
 
 /*
- * Replace the leaves that the transaction's puts touch and publish.  The nodes were reserved by the puts.  The replaced
+ * Replace the leaves that the transaction's puts touch and publish.  The nodes were reserved by the puts, so many
+ * branches among them.  The replaced
  * nodes are dead and unlocked afterwards, on the transaction's dead lists; with `keep_locked` the new leaves are
  * locked and on its list of leaves in their place.
  * With txn->try_only it is called inside a read section and may fail, having changed nothing; else outside, and it
  * cannot.
  */
-bool cleave__restructure(struct cleave_txn *txn, bool keep_locked);
+bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool keep_locked);
 
 /*
  * Put branches over the `run->nfresh` private nodes of `level` until one is left.  False: try_only, and the cache is
@@ -40,8 +42,12 @@ bool cleave__restructure(struct cleave_txn *txn, bool keep_locked);
  */
 bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run);
 
-/* Branches to reserve for so many new leaves, whatever the tree's height is by then. */
-unsigned int cleave__branches_for(unsigned int leaves);
+/*
+ * Branches for so many new leaves in so many separate runs, whatever the tree's height is by then.  A run of c children
+ * lies under at most two parents that are not wholly replaced: ceil((c + 2F - 2) / F) branches, for F the fan-out.  Runs
+ * may stay separate up to the root.
+ */
+unsigned int cleave__branches_for(unsigned int leaves, unsigned int runs);
 
 /*
  * A transaction without puts that holds one small leaf: join it with a neighbour, if that is free and has room.

@@ -12,6 +12,7 @@ static void add_leaf(struct cleave_txn *txn, struct cleave__node *leaf)
 	else
 		txn->leaves = leaf;
 	txn->leaves_tail = leaf;
+	txn->nleaves++;
 }
 
 static void unlock_leaves(struct cleave_txn *txn)
@@ -23,6 +24,7 @@ static void unlock_leaves(struct cleave_txn *txn)
 		cleave__unlock_node(txn->index, leaf);
 	}
 	txn->leaves = txn->leaves_tail = NULL;
+	txn->nleaves = 0;
 }
 
 void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section)
@@ -70,7 +72,7 @@ static bool lock_leaves(struct cleave_txn *txn, uint64_t addr)
 				return true;
 			at = position.node->last + 1;
 			wait.wakes = 0;
-			wait.asked = false;
+			wait.asked = NULL;
 			continue;
 		}
 		if (txn->try_only)
@@ -105,6 +107,8 @@ bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_t
 	txn->nputs = 0;
 	txn->capacity = CLEAVE_TXN_INLINE;
 	txn->cells = 0;
+	txn->nleaves = txn->nruns = 0;
+	txn->touched = NULL;
 	txn->reserved[CLEAVE__LEAF] = txn->reserved[CLEAVE__BRANCH] = 0;
 	txn->try_only = try_only;
 	txn->published = false;
@@ -173,43 +177,71 @@ static void touch(struct cleave_txn *txn, uint64_t addr)
 	if (leaf->replaced == CLEAVE__STAYS) {
 		leaf->replaced = CLEAVE__TOUCHED;
 		txn->cells += cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
+		/* another run, unless a neighbour is touched already (of the one on the left only the last is known) */
+		txn->nruns += !(txn->touched && txn->touched->link == leaf) &&
+			      !(leaf->link && leaf->link->replaced == CLEAVE__TOUCHED);
+	}
+	txn->touched = leaf;
+}
+
+/* What the commit needs at most, with one more put. */
+static void needed(struct cleave_txn *txn, unsigned int *leaves, unsigned int *branches)
+{
+	unsigned int hull;
+
+	/* full leaves, one begun for each run, and a neighbour taken along */
+	*leaves = (unsigned int)(txn->cells / 11) + txn->nruns + 4;
+	if (*leaves < txn->reserved[CLEAVE__LEAF])
+		*leaves = txn->reserved[CLEAVE__LEAF];
+	*branches = cleave__branches_for(*leaves, txn->nruns);
+	hull = cleave__branches_for(*leaves + txn->nleaves, 1);
+	if (*branches > hull)
+		*branches = hull;
+	if (*branches < txn->reserved[CLEAVE__BRANCH])
+		*branches = txn->reserved[CLEAVE__BRANCH];
+}
+
+/* Promise so many nodes more to the transaction. */
+static int promise(struct cleave_txn *txn, unsigned int leaves, unsigned int branches)
+{
+	struct cleave_thread *self = txn->self;
+	int error = 0;
+
+	if (!txn->try_only)
+		error = cleave__pool_fill(self, leaves, branches, false);
+	else if (self->nfree[CLEAVE__LEAF] - self->reserved[CLEAVE__LEAF] < leaves ||
+		 self->nfree[CLEAVE__BRANCH] - self->reserved[CLEAVE__BRANCH] < branches)
+		error = -ENOMEM;
+	if (error)
+		return error;
+	self->reserved[CLEAVE__LEAF] += leaves;
+	self->reserved[CLEAVE__BRANCH] += branches;
+	txn->reserved[CLEAVE__LEAF] += leaves;
+	txn->reserved[CLEAVE__BRANCH] += branches;
+	return 0;
+}
+
+/* Give up what was promised: the commit takes it now, or there will be none. */
+static void unpromise(struct cleave_txn *txn)
+{
+	for (unsigned int kind = 0; kind < 2; kind++) {
+		txn->self->reserved[kind] -= txn->reserved[kind];
+		txn->reserved[kind] = 0;
 	}
 }
 
 /* Reserve what the commit needs with one more put. */
 static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
 {
-	struct cleave_thread *self = txn->self;
 	unsigned int leaves, branches;
-	int error;
 
 	if (first > txn->leaves->first)
-		touch(txn, first - 1);
+		touch(txn, first - 1); /* a gap may go to the leaf on the left */
 	touch(txn, first);
 	touch(txn, last);
 	txn->cells += 2;
-	/* full leaves, one begun for each run, and a neighbour taken along */
-	leaves = (unsigned int)(txn->cells / 11) + txn->nputs + 4;
-	if (leaves < txn->reserved[CLEAVE__LEAF])
-		leaves = txn->reserved[CLEAVE__LEAF]; /* this put covers others */
-	branches = cleave__branches_for(leaves);
-	if (txn->try_only) {
-		bool enough = self->nfree[CLEAVE__LEAF] - self->reserved[CLEAVE__LEAF] >=
-				      leaves - txn->reserved[CLEAVE__LEAF] &&
-			      self->nfree[CLEAVE__BRANCH] - self->reserved[CLEAVE__BRANCH] >=
-				      branches - txn->reserved[CLEAVE__BRANCH];
-		error = enough ? 0 : -ENOMEM;
-	} else {
-		error = cleave__pool_fill(self, leaves - txn->reserved[CLEAVE__LEAF],
-					  branches - txn->reserved[CLEAVE__BRANCH], false);
-	}
-	if (error)
-		return error;
-	self->reserved[CLEAVE__LEAF] += leaves - txn->reserved[CLEAVE__LEAF];
-	self->reserved[CLEAVE__BRANCH] += branches - txn->reserved[CLEAVE__BRANCH];
-	txn->reserved[CLEAVE__LEAF] = leaves;
-	txn->reserved[CLEAVE__BRANCH] = branches;
-	return 0;
+	needed(txn, &leaves, &branches);
+	return promise(txn, leaves - txn->reserved[CLEAVE__LEAF], branches - txn->reserved[CLEAVE__BRANCH]);
 }
 
 /* Lay a put over the staged ones. */
@@ -310,14 +342,21 @@ static bool publish_edit(struct cleave_txn *txn)
 	for (unsigned int p = 0; p < txn->nputs; p++)
 		displaced(txn, leaf, order, &txn->puts[p]);
 	cleave__leaf_edit_store(&edit);
+	cleave__pool_dropped_cells(txn->self, leaf, edit.count);
 	PORT_COUNT(txn->self->counters.edits);
 	return true;
 }
 
 bool cleave__publish(struct cleave_txn *txn, bool keep_locked)
 {
-	if (txn->nputs > 0 && !publish_edit(txn) && !cleave__restructure(txn, keep_locked))
+	uint32_t branches = txn->reserved[CLEAVE__BRANCH];
+
+	/* From here on only this commit takes nodes. */
+	unpromise(txn);
+	if (txn->nputs > 0 && !publish_edit(txn) && !cleave__restructure(txn, branches, keep_locked)) {
+		PORT_ASSERT(txn->try_only, "a commit cannot fail");
 		return false;
+	}
 	txn->published = true;
 	return true;
 }
@@ -359,8 +398,7 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	while (*place != txn)
 		place = &(*place)->next;
 	*place = txn->next;
-	self->reserved[CLEAVE__LEAF] -= txn->reserved[CLEAVE__LEAF];
-	self->reserved[CLEAVE__BRANCH] -= txn->reserved[CLEAVE__BRANCH];
+	unpromise(txn);
 	if (sink && txn->published)
 		deliver(txn, sink);
 	for (struct cleave__node *node = txn->dead_leaves; node; node = next) {
@@ -373,30 +411,67 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	}
 	if (txn->puts != txn->inline_puts)
 		memory->free(memory, txn->puts, staged_size(txn->capacity));
-	if (!txn->try_only)
+	if (!txn->try_only) {
 		cleave__pool_trim(self);
+		cleave__pool_nudge(self);
+	}
+}
+
+/* Is there a neighbour that a leaf of `n` cells could be merged with?  A look only. */
+static bool mergeable(struct cleave *index, struct cleave_thread *self, uint64_t addr)
+{
+	struct cleave__position here, there;
+	bool found = false;
+
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, addr, &here);
+	if (here.node->last != UINT64_MAX) {
+		index->search->seek_rcu(index, here.node->last + 1, &there);
+		found = here.count + there.count <= CLEAVE__JOINED;
+	}
+	if (!found && here.node->first != 0) {
+		index->search->seek_rcu(index, here.node->first - 1, &there);
+		found = here.count + there.count <= CLEAVE__JOINED;
+	}
+	cleave__leave(index, self);
+	return found;
 }
 
 void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 {
 	struct cleave_txn txn;
 
-	if (cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true))
+	if (!mergeable(index, self, addr) ||
+	    cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true))
 		return;
-	if (cleave__begin(&txn, index, self, addr, addr, false)) {
-		if (!txn.leaves->link)
-			cleave__merge(&txn);
-		cleave__finish(&txn, NULL);
-	}
+	cleave__begin(&txn, index, self, addr, addr, false);
+	if (!txn.leaves->link)
+		cleave__merge(&txn);
+	cleave__finish(&txn, NULL);
 }
 
 /* ---- The public functions ---- */
+
+int cleave_reserve(struct cleave_thread *self, unsigned int puts)
+{
+	/* three leaves touched by each put, two more cells, and a run of its own */
+	unsigned int leaves = puts * 38 / 11 + puts + 4;
+	unsigned int branches = cleave__branches_for(leaves, puts);
+
+	if (self->stock[CLEAVE__LEAF] < leaves)
+		self->stock[CLEAVE__LEAF] = leaves;
+	if (self->stock[CLEAVE__BRANCH] < branches)
+		self->stock[CLEAVE__BRANCH] = branches;
+	return cleave__pool_fill(self, leaves, branches, true);
+}
 
 int cleave_begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
 		 uint64_t last)
 {
 	if (first > last)
 		return -EINVAL;
+	if (cleave__pool_over_limit(self, 1))
+		cleave__pool_wait_garbage(self);
 	cleave__begin(txn, index, self, first, last, false);
 	return 0;
 }

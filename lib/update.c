@@ -29,7 +29,7 @@ static void entry_after(struct cleave *index, const struct cleave_entry *entry, 
 
 /*
  * Under the lock, inside a read section: what does the change amount to, where `entry` holds its first address, and
- * `before` (CLIP, UNCLIP) the address below?  `before` may be NULL if it is not at hand.
+ * `before` the address below?  (`before` is for UNCLIP, which comes here only from change_slowly(); else it may be NULL.)
  * 0: nothing to do; GO_ON: `change` says what to put; RESTART; or an error.
  */
 static int resolve(struct cleave *index, struct change *change, const struct cleave_entry *entry,
@@ -135,6 +135,7 @@ static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cle
 	leaf->node.removals = (leaf->node.removals + 1) & 15;
 	cleave__order_publish_locked(leaf, cleave__order_remove(order, count, r), count - 1);
 	leaf->node.young |= (uint16_t)(1u << at); /* after the store, as in cleave__leaf_edit_store() */
+	cleave__pool_dropped_cells(self, leaf, count - 1);
 	PORT_COUNT(self->counters.edits);
 	return 0;
 }
@@ -150,7 +151,7 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, const st
 	struct cleave__branch *parent = position->parent;
 	struct cleave__node *copy;
 
-	if (!parent || self->nfree[CLEAVE__LEAF] == self->reserved[CLEAVE__LEAF])
+	if (!parent || self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
@@ -227,7 +228,9 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 			return -EAGAIN;
 	}
 	cleave__leaf_edit_store(&edit);
-	*cells = edit.count;
+	cleave__pool_dropped_cells(self, leaf, edit.count);
+	if (!change->value)
+		*cells = edit.count;
 	PORT_COUNT(self->counters.edits);
 	return 0;
 }
@@ -275,7 +278,7 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 	cleave__check_writer(index, self, change->try_only);
 	displaced.n = 0;
 	if (!change->try_only) {
-		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] == self->reserved[CLEAVE__LEAF]))
+		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF]))
 			(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 0, true); /* none: then no copy either */
 		cleave__lock_leaf_enter(index, self, addr, &position);
 	} else if (!cleave__trylock_leaf_rcu(index, addr, &position)) {
@@ -292,8 +295,11 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 		return change_slowly(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
-	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && result == 0 && !change->try_only && position.parent)
+	if (change->try_only)
+		return result;
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && position.parent)
 		cleave__merge_small(index, self, addr);
+	cleave__pool_nudge(self);
 	return result;
 }
 

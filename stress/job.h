@@ -66,6 +66,7 @@ struct job {
 	unsigned int nworkers;
 	struct gate gate;
 	_Atomic bool stop;
+	_Atomic bool storm;	/* now all work where they meet each other */
 	_Atomic unsigned int violations;
 	_Atomic unsigned int next_script;
 	_Atomic uint64_t *heap_holder; /* for each address of the shared heap: a worker's number + 1, or 0 */

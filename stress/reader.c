@@ -88,7 +88,11 @@ static uint64_t some_addr(struct worker *worker, const struct stripe *stripe)
 
 static struct stripe *some_stripe(struct worker *worker)
 {
-	return &worker->job->stripes[rng_below(&worker->rng, worker->job->nstripes)];
+	struct stripe *stripe = &worker->job->stripes[rng_below(&worker->rng, worker->job->nstripes)];
+
+	while (!stripe->narrow && atomic_load_explicit(&worker->job->storm, memory_order_relaxed))
+		stripe = &worker->job->stripes[rng_below(&worker->rng, worker->job->nstripes)];
+	return stripe;
 }
 
 /* ---- Planted faults ---- */

@@ -58,8 +58,8 @@ static int add_fence(struct stripe *stripe, struct worker *main, uint64_t addr)
 int stripe_init(struct stripe *stripe, struct worker *main)
 {
 	struct tile gap;
-	int error = stripe->narrow ? oracle_init(&stripe->oracle, 128, 32, 4096) :
-				     oracle_init(&stripe->oracle, 8192, 8, 16384);
+	int error = stripe->narrow ? oracle_init(&stripe->oracle, 128, 64, 4096) :
+				     oracle_init(&stripe->oracle, 8192, 16, 16384);
 
 	stripe->low = stripe->first;
 	stripe->high = stripe->last;

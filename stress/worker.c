@@ -206,8 +206,11 @@ static void advance(struct worker *worker)
 	struct cleave_domain *domain = worker->job->core;
 	bool early = worker->job->options.plant == PLANT_EARLY_FREE;
 
-	if (objects->waiting && !early && !worker->job->ops->done(domain, worker->self, objects->cookie))
+	if (objects->waiting && !early && !worker->job->ops->done(domain, worker->self, objects->cookie)) {
+		if (worker->job->ops->advance)
+			worker->job->ops->advance(domain, worker->self, objects->cookie);
 		return;
+	}
 	if (objects->waiting) {
 		size_t freed = objects->limbo[AGE_FREE - 1].count;
 

@@ -218,6 +218,8 @@ void writer_run(struct worker *worker)
 	while (worker_goes_on(worker)) {
 		uint64_t dice = rng_below(&worker->rng, 16);
 
+		if (atomic_load_explicit(&worker->job->storm, memory_order_relaxed) && dice < 9)
+			dice = 9;
 		if (dice < 9)
 			step(&writer, wide[rng_below(&worker->rng, nwide)]);
 		else if (dice < 13)

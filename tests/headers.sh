@@ -11,7 +11,6 @@ tried=0
 check() { # COMPILER LANGUAGE STANDARD EXTRA...
 	compiler=$1 language=$2 standard=$3
 	shift 3
-	command -v "$compiler" >/dev/null 2>&1 || return 0
 	echo "$compiler -x $language -std=$standard $* $header"
 	# Included twice: the guard works.
 	printf '#include <cleave/%s>\n#include <cleave/%s>\nextern int cleave_header_compiled;\n' "$header" "$header" |
@@ -26,7 +25,15 @@ else
 	sections=
 fi
 
-for compiler in cc gcc clang "$@"; do
+# cc is mostly gcc or clang by another name.
+distinct() { # COMPILER...
+	for compiler; do
+		path=$(command -v "$compiler") || continue
+		echo "$(readlink -f "$path") $compiler"
+	done | sort -u -k 1,1 | cut -d ' ' -f 2
+}
+
+for compiler in $(distinct cc gcc clang "$@"); do
 	check "$compiler" c c11
 	check "$compiler" c gnu11
 	check "$compiler" c c17
@@ -35,7 +42,7 @@ for compiler in cc gcc clang "$@"; do
 		check "$compiler" c gnu17 "-DCLEAVE_SECTION_$section"
 	done
 done
-for compiler in c++ g++ clang++; do
+for compiler in $(distinct c++ g++ clang++); do
 	check "$compiler" c++ c++17
 	for section in $sections; do
 		check "$compiler" c++ c++17 "-DCLEAVE_SECTION_$section"

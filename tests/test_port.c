@@ -72,6 +72,7 @@ static uint64_t take_cookie(CLEAVE_SECTION_THREAD *record)
 
 static bool done(CLEAVE_SECTION_THREAD *record, uint64_t cookie)
 {
+	ops->advance(&domain.domain, &record->thread, cookie);
 	return ops->done(&domain.domain, &record->thread, cookie);
 }
 

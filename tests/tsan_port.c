@@ -89,8 +89,11 @@ static void *writer(void *argument)
 
 		/* Its last use is OBJECTS - 1 rounds ago. */
 		if (fault != 1 && i >= OBJECTS) {
-			for (int ask = 0; ask < 20 && !ops->done(&domain.domain, &record->thread, fresh->cookie); ask++)
+			for (int ask = 0; ask < 20 && !ops->done(&domain.domain, &record->thread, fresh->cookie);
+			     ask++) {
+				ops->advance(&domain.domain, &record->thread, fresh->cookie);
 				cleave_section_quiescent(record);
+			}
 			ops->wait(&domain.domain, &record->thread, fresh->cookie);
 		}
 		fresh->payload[0] = i;

@@ -62,7 +62,8 @@ CLEAVE_API void cleave_thread_init(struct cleave_thread *self, struct cleave_dom
 CLEAVE_API void cleave_thread_exit(struct cleave_thread *self);
 
 /*
- * Fill the thread's caches so that the next `puts` puts (of any transactions) allocate nothing.
+ * Fill the thread's caches so that the next `puts` puts (of any transactions) allocate no node.  (A transaction of more
+ * than three puts still allocates its list of them.)
  * Context: outside read sections and transactions; may sleep and allocate.
  * Return: 0, -ENOMEM.
  */
@@ -180,7 +181,7 @@ CLEAVE_API size_t cleave_previous_rcu(struct cleave_cursor *cursor, struct cleav
 /*
  * Split the entry that holds `addr` so that one begins there.  Both halves have its value.  Nothing to do if one
  * already begins there.
- * Context: may sleep on the one leaf's lock; allocates only if the leaf is full.  Complexity: O(log n), one store.
+ * Context: may sleep on the one leaf's lock; may allocate, before it locks.  Complexity: O(log n), one store.
  * Linearizes at: the store of the order word, or the store that publishes the leaf's replacement.
  * Return: 0; -ENOENT: a gap holds addr; -ENOMEM.
  */
@@ -283,7 +284,10 @@ CLEAVE_API int cleave_alloc(struct cleave *index, struct cleave_thread *self, co
  */
 CLEAVE_API int cleave_begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
 			    uint64_t last);
-/* The same inside a read section, without sleeping: -EAGAIN if a leaf is locked. */
+/*
+ * The same inside a read section, without sleeping: -EAGAIN if a leaf is locked.  Leave the section before any other
+ * call on the transaction: they may sleep.
+ */
 CLEAVE_API int cleave_try_begin_rcu(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self,
 				    uint64_t first, uint64_t last);
 

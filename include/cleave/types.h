@@ -63,9 +63,11 @@ struct cleave_memory {
 /*
  * What the RCU flavour supplies; `self` is the calling thread.
  *
- * cookie  a token; acq_rel read-modify-write of the word that starting a grace period also modifies, so that what was
- *	   unlinked before the call is invisible to every reader once the token is done.
- * done	   has a grace period begun and ended since `cookie`?  May advance it.  Acquire: orders reuse after readers.
+ * cookie  a token: what was unlinked before the call is invisible to every reader once the token is done.  Ordered like
+ *	   a read-modify-write of the word that starting a grace period also modifies.  Does not start one: called
+ *	   inside read sections and under leaf locks.
+ * done	   has a grace period begun and ended since `cookie`?  Acquire: orders reuse after readers.
+ * advance bring the grace period of `cookie` nearer, without waiting.  Outside read sections and locks.  May be NULL.
  * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
  * enter / leave   a read section.  They need not nest.
  * inside  1 in a read section, 0 not, -1 unknown.  `self` may be NULL.  Debug builds only.
@@ -75,6 +77,7 @@ struct cleave_memory {
 struct cleave_ops {
 	uint64_t (*cookie)(struct cleave_domain *domain, struct cleave_thread *self);
 	bool (*done)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+	void (*advance)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 	void (*wait)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 	void (*enter)(struct cleave_domain *domain, struct cleave_thread *self);
 	void (*leave)(struct cleave_domain *domain, struct cleave_thread *self);
@@ -84,7 +87,7 @@ struct cleave_ops {
 	void (*wake)(struct cleave_domain *domain, struct cleave_word32 *count);
 };
 
-#define CLEAVE_BUCKETS 32 /* parking buckets of a domain, a power of two */
+#define CLEAVE_BUCKETS 64 /* parking buckets of a domain, a power of two */
 
 struct cleave_bucket {
 	struct cleave_word32 count; /* [a] bumped before every wake */
@@ -142,11 +145,12 @@ struct cleave_thread {
 	struct cleave__node *free[2];	/* [t] clean nodes, by kind (leaf, branch) */
 	uint32_t nfree[2];		/* [t] */
 	uint32_t reserved[2];		/* [t] of these, promised to open transactions */
+	uint32_t stock[2];		/* [t] clean nodes to keep when some are given back */
 	struct cleave_limbo young[2];	/* [t] retired, no cookie yet */
 	struct cleave_limbo old[2];	/* [t] retired, each node with its cookie */
 	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
 	struct cleave_txn *txns;	/* [t] open transactions */
-	uint64_t spins;			/* [t] state of the spin's backoff */
+	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
 	struct cleave_counters counters; /* [t/a] */
 };
 
@@ -173,11 +177,11 @@ struct cleave__run {
 	struct cleave__node *fresh; /* what replaces it, linked in address order */
 	uint32_t nfresh;
 	uint32_t nold;
-	bool kept;   /* `fresh` is no new node but a child that stays */
+	bool kept;   /* `fresh` is of a lower level: it covers everything and needs no parent */
 	int8_t lean; /* 1: insertion ascends, nodes on the left are left full; -1: it descends; 0: even shares */
 };
 
-#define CLEAVE_TXN_INLINE 2				 /* puts that need no allocation */
+#define CLEAVE_TXN_INLINE 4				 /* staged puts that need no allocation */
 #define CLEAVE_TXN_DISPLACED (12 + CLEAVE_TXN_INLINE) /* pieces that they displace from one leaf, at most */
 
 /* A range transaction.  All of it belongs to the thread that began it. */
@@ -199,6 +203,9 @@ struct cleave_txn {
 	uint32_t nputs;
 	uint32_t capacity; /* of puts and of runs */
 	uint64_t cells;	   /* upper bound of the cells that the commit writes */
+	uint32_t nleaves;  /* locked */
+	uint32_t nruns;	   /* upper bound of the runs of leaves that the commit replaces */
+	struct cleave__node *touched; /* the leaf that a put touched last */
 	uint32_t reserved[2];
 	bool try_only;	/* never sleep: may fail */
 	bool published; /* only the end is left */

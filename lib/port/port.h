@@ -32,9 +32,9 @@
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
  *											 live cells with start <= addr
  *
- * lib/port/search_scalar.h serves everywhere.  lib/port/search_live.h reads live cells only, for race detectors.
- * lib/port/x86/ has those for AVX2 and AVX-512, which also load cells that a writer is filling, and mask them out: the
- * one place where a plain access may race.
+ * lib/port/search/scalar serves everywhere, avx2 and avx512 x86-64.  They also load cells that a writer may be filling,
+ * and mask them out: the one place where a plain access may race.  lib/port/search/live reads live cells only, for race
+ * detectors.
  */
 #ifndef CLEAVE_PORT_H
 #define CLEAVE_PORT_H

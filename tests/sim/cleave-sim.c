@@ -42,6 +42,51 @@ struct report {
 	bool failed;
 };
 
+/* What is running, for a crash. */
+static struct {
+	const char *name;
+	unsigned int number;
+	const struct sim_options *options;
+	uint64_t i;
+	struct sim_execution execution;
+	uint64_t before; /* executions of scenarios before */
+	const struct report *report;
+} at;
+
+/* What the library did in all executions: shows that nothing was left out. */
+static struct cleave_counters reached;
+
+static void count_reached(void)
+{
+	uint64_t *sum = (uint64_t *)&reached;
+
+	for (unsigned int t = 0; t < variant.nthreads; t++)
+		for (size_t i = 0; i < sizeof(reached) / 8; i++)
+			sum[i] += ((const uint64_t *)&world->threads[t].counters)[i];
+}
+
+static void print_reached(void)
+{
+#define REACHED(counter) printf(" " #counter " %llu", (unsigned long long)reached.counter)
+	printf("reached:");
+	REACHED(edits);
+	REACHED(restructures);
+	REACHED(copies);
+	REACHED(splits);
+	REACHED(merges);
+	REACHED(lock_waits);
+	REACHED(restarts);
+	REACHED(handovers);
+	REACHED(raises);
+	REACHED(lowers);
+	REACHED(cookies);
+	REACHED(gp_waits);
+	REACHED(allocs);
+	REACHED(reuses);
+	REACHED(retired);
+	putchar('\n');
+}
+
 /* ---- Sets of hashes ---- */
 
 struct set {
@@ -105,6 +150,8 @@ static void prepare(unsigned int scenario, unsigned int number)
 	for (unsigned int t = 0; t < variant.nthreads && !variant.cold; t++)
 		if (cleave__pool_fill(&world->threads[t], 16, 48, false))
 			abort();
+	for (unsigned int t = 0; t < variant.nthreads; t++)
+		memset(&world->threads[t].counters, 0, sizeof(struct cleave_counters));
 	read_all(&answer);
 	model_init(&start);
 	for (unsigned int i = 0; i < answer.n; i++)
@@ -259,6 +306,8 @@ static enum sim_result execute(uint64_t i, struct sim_execution *execution)
 	failure[0] = '\0';
 	at.execution.length = 0;
 	result = sim_execute(variant.nthreads, body, i, execution);
+	if (result != SIM_PRUNED)
+		count_reached();
 	if (result == SIM_FAILED) {
 		snprintf(failure, sizeof(failure), "%s", sim_failure());
 	} else if (result == SIM_PASSED) {
@@ -294,17 +343,6 @@ static void report_failure(const char *name, unsigned int number, const struct s
 	       (unsigned long long)i, execution->length, options->strategy == SIM_DFS ? sim_choices() : "");
 	fflush(stdout);
 }
-
-/* What is running, for a crash. */
-static struct {
-	const char *name;
-	unsigned int number;
-	const struct sim_options *options;
-	uint64_t i;
-	struct sim_execution execution;
-	uint64_t before; /* executions of scenarios before */
-	const struct report *report;
-} at;
 
 /* A planted bug, or a real one, may follow a bad pointer: say how to repeat that.  Nothing can go on. */
 static void crashed(int number)
@@ -347,7 +385,7 @@ static bool limit(const struct settings *settings, double until, uint64_t n, uin
 {
 	if (settings->executions)
 		return n >= most;
-	return n % 16 == 0 && now() >= until;
+	return n > 0 && n % 16 == 0 && now() >= until;
 }
 
 /* Random strategies take the variants in turns, in bursts because a variant must be prepared. */
@@ -366,7 +404,7 @@ static void run_random(const struct settings *settings, unsigned int scenario, d
 		sim_explore(&options);
 		at.number = number % nvariants;
 		at.options = &options;
-		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1 : 4096;
+		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1 : 256;
 		for (uint64_t k = 0; k < burst; k++, i++) {
 			struct sim_execution execution;
 
@@ -584,6 +622,7 @@ static int run_all(const struct settings *settings, const unsigned int *chosen, 
 			break;
 	}
 	print_report(&total, settings);
+	print_reached();
 	if (json) {
 		fputs("\n]\n", json);
 		if (fclose(json)) {

@@ -43,8 +43,8 @@
 #endif
 
 /*
- * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, done()
- * answers from memory for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
+ * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, advance_to()
+ * does nothing for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
  */
 #define SKIP 8u
 #define SKIP_MOST 64u
@@ -133,18 +133,6 @@ static bool advance(struct cleave_ck *ck)
 
 /* ---- What the core calls ---- */
 
-/* A full barrier.  CK's own is mfence on x86, four times as slow as a locked instruction. */
-static void full_barrier(void)
-{
-#ifdef CK_MD_TSO
-	unsigned int word = 0;
-
-	ck_pr_fas_uint(&word, 1);
-#else
-	ck_pr_fence_memory();
-#endif
-}
-
 /*
  * A barrier and a load, instead of a read-modify-write of the epoch, do as well in step 2, and leave the line shared:
  * all threads read it whenever they enter a section.
@@ -154,7 +142,13 @@ static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
 	struct cleave_ck *ck = ck_of(domain);
 
 	(void)self;
-	full_barrier();
+#ifdef CK_MD_TSO
+	unsigned int own = 0;
+
+	ck_pr_fas_uint(&own, 1); /* a locked instruction; ck_pr_fence_memory() is mfence, four times as slow */
+#else
+	ck_pr_fence_memory();
+#endif
 	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE;
 }
 
@@ -169,24 +163,26 @@ static bool push(struct cleave_ck *ck, uint64_t cookie)
 
 static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
-	struct cleave_ck *ck = ck_of(domain);
+	(void)self;
+	/* [C1-acq] */
+	return PORT_LOAD(&ck_of(domain)->wide, PORT_ACQUIRE) >= cookie;
+}
+
+static void advance_to(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
 	struct cleave_ck_thread *thread = thread_of(self);
 
-	/* [C1-acq] */
-	if (PORT_LOAD(&ck->wide, PORT_ACQUIRE) >= cookie)
-		return true;
+	if (done(domain, self, cookie))
+		return;
 	if (thread->skip) {
 		thread->skip--;
-		return false;
+		return;
 	}
-	if (push(ck, cookie)) {
-		thread->skip = thread->backoff = SKIP;
-		return true;
-	}
-	thread->skip = thread->backoff;
-	if (thread->backoff < SKIP_MOST)
+	if (push(ck_of(domain), cookie))
+		thread->backoff = SKIP;
+	else if (thread->backoff < SKIP_MOST)
 		thread->backoff *= 2;
-	return false;
+	thread->skip = thread->backoff;
 }
 
 static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -242,6 +238,7 @@ static void wake(struct cleave_domain *domain, struct cleave_word32 *count)
 static const struct cleave_ops ops = {
 	.cookie = cookie,
 	.done = done,
+	.advance = advance_to,
 	.wait = wait,
 	.enter = enter,
 	.leave = leave,

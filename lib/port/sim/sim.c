@@ -29,7 +29,9 @@ static struct {
 	uint64_t began_hash;
 	clock_vector ended[SIM_THREADS][MAX_SECTIONS];
 	/* random */
-	unsigned int stay;
+	unsigned int stay;	 /* of 256 */
+	unsigned int stay_at_call; /* the same, where a call begins */
+	bool at_call;
 	unsigned int change[8];
 	unsigned int length; /* of executions, so far */
 	/* DFS */
@@ -319,7 +321,7 @@ static unsigned int choose(void)
 	case SIM_DFS:
 		return choose_dfs(current_runs, others, n);
 	case SIM_RANDOM:
-		if (current_runs && (next_random() >> 20 & 255) < run.stay)
+		if (current_runs && (next_random() >> 20 & 255) < (run.at_call ? run.stay_at_call : run.stay))
 			return sim.cur;
 		if (current_runs)
 			others[n++] = sim.cur;
@@ -348,6 +350,7 @@ static void go_to(unsigned int next)
 	if (sim.threads[from].finished == false && runnable(&sim.threads[from]) && sim.options.strategy != SIM_DFS)
 		sim.preemptions++;
 	sim.cur = next;
+	run.at_call = false;
 	sim_switch(&sim.threads[from].sp, sim.threads[next].sp);
 }
 
@@ -433,6 +436,7 @@ static void seed_execution(uint64_t i, unsigned int length)
 	for (unsigned int k = 0; k < 4; k++)
 		next_random();
 	run.stay = stays[(next_random() >> 20) % 8];
+	run.stay_at_call = next_random() >> 20 & 1 ? run.stay : 128;
 	for (unsigned int k = 0; k < 8; k++)
 		run.change[k] = 1 + (unsigned int)((next_random() >> 20) % length);
 	sim.weak = sim.options.stale && (sim.options.strategy == SIM_DFS || (next_random() >> 20 & 1));
@@ -490,7 +494,9 @@ enum sim_result sim_execute(unsigned int nthreads, void (*body)(unsigned int thr
 /* The first access of a call decides when it began: a point comes before it. */
 uint32_t sim_call(const char *name)
 {
+	run.at_call = true;
 	sim_point();
+	run.at_call = false;
 	self()->call = name;
 	/* what has returned before is part of what this call may be judged by */
 	learn(run.returned);

@@ -12,20 +12,21 @@
  *		cookie(), after unlinking		worker
  *		-------------------------		------
  *		c = RMW(started) + 1 [U1-rel]		s = RMW(started) + 1 [U1-acq]
- *		wanted = max(wanted, c)			synchronize_rcu()
+ *		advance(): wanted = max(wanted, c)	synchronize_rcu()
  *							done = s [U2-rel]
  *		done() when done >= c [U2-acq]
  *
  *	Of two read-modify-writes of one word one is first.  If cookie()'s is, the worker's sees the unlinking, and so
  *	does every reader from whom synchronize_rcu() does not wait.  If the worker's is, the cookie is for the next
- *	grace period.  With a plain load in cookie():
+ *	grace period.  On x86 a locked instruction elsewhere and a load do the same (the unlinking is visible before
+ *	the load), and leave the line to be shared by all writers.  With a plain load alone:
  *		1. the writer's unlinking waits in its store buffer; it loads started = 4 and wants 5
  *		2. the worker: started = 5, synchronize_rcu(); a new reader still finds what was unlinked
  *		3. done = 5: the writer reuses it under that reader.
  *
  * Sleep
- *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: cookie(), done() and
- *	wait() do, by a system call, and only when it sleeps.  It does not start by itself, although it knows that
+ *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
+ *	do, by a system call, and only when it sleeps.  It does not start by itself, although it knows that
  *	cookies are outstanding: a kick comes from a thread that is outside of its read sections, mostly wakes the
  *	worker on that thread's processor, and so the grace period has one reader less to wait for and one processor
  *	less to interrupt.  A worker that starts by a timer preempts a reader inside its section as often as not, and
@@ -178,33 +179,40 @@ static void command_worker(struct cleave_urcu *urcu, uint32_t command)
 uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	struct cleave_urcu *urcu = urcu_of(domain);
+
+	(void)self;
 	/*
 	 * [U1-rel] Release is all that the cookie needs: what it returns is compared with `done`, which acquires.
 	 * (To acquire here would order writers after each other, and hide from Thread Sanitizer a lock they miss.)
 	 */
-	uint64_t cookie = PORT_FETCH_ADD(&urcu->started, 0, PORT_RELEASE) + 1;
-	uint64_t wanted = PORT_LOAD(&urcu->wanted, PORT_RELAXED);
-
-	(void)self;
-	while (wanted < cookie) {
-		if (PORT_CAS(&urcu->wanted, &wanted, cookie, PORT_RELAXED, PORT_RELAXED)) {
-			kick(urcu);
-			break;
-		}
-	}
-	return cookie;
+	return cleave__load_behind_barrier(&urcu->started) + 1;
 }
 
 bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
-	struct cleave_urcu *urcu = urcu_of(domain);
-
 	(void)self;
 	/* [U2-acq] */
-	if (PORT_LIKELY(PORT_LOAD(&urcu->done, PORT_ACQUIRE) >= cookie))
-		return true;
+	return PORT_LOAD(&urcu_of(domain)->done, PORT_ACQUIRE) >= cookie;
+}
+
+/* Say that somebody is not served yet. */
+static void want(struct cleave_urcu *urcu, uint64_t cookie)
+{
+	uint64_t wanted = PORT_LOAD(&urcu->wanted, PORT_RELAXED);
+
+	while (wanted < cookie)
+		if (PORT_CAS(&urcu->wanted, &wanted, cookie, PORT_RELAXED, PORT_RELAXED))
+			break;
+}
+
+void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+
+	if (cleave__urcu_done(domain, self, cookie))
+		return;
+	want(urcu, cookie);
 	kick(urcu);
-	return false;
 }
 
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -215,6 +223,7 @@ void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self,
 
 	if (cleave__urcu_done(domain, self, cookie))
 		return;
+	want(urcu, cookie);
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
 	PORT_FETCH_ADD(&urcu->waiters, 1, PORT_SEQ_CST);
 	kick(urcu);

@@ -34,6 +34,7 @@ int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavo
 
 uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread *self);
 bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *count,
 		       uint32_t seen);
@@ -41,7 +42,8 @@ void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count
 
 /* The members of `ops` that are the same for all flavours. */
 #define CLEAVE__URCU_OPS                                                                              \
-	.cookie = cleave__urcu_cookie, .done = cleave__urcu_done, .wait = cleave__urcu_wait,          \
+	.cookie = cleave__urcu_cookie, .done = cleave__urcu_done,                                  \
+	.advance = cleave__urcu_advance, .wait = cleave__urcu_wait,                                   \
 	.park = cleave__urcu_park, .wake = cleave__urcu_wake
 
 #endif
