@@ -63,9 +63,11 @@ static bool search_leaf(const struct search *search, const struct cleave__leaf *
 	for (unsigned int k = 0; k < count; k++) {
 		struct cleave_entry entry;
 
-		cleave__leaf_entry(leaf, order, count, search->up ? k : count - 1 - k, &entry);
-		if (entry.value)
+		unsigned int r = search->up ? k : count - 1 - k;
+
+		if (PORT_CELL_READ(leaf->value[cleave__cell(order, r)]))
 			continue;
+		cleave__leaf_entry(leaf, order, count, r, &entry);
 		if (place(search, entry.first, entry.last, addr))
 			return true;
 		if (cleave__gap_size(entry.first, entry.last) > *largest)

@@ -118,6 +118,24 @@ static PORT_ALWAYS_INLINE void cleave__leaf_entry(const struct cleave__leaf *lea
 	entry->value = PORT_CELL_READ(leaf->value[cell]);
 }
 
+/*
+ * The same for a search that may read cells which are not live.  `more`: the r-th is not the last one.  The end is chosen
+ * between two loaded values: to choose between two addresses and load once, with or without a branch, costs 3 ns of 10,
+ * because lookups then overlap less.
+ */
+static PORT_ALWAYS_INLINE void cleave__leaf_entry_any(const struct cleave__leaf *leaf, uint64_t order, bool more,
+						      unsigned int r, struct cleave_entry *entry)
+{
+	const uint64_t *start = (const uint64_t *)(const void *)leaf + offsetof(struct cleave__leaf, start) / 8;
+	unsigned int cell = cleave__cell(order, r);
+	uint64_t next = start[cleave__cell(order, r + 1)] - 1; /* a number without meaning where there is no more */
+	uint64_t last = leaf->node.last;
+
+	entry->first = start[cell];
+	entry->last = more ? next : last;
+	entry->value = leaf->value[cell];
+}
+
 /* The rank of the cell that holds `addr`, from a given rank upward. */
 static inline unsigned int cleave__leaf_rank(const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
 					     unsigned int r, uint64_t addr)

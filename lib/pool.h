@@ -36,6 +36,19 @@ void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node);
 /* Retire a node that was published over.  Its lock is free. */
 void cleave__pool_retire(struct cleave_thread *self, struct cleave__node *node);
 
+/* The same, and a list of others, by link. */
+static inline void cleave__pool_retire_with(struct cleave_thread *self, struct cleave__node *node,
+					    struct cleave__node *others)
+{
+	struct cleave__node *next;
+
+	cleave__pool_retire(self, node);
+	for (; others; others = next) {
+		next = others->link;
+		cleave__pool_retire(self, others);
+	}
+}
+
 /* cleave__pool_clean_cells(), when few are clean: recycle what passed its grace period, and start one for the rest. */
 unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean);
 
@@ -48,7 +61,7 @@ void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *lea
  */
 static inline void cleave__pool_dropped_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int count)
 {
-	if (count > CLEAVE__CELLS - 6 && leaf->node.young && !leaf->node.old)
+	if (leaf->node.young && !leaf->node.old && count + cleave__count12(leaf->node.young) >= CLEAVE__CELLS - 2)
 		cleave__pool_age_cells(self, leaf);
 }
 

@@ -13,27 +13,30 @@
 #define TEXT_OF(name) TEXT_OF_(name)
 
 static PORT_ALWAYS_INLINE const struct cleave__leaf *find(const struct cleave *index, uint64_t addr, uint64_t *order,
-							   unsigned int *count, unsigned int *r)
+							   bool *more, unsigned int *r)
 {
 	struct cleave__position position;
 	const struct cleave__leaf *leaf;
+	unsigned int below;
 
 	cleave__walk(index, 0, addr, search_branch, &position);
 	leaf = cleave__leaf_const(position.node);
 	PORT_PREFETCH(&leaf->value[4]);
 	*order = cleave__order_rcu(leaf);
-	*r = search_leaf(leaf, *order, addr) - 1;
-	*count = search_count(cleave__live(*order));
+	below = search_leaf(leaf, *order, addr);
+	*r = search_count(below) - 1;
+	*more = below != cleave__live(*order);
 	return leaf;
 }
 
 static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry)
 {
 	uint64_t order;
-	unsigned int count, r;
-	const struct cleave__leaf *leaf = find(index, addr, &order, &count, &r);
+	unsigned int r;
+	bool more;
+	const struct cleave__leaf *leaf = find(index, addr, &order, &more, &r);
 
-	cleave__leaf_entry(leaf, order, count, r, entry);
+	search_entry(leaf, order, more, r, entry);
 	return entry->value;
 }
 
@@ -47,17 +50,18 @@ static void *value_rcu(const struct cleave *index, uint64_t addr)
 	leaf = cleave__leaf_const(position.node);
 	PORT_PREFETCH(&leaf->value[4]);
 	order = cleave__order_rcu(leaf);
-	return PORT_CELL_READ(leaf->value[cleave__cell(order, search_leaf(leaf, order, addr) - 1)]);
+	return PORT_CELL_READ(leaf->value[cleave__cell(order, search_count(search_leaf(leaf, order, addr)) - 1)]);
 }
 
 static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 			       struct cleave_ticket *ticket)
 {
 	uint64_t order;
-	unsigned int count, r;
-	const struct cleave__leaf *leaf = find(index, addr, &order, &count, &r);
+	unsigned int r;
+	bool more;
+	const struct cleave__leaf *leaf = find(index, addr, &order, &more, &r);
 
-	cleave__leaf_entry(leaf, order, count, r, entry);
+	search_entry(leaf, order, more, r, entry);
 	ticket->leaf = &leaf->node;
 	ticket->order = order & ~CLEAVE__DEAD; /* never valid on a dead leaf */
 	return entry->value;
@@ -70,7 +74,7 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 	cleave__walk(index, 0, addr, search_branch, position);
 	leaf = cleave__leaf_const(position->node);
 	position->order = cleave__order_rcu(leaf);
-	position->r = search_leaf(leaf, position->order, addr) - 1;
+	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
 	position->count = search_count(cleave__live(position->order));
 }
 

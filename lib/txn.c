@@ -392,7 +392,6 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	struct cleave_thread *self = txn->self;
 	const struct cleave_memory *memory = self->domain->memory;
 	struct cleave_txn **place = &self->txns;
-	struct cleave__node *next;
 
 	unlock_leaves(txn);
 	while (*place != txn)
@@ -401,14 +400,10 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	unpromise(txn);
 	if (sink && txn->published)
 		deliver(txn, sink);
-	for (struct cleave__node *node = txn->dead_leaves; node; node = next) {
-		next = node->link;
-		cleave__pool_retire(self, node);
-	}
-	for (struct cleave__node *node = txn->dead_branches; node; node = next) {
-		next = node->link;
-		cleave__pool_retire(self, node);
-	}
+	if (txn->dead_leaves)
+		cleave__pool_retire_with(self, txn->dead_leaves, txn->dead_leaves->link);
+	if (txn->dead_branches)
+		cleave__pool_retire_with(self, txn->dead_branches, txn->dead_branches->link);
 	if (txn->puts != txn->inline_puts)
 		memory->free(memory, txn->puts, staged_size(txn->capacity));
 	if (!txn->try_only) {

@@ -4,7 +4,7 @@
  * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, the same change is made by a
  * range transaction, from scratch.
  */
-#include "txn.h"
+#include "handgap.h"
 
 enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
 
@@ -183,7 +183,7 @@ give_up:
  */
 static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
 					const struct cleave__position *position, struct displaced *displaced,
-					bool *left, unsigned int *cells)
+					bool *left, unsigned int *cells, struct cleave__node **others)
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	uint64_t order = cleave__order_locked(leaf);
@@ -207,10 +207,16 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 	result = resolve(index, change, &entry, NULL);
 	if (result != GO_ON)
 		return result;
-	if (change->last > leaf->node.last || (!change->value && change->first == leaf->node.first && change->first != 0))
+	if (change->last > leaf->node.last)
 		return RESTART;
 	if (change->sink)
 		collect(displaced, leaf, order, count, r, change);
+	if (!change->value && change->first == leaf->node.first && change->first != 0) {
+		if (cleave__hand_gap_left(index, self, position, order, count, change->last, others))
+			return 0;
+		displaced->n = 0;
+		return RESTART;
+	}
 	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
 	if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value)) {
 		if (copy_leaf(index, self, change, position, order, count, r, &edit))
@@ -272,25 +278,28 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 	struct displaced displaced;
 	uint64_t addr = change->first;
 	unsigned int cells = CLEAVE__CELLS;
+	struct cleave__node *others = NULL;
 	bool left = false, dead;
 	int result;
 
 	cleave__check_writer(index, self, change->try_only);
 	displaced.n = 0;
 	if (!change->try_only) {
-		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF]))
-			(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 0, true); /* none: then no copy either */
+		/* A few for copies; with none the change may still go without. */
+		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
+				  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
+			(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
 		cleave__lock_leaf_enter(index, self, addr, &position);
 	} else if (!cleave__trylock_leaf_rcu(index, addr, &position)) {
 		return -EAGAIN;
 	}
-	result = edit_leaf(index, self, change, &position, &displaced, &left, &cells);
+	result = edit_leaf(index, self, change, &position, &displaced, &left, &cells, &others);
 	dead = cleave__dead_locked(position.node);
 	cleave__unlock(index->domain, &position.node->lock, !dead);
 	if (!change->try_only && !left)
 		cleave__leave(index, self);
 	if (PORT_UNLIKELY(dead))
-		cleave__pool_retire(self, position.node);
+		cleave__pool_retire_with(self, position.node, others);
 	if (PORT_UNLIKELY(result == RESTART))
 		return change_slowly(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)

@@ -88,8 +88,8 @@ static void check_displaced(struct worker *worker, struct capture *got, struct c
 
 		if (x->first != y->first || x->last != y->last || x->value != y->value) {
 			violation(worker, y->value ? y->first : x->first,
-				  "%s: displaced entry %zu is %" PRIx64 "-%" PRIx64 " %p, should be %" PRIx64 "-%" PRIx64
-				  " %p",
+				  "%s: displaced entry %zu is %" PRIx64 "-%" PRIx64 " %p, should be %" PRIx64
+				  "-%" PRIx64 " %p",
 				  what, i, x->first, x->last, x->value, y->first, y->last, y->value);
 			break;
 		}
@@ -110,8 +110,10 @@ static void check_tile(struct worker *worker, const struct tile *tile, uint64_t 
 
 	cleave_lookup_rcu(worker->index, addr, &entry);
 	if (!same(&entry, tile))
-		violation(worker, addr, "after %s: %" PRIx64 " is in %" PRIx64 "-%" PRIx64 " %p, should be in %" PRIx64
-			  "-%" PRIx64 " %p", what, addr, entry.first, entry.last, entry.value, tile->first, tile->last,
+		violation(worker, addr,
+			  "after %s: %" PRIx64 " is in %" PRIx64 "-%" PRIx64 " %p, should be in %" PRIx64 "-%" PRIx64
+			  " %p",
+			  what, addr, entry.first, entry.last, entry.value, tile->first, tile->last,
 			  (void *)tile->object);
 }
 
@@ -298,10 +300,11 @@ void change_insert(struct worker *worker, struct stripe *stripe, uint64_t first,
 	check_result(worker, first, "insert",
 		     cleave_insert(worker->index, worker->self, first, last, object, &conflict), -EEXIST);
 	if (!same(&conflict, &stripe->tiles.tile[i]))
-		violation(worker, first, "insert at %" PRIx64 "-%" PRIx64 ": conflict is %" PRIx64 "-%" PRIx64
-			  " %p, should be %" PRIx64 "-%" PRIx64 " %p", first, last, conflict.first, conflict.last,
-			  conflict.value, stripe->tiles.tile[i].first, stripe->tiles.tile[i].last,
-			  (void *)stripe->tiles.tile[i].object);
+		violation(worker, first,
+			  "insert at %" PRIx64 "-%" PRIx64 ": conflict is %" PRIx64 "-%" PRIx64
+			  " %p, should be %" PRIx64 "-%" PRIx64 " %p",
+			  first, last, conflict.first, conflict.last, conflict.value, stripe->tiles.tile[i].first,
+			  stripe->tiles.tile[i].last, (void *)stripe->tiles.tile[i].object);
 	object_drop(worker, object);
 }
 
@@ -335,9 +338,10 @@ void change_replace(struct worker *worker, struct stripe *stripe, const struct c
 		count(worker, COUNT_MISMATCHES, 1);
 		check_result(worker, expected->first, "replace_if", do_replace(worker, &found, object, try), -ENOENT);
 		if (!same(&found, &tile))
-			violation(worker, expected->first, "replace_if says that %" PRIx64 "-%" PRIx64
-				  " %p is there, should be %" PRIx64 "-%" PRIx64 " %p", found.first, found.last,
-				  found.value, tile.first, tile.last, (void *)tile.object);
+			violation(worker, expected->first,
+				  "replace_if says that %" PRIx64 "-%" PRIx64 " %p is there, should be %" PRIx64
+				  "-%" PRIx64 " %p",
+				  found.first, found.last, found.value, tile.first, tile.last, (void *)tile.object);
 		object_drop(worker, object);
 		return;
 	}
@@ -379,10 +383,11 @@ bool change_alloc(struct worker *worker, struct stripe *stripe, const struct cle
 	stripe_settle(stripe, worker);
 	check_result(worker, *addr, "alloc", result, 0);
 	if (!result && chosen != *addr)
-		violation(worker, chosen, "alloc of %" PRIx64 " (order %d, hint %" PRIx64 ", align %" PRIx64 "+%" PRIx64
-			  ") in %" PRIx64 "-%" PRIx64 " chose %" PRIx64 ", should be %" PRIx64, request->size,
-			  (int)request->order, request->hint, request->align, request->phase, request->min,
-			  request->max, chosen, *addr);
+		violation(worker, chosen,
+			  "alloc of %" PRIx64 " (order %d, hint %" PRIx64 ", align %" PRIx64 "+%" PRIx64 ") in %" PRIx64
+			  "-%" PRIx64 " chose %" PRIx64 ", should be %" PRIx64,
+			  request->size, (int)request->order, request->hint, request->align, request->phase,
+			  request->min, request->max, chosen, *addr);
 	check_planned(worker, stripe, "alloc");
 	return true;
 }
@@ -399,9 +404,11 @@ static void check_inside(struct worker *worker, struct stripe *stripe, struct cl
 
 		cleave_txn_lookup(txn, addr, &entry);
 		if (!same(&entry, tile))
-			violation(worker, addr, "transaction: %" PRIx64 " is in %" PRIx64 "-%" PRIx64
-				  " %p, should be in %" PRIx64 "-%" PRIx64 " %p", addr, entry.first, entry.last,
-				  entry.value, tile->first, tile->last, (void *)tile->object);
+			violation(worker, addr,
+				  "transaction: %" PRIx64 " is in %" PRIx64 "-%" PRIx64 " %p, should be in %" PRIx64
+				  "-%" PRIx64 " %p",
+				  addr, entry.first, entry.last, entry.value, tile->first, tile->last,
+				  (void *)tile->object);
 	}
 }
 
@@ -460,8 +467,11 @@ void change_txn(struct worker *worker, struct stripe *stripe, uint64_t first, ui
 
 	count(worker, COUNT_TXNS, 1);
 	count(worker, COUNT_PUTS, n);
-	worker_did(worker, ending == ABORT ? "abort" : ending == PUBLISH ? "publish" : "commit", first, last,
-		   n ? puts[0].object : NULL, oracle_next(&stripe->oracle), (int)n);
+	worker_did(worker,
+		   ending == ABORT     ? "abort"
+		   : ending == PUBLISH ? "publish"
+				       : "commit",
+		   first, last, n ? puts[0].object : NULL, oracle_next(&stripe->oracle), (int)n);
 	begin(worker, &txn, first, last, try);
 	check_inside(worker, stripe, &txn, first, last);
 	for (size_t p = 0; p < n; p++)
@@ -513,12 +523,12 @@ void change_invalid(struct worker *worker, struct stripe *stripe)
 	count(worker, COUNT_INVALIDS, 1);
 	check_result(worker, addr, "inverted store",
 		     cleave_store(worker->index, worker->self, addr, addr - 1, stripe, NULL), -EINVAL);
-	check_result(worker, addr, "insert of NULL",
-		     cleave_insert(worker->index, worker->self, addr, addr, NULL, NULL), -EINVAL);
+	check_result(worker, addr, "insert of NULL", cleave_insert(worker->index, worker->self, addr, addr, NULL, NULL),
+		     -EINVAL);
 	check_result(worker, addr, "inverted replace_if",
 		     cleave_replace_if(worker->index, worker->self, &entry, stripe), -EINVAL);
-	check_result(worker, addr, "inverted begin",
-		     cleave_begin(&txn, worker->index, worker->self, addr, addr - 1), -EINVAL);
+	check_result(worker, addr, "inverted begin", cleave_begin(&txn, worker->index, worker->self, addr, addr - 1),
+		     -EINVAL);
 	check_result(worker, addr, "alloc of nothing",
 		     cleave_alloc(worker->index, worker->self, &request, stripe, &place), -EINVAL);
 }

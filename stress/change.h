@@ -9,10 +9,10 @@
 #include "job.h"
 
 enum how {
-	BY_STORE,	/* or erase */
-	BY_TRY,		/* the try form, else the sleeping one */
-	BY_INSERT,	/* must be free */
-	BY_ALLOC,	/* must be free: an alloc that has only this place to choose */
+	BY_STORE,  /* or erase */
+	BY_TRY,	   /* the try form, else the sleeping one */
+	BY_INSERT, /* must be free */
+	BY_ALLOC,  /* must be free: an alloc that has only this place to choose */
 	BY_TXN,
 	HOWS
 };

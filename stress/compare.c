@@ -23,9 +23,11 @@ void change_compare(struct worker *worker, struct stripe *stripe, const struct s
 			const struct tile *tile = &stripe->tiles.tile[i];
 
 			if (entry->first != tile->first || entry->last != tile->last || entry->value != tile->object) {
-				violation(worker, tile->first, "whole stripe: %" PRIx64 "-%" PRIx64 " %p should be %" PRIx64
-					  "-%" PRIx64 " %p", entry->first, entry->last, entry->value, tile->first,
-					  tile->last, (void *)tile->object);
+				violation(worker, tile->first,
+					  "whole stripe: %" PRIx64 "-%" PRIx64 " %p should be %" PRIx64 "-%" PRIx64
+					  " %p",
+					  entry->first, entry->last, entry->value, tile->first, tile->last,
+					  (void *)tile->object);
 				return;
 			}
 		}
@@ -55,7 +57,8 @@ void change_compare(struct worker *worker, struct stripe *stripe, const struct s
 			last = start - 1;
 		if (mapped != (tile->object != NULL) ||
 		    (mapped && ((tile->object->attributes ^ range->attributes) & TRACE_PROT))) {
-			violation(worker, at, "%s: process %" PRIu32 ": %" PRIx64 "-%" PRIx64
+			violation(worker, at,
+				  "%s: process %" PRIu32 ": %" PRIx64 "-%" PRIx64
 				  " has attributes %d, the recorded snapshot %d (-1: not mapped)",
 				  stripe->script->recording->name, stripe->script->process, at - stripe->base,
 				  last - stripe->base, tile->object ? (int)tile->object->attributes : -1,

@@ -81,7 +81,6 @@ static void fail(struct replay *replay, uint32_t process, uint64_t addr, const c
 
 /* ---- Effects ---- */
 
-
 static int copy(struct cleave_copier *copier, const struct cleave_entry *entry, void **value)
 {
 	const struct attributes *attributes = entry->value;
@@ -114,7 +113,8 @@ static int begin(struct replay *replay, const struct space_effect *effect)
 }
 
 /* As mprotect does it: look at what is there, then change all of it at once. */
-static int change_attributes(struct replay *replay, struct cleave *index, const struct space_range *range, uint32_t mask)
+static int change_attributes(struct replay *replay, struct cleave *index, const struct space_range *range,
+			     uint32_t mask)
 {
 	uint64_t first = range->start, last = range->end - 1;
 	struct cleave_entry entry;
@@ -368,13 +368,16 @@ int exact_replay(struct job *job)
 	int error = 0;
 
 	for (size_t i = 0; i < job->scripts.recordings && !error; i++) {
-		struct replay replay = { .job = job, .main = &job->workers[0], .recording = &job->scripts.recording[i] };
+		struct replay replay = { .job = job,
+					 .main = &job->workers[0],
+					 .recording = &job->scripts.recording[i] };
 
 		error = replay_one(&replay);
 		if (replay.failed)
 			return 1;
 		if (error)
-			printf("VIOLATION: %s, event %zu: %s\n", replay.recording->name, replay.event, strerror(-error));
+			printf("VIOLATION: %s, event %zu: %s\n", replay.recording->name, replay.event,
+			       strerror(-error));
 	}
 	job->exact_ns = now_ns() - begun;
 	return error;

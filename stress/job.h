@@ -65,14 +65,16 @@ struct job {
 	struct worker *workers; /* main, then the writers, then the fault threads */
 	unsigned int nworkers;
 	struct gate gate;
+	pthread_t shaker;
+	_Atomic bool shaken; /* enough */
 	_Atomic bool stop;
-	_Atomic bool storm;	/* now all work where they meet each other */
+	_Atomic bool storm; /* now all work where they meet each other */
 	_Atomic unsigned int violations;
 	_Atomic unsigned int next_script;
 	_Atomic uint64_t *heap_holder; /* for each address of the shared heap: a worker's number + 1, or 0 */
 	_Atomic uint64_t pair_versions;
 	struct peaks peaks;
-	uint64_t exact_ns;	/* phase 1 */
+	uint64_t exact_ns; /* phase 1 */
 	uint64_t exact_effects;
 	uint64_t exact_snapshots;
 	uint64_t exact_lines;
@@ -93,6 +95,10 @@ int exact_replay(struct job *job);
 
 int stripes_start(struct job *job);
 void stripes_stop(struct job *job);
+
+/* While the workers exist: interrupt them anywhere.  Return: 0 or negative errno. */
+int shake_start(struct job *job);
+void shake_stop(struct job *job);
 
 void writer_run(struct worker *worker);
 void reader_run(struct worker *worker);

@@ -32,12 +32,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ORACLE_OPEN	UINT64_MAX	/* a life's end that has not come yet */
-#define ORACLE_SPANS	16		/* lives of one entry in one window, at most */
-#define ORACLE_HOT	64
+#define ORACLE_OPEN UINT64_MAX /* a life's end that has not come yet */
+#define ORACLE_SPANS 16	       /* lives of one entry in one window, at most */
+#define ORACLE_HOT 64
 
 struct life {
-	_Atomic uint64_t version;	/* odd: being written */
+	_Atomic uint64_t version; /* odd: being written */
 	_Atomic uint64_t first;
 	_Atomic uint64_t last;
 	_Atomic uint64_t value;
@@ -48,14 +48,14 @@ struct life {
 struct oracle {
 	_Atomic uint64_t clock;
 	uint64_t pad[7];
-	_Atomic uint64_t hot[ORACLE_HOT];	/* where something changed lately */
-	_Atomic uint64_t *lost;			/* for each bucket */
-	struct life *life;			/* ways for each bucket */
-	size_t buckets;				/* a power of two */
+	_Atomic uint64_t hot[ORACLE_HOT]; /* where something changed lately */
+	_Atomic uint64_t *lost;		  /* for each bucket */
+	struct life *life;		  /* ways for each bucket */
+	size_t buckets;			  /* a power of two */
 	unsigned int ways;
-	struct life *death;			/* gaps in the order of their ends, a ring; version: 2 * number */
-	size_t deaths;				/* its size, a power of two */
-	_Atomic uint64_t died;			/* so many were logged */
+	struct life *death;    /* gaps in the order of their ends, a ring; version: 2 * number */
+	size_t deaths;	       /* its size, a power of two */
+	_Atomic uint64_t died; /* so many were logged */
 };
 
 /* States [from, to). */
@@ -78,7 +78,7 @@ struct window {
 enum verdict {
 	RIGHT,
 	WRONG,
-	UNDECIDED,	/* the history does not reach back so far */
+	UNDECIDED, /* the history does not reach back so far */
 };
 
 int oracle_init(struct oracle *oracle, size_t buckets, unsigned int ways, size_t deaths);
@@ -92,8 +92,8 @@ uint64_t oracle_next(const struct oracle *oracle);
 struct life *oracle_begin(struct oracle *oracle, const void *value, uint64_t first, uint64_t last, uint64_t state);
 /* Before the change: it ends. */
 void oracle_end(struct oracle *oracle, struct life *life, uint64_t state);
-void oracle_announce(struct oracle *oracle);	/* the last thing before the change */
-void oracle_settle(struct oracle *oracle);	/* the first thing after it */
+void oracle_announce(struct oracle *oracle); /* the last thing before the change */
+void oracle_settle(struct oracle *oracle);   /* the first thing after it */
 
 /* ---- Readers ---- */
 

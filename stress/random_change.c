@@ -84,8 +84,9 @@ static void rewrite(struct writer *writer, struct stripe *stripe)
 	for (; rounds > 0; rounds--)
 		for (size_t i = from; i < to; i++)
 			if (tile[i].object || one_in(&worker->rng, 4))
-				writer->puts[n++] = (struct put){ tile[i].first, tile[i].last,
-								  tile[i].object ? copy_object(worker, &tile[i]) : NULL };
+				writer->puts[n++] =
+					(struct put){ tile[i].first, tile[i].last,
+						      tile[i].object ? copy_object(worker, &tile[i]) : NULL };
 	change_txn(worker, stripe, tile[from].first, tile[to - 1].last, writer->puts, n, one_in(&worker->rng, 8),
 		   (enum ending)rng_below(&worker->rng, 3));
 }

@@ -40,17 +40,19 @@ static void wrong(struct worker *worker, const struct stripe *stripe, const stru
 {
 	struct spans ever;
 
-	oracle_lives(&stripe->oracle, entry->value, entry->first, entry->last, (struct window){ 0, UINT64_MAX - 1 }, &ever);
+	oracle_lives(&stripe->oracle, entry->value, entry->first, entry->last, (struct window){ 0, UINT64_MAX - 1 },
+		     &ever);
 	if (ever.n)
 		violation(worker, entry->first,
 			  "%s: stripe %u: %" PRIx64 "-%" PRIx64 " %p did not exist in states %" PRIu64 "..%" PRIu64
-			  ", but from %" PRIu64 " until %" PRIu64, what, stripe->number, entry->first, entry->last,
-			  entry->value, window.a, window.b, ever.span[ever.n - 1].from, ever.span[ever.n - 1].to);
+			  ", but from %" PRIu64 " until %" PRIu64,
+			  what, stripe->number, entry->first, entry->last, entry->value, window.a, window.b,
+			  ever.span[ever.n - 1].from, ever.span[ever.n - 1].to);
 	else
 		violation(worker, entry->first,
 			  "%s: stripe %u: %" PRIx64 "-%" PRIx64 " %p did not exist in states %" PRIu64 "..%" PRIu64
-			  ", nor at any time known", what, stripe->number, entry->first, entry->last, entry->value,
-			  window.a, window.b);
+			  ", nor at any time known",
+			  what, stripe->number, entry->first, entry->last, entry->value, window.a, window.b);
 }
 
 /* Judge one answer.  False: undecided, or wrong. */
@@ -171,9 +173,10 @@ static void query_ticket(struct worker *worker, const struct stripe *stripe)
 	for (unsigned int i = 0; i < spans.n; i++)
 		held |= spans.span[i].from <= later.b && spans.span[i].to > later.a;
 	if (!held)
-		violation(worker, addr, "ticket for %" PRIx64 "-%" PRIx64 " %p is valid in states %" PRIu64 "..%" PRIu64
-			  ", but it ended at %" PRIu64, entry.first, entry.last, entry.value, later.a, later.b,
-			  spans.span[spans.n - 1].to);
+		violation(worker, addr,
+			  "ticket for %" PRIx64 "-%" PRIx64 " %p is valid in states %" PRIu64 "..%" PRIu64
+			  ", but it ended at %" PRIu64,
+			  entry.first, entry.last, entry.value, later.a, later.b, spans.span[spans.n - 1].to);
 }
 
 struct cover {
@@ -226,22 +229,27 @@ static void judge_cover(struct worker *worker, const struct stripe *stripe, cons
 	if (!cover->overflow && (cover->satisfied[cover->n - 1] != result || (result && end->last < last)))
 		violation(worker, cover->first, "covers(%" PRIx64 "-%" PRIx64 ") returns %d after %zu entries",
 			  cover->first, last, result, cover->n);
-	if (!result && !cover->overflow && (bad->first != end->first || bad->last != end->last || bad->value != end->value))
-		violation(worker, cover->first, "covers names %" PRIx64 "-%" PRIx64 " as bad, asked about %" PRIx64
-			  "-%" PRIx64, bad->first, bad->last, end->first, end->last);
+	if (!result && !cover->overflow &&
+	    (bad->first != end->first || bad->last != end->last || bad->value != end->value))
+		violation(worker, cover->first,
+			  "covers names %" PRIx64 "-%" PRIx64 " as bad, asked about %" PRIx64 "-%" PRIx64, bad->first,
+			  bad->last, end->first, end->last);
 	for (size_t i = 0; i < cover->n; i++) {
 		const struct cleave_entry *entry = &cover->entry[i];
 
 		if (i > 0 && (entry->first != entry[-1].last + 1 || !cover->satisfied[i - 1]))
-			violation(worker, entry->first, "covers(%" PRIx64 "-%" PRIx64 ") asks about %" PRIx64
-				  " after %" PRIx64, cover->first, last, entry->first, entry[-1].last);
+			violation(worker, entry->first,
+				  "covers(%" PRIx64 "-%" PRIx64 ") asks about %" PRIx64 " after %" PRIx64, cover->first,
+				  last, entry->first, entry[-1].last);
 		complete &= judge(worker, stripe, entry, window, &spans, "covers");
 		complete &= all.n < ORACLE_SPANS;
 		spans_intersect(&all, &spans);
 	}
 	if (!all.n && complete)
-		violation(worker, cover->first, "covers(%" PRIx64 "-%" PRIx64 "): its %zu entries did not exist at one "
-			  "instant of states %" PRIu64 "..%" PRIu64, cover->first, last, cover->n, window.a, window.b);
+		violation(worker, cover->first,
+			  "covers(%" PRIx64 "-%" PRIx64 "): its %zu entries did not exist at one "
+			  "instant of states %" PRIu64 "..%" PRIu64,
+			  cover->first, last, cover->n, window.a, window.b);
 	raise_floor(worker, stripe, &all, window.a);
 }
 
@@ -254,8 +262,8 @@ static void query_covers(struct worker *worker, const struct stripe *stripe, boo
 	struct window window;
 	int result;
 
-	last = stripe->narrow ? addr + rng_below(&worker->rng, stripe->last - addr + 1) :
-				addr + 4096 * rng_below(&worker->rng, one_in(&worker->rng, 8) ? 1 << 20 : 1024);
+	last = stripe->narrow ? addr + rng_below(&worker->rng, stripe->last - addr + 1)
+			      : addr + 4096 * rng_below(&worker->rng, one_in(&worker->rng, 8) ? 1 << 20 : 1024);
 	if (last > stripe->last || last < addr)
 		last = stripe->last;
 	window.a = before(worker, stripe);
@@ -301,9 +309,10 @@ static size_t walk(struct worker *worker, const struct stripe *stripe, struct cl
 			break;
 		if (is_trimmed(visit) || (up ? visit->last != visit->entry.last : visit->first != visit->entry.first) ||
 		    (cursor->gaps && (up ? visit->first : visit->last) != expected))
-			violation(worker, visit->first, "cursor: visit %zu is %" PRIx64 "-%" PRIx64 " of %" PRIx64 "-%" PRIx64
-				  ", expected at %" PRIx64, i, visit->first, visit->last, visit->entry.first,
-				  visit->entry.last, expected);
+			violation(worker, visit->first,
+				  "cursor: visit %zu is %" PRIx64 "-%" PRIx64 " of %" PRIx64 "-%" PRIx64
+				  ", expected at %" PRIx64,
+				  i, visit->first, visit->last, visit->entry.first, visit->entry.last, expected);
 		judge(worker, stripe, &visit->entry, window, &spans, up ? "cursor upward" : "cursor downward");
 		/* There are times t0 <= t1 <= ... */
 		window.a = latest(window.a, worker->floor[stripe->number]);
@@ -347,8 +356,10 @@ static void judge_place(struct worker *worker, const struct stripe *stripe, cons
 	struct spans spans;
 
 	if (addr < request->min || last < addr || last > request->max || ((addr - request->phase) & (align - 1)))
-		violation(worker, addr, "find_gap gives %" PRIx64 "-%" PRIx64 ", wanted align %" PRIx64 "+%" PRIx64
-			  " in %" PRIx64 "-%" PRIx64, addr, last, align, request->phase, request->min, request->max);
+		violation(worker, addr,
+			  "find_gap gives %" PRIx64 "-%" PRIx64 ", wanted align %" PRIx64 "+%" PRIx64 " in %" PRIx64
+			  "-%" PRIx64,
+			  addr, last, align, request->phase, request->min, request->max);
 	cleave_lookup_rcu(worker->index, addr, &entry);
 	if (!entry.value && entry.first <= addr && entry.last >= last) {
 		verdict = oracle_lives(&stripe->oracle, NULL, entry.first, entry.last, window, &spans);
@@ -360,8 +371,9 @@ static void judge_place(struct worker *worker, const struct stripe *stripe, cons
 	count(worker, COUNT_CHECKED_GAPS, 1);
 	count(worker, COUNT_UNDECIDED_GAPS, verdict == UNDECIDED);
 	if (verdict == WRONG)
-		violation(worker, addr, "find_gap gives %" PRIx64 "-%" PRIx64 ", which was in no gap in states %" PRIu64
-			  "..%" PRIu64, addr, last, window.a, window.b);
+		violation(worker, addr,
+			  "find_gap gives %" PRIx64 "-%" PRIx64 ", which was in no gap in states %" PRIu64 "..%" PRIu64,
+			  addr, last, window.a, window.b);
 }
 
 /* No gap that was there for the whole call would have been a better answer. */
@@ -384,10 +396,11 @@ static void judge_better(struct worker *worker, const struct stripe *stripe, con
 		if (stayed)
 			violation(worker, candidate,
 				  "find_gap (order %d, size %" PRIx64 ", align %" PRIx64 "+%" PRIx64 ", hint %" PRIx64
-				  ", in %" PRIx64 "-%" PRIx64 ") %s %" PRIx64 ", but %" PRIx64 " was free in states %" PRIu64
-				  "..%" PRIu64, (int)request->order, request->size, request->align, request->phase,
-				  request->hint, request->min, request->max, found ? "gives" : "finds no room", addr,
-				  candidate, window.a, window.b);
+				  ", in %" PRIx64 "-%" PRIx64 ") %s %" PRIx64 ", but %" PRIx64
+				  " was free in states %" PRIu64 "..%" PRIu64,
+				  (int)request->order, request->size, request->align, request->phase, request->hint,
+				  request->min, request->max, found ? "gives" : "finds no room", addr, candidate,
+				  window.a, window.b);
 	}
 }
 

@@ -59,8 +59,8 @@ void report_begin(const struct job *job)
 {
 	const struct options *options = &job->options;
 
-	printf("seed %" PRIu64 ", %" PRIu64 " s, %u writers, %u fault threads, flavour %s, walk %s%s%s\n", options->seed,
-	       options->seconds, options->writers, options->faulters, options->flavour->name,
+	printf("seed %" PRIu64 ", %" PRIu64 " s, %u writers, %u fault threads, flavour %s, walk %s%s%s\n",
+	       options->seed, options->seconds, options->writers, options->faulters, options->flavour->name,
 	       options->search ? options->search : "default", options->plant ? ", planted: " : "",
 	       options->plant ? plant_names[options->plant] : "");
 	printf("%zu recordings of %zu processes", job->scripts.recordings, job->scripts.count);
@@ -90,8 +90,9 @@ void report_progress(const struct job *job, uint64_t elapsed_ns)
 		return;
 	last = elapsed_ns;
 	printf("%s%5.0f s  %.1f M changes  %.1f M queries  %.1f M answers checked  %.3f %% undecided  garbage %" PRIu64
-	       "  violations %u%s", terminal ? "\r" : "", (double)elapsed_ns / 1e9, (double)changes(job) / 1e6,
-	       (double)queries(job) / 1e6, (double)checked / 1e6,
+	       "  violations %u%s",
+	       terminal ? "\r" : "", (double)elapsed_ns / 1e9, (double)changes(job) / 1e6, (double)queries(job) / 1e6,
+	       (double)checked / 1e6,
 	       checked ? 100.0 * (double)sum(job, COUNT_UNDECIDED_ANSWERS) / (double)checked : 0.0,
 	       __atomic_load_n(&job->core->garbage.word, __ATOMIC_RELAXED), atomic_load(&job->violations),
 	       terminal ? "" : "\n");
@@ -119,7 +120,8 @@ static void show_near(struct cleave_lines *lines, const char *text)
 	first = strtoull(leaf ? at + 5 : branch ? at + 7 : at, &end, 16);
 	last = strtoull(end + 1, NULL, 16);
 	if (leaf)
-		near->shown = (first ? first - 1 : 0) <= near->addr && near->addr <= (last < UINT64_MAX ? last + 1 : last);
+		near->shown =
+			(first ? first - 1 : 0) <= near->addr && near->addr <= (last < UINT64_MAX ? last + 1 : last);
 	if (branch ? first <= near->addr && near->addr <= last : near->shown)
 		printf("    %s\n", text);
 }
@@ -134,7 +136,8 @@ static void show_history(const struct worker *worker, const struct stripe *strip
 		const struct step *step = &worker->history[i % HISTORY];
 
 		printf("  %c %-18s %016" PRIx64 "-%016" PRIx64 " object %" PRIx64 " state %" PRIu64 " result %d\n",
-		       stripe && step->first <= stripe->last && step->last >= stripe->first ? '*' : ' ', step->what ? step->what : "?", step->first, step->last, step->serial, step->state, step->result);
+		       stripe && step->first <= stripe->last && step->last >= stripe->first ? '*' : ' ',
+		       step->what ? step->what : "?", step->first, step->last, step->serial, step->state, step->result);
 	}
 }
 
@@ -157,6 +160,7 @@ void violation(struct worker *worker, uint64_t addr, const char *format, ...)
 	va_list arguments;
 
 	atomic_store(&job->stop, true);
+	alarm(30); /* a broken index may not let its threads go */
 	number = atomic_fetch_add(&job->violations, 1);
 	if (number >= VIOLATIONS_SHOWN)
 		return;
@@ -250,7 +254,8 @@ void report_end(const struct job *job)
 		const struct recording *recording = &job->scripts.recording[i];
 
 		printf("  %-12s %4" PRIu32 " processes, %6" PRIu64 " replays, %9" PRIu64 " effects, %7" PRIu64
-		       " snapshots compared\n", recording->name, recording->processes, atomic_load(&recording->replays),
+		       " snapshots compared\n",
+		       recording->name, recording->processes, atomic_load(&recording->replays),
 		       atomic_load(&recording->effects), atomic_load(&recording->snapshots));
 	}
 	printf("%s: %u violations (seed %" PRIu64 ", %s)\n", atomic_load(&job->violations) ? "FAILED" : "passed",
@@ -272,9 +277,10 @@ int report_json(const struct job *job, const char *path)
 	fprintf(file, "  \"flavour\": \"%s\",\n  \"search\": \"%s\",\n  \"plant\": \"%s\",\n  \"violations\": %u,\n",
 		options->flavour->name, options->search ? options->search : "default", plant_names[options->plant],
 		atomic_load(&job->violations));
-	fprintf(file, "  \"replay\": { \"effects\": %" PRIu64 ", \"snapshots\": %" PRIu64 ", \"lines\": %" PRIu64
-		" },\n  \"changes\": %" PRIu64 ",\n  \"queries\": %" PRIu64 ",\n  \"counts\": {\n", job->exact_effects,
-		job->exact_snapshots, job->exact_lines, changes(job), queries(job));
+	fprintf(file,
+		"  \"replay\": { \"effects\": %" PRIu64 ", \"snapshots\": %" PRIu64 ", \"lines\": %" PRIu64
+		" },\n  \"changes\": %" PRIu64 ",\n  \"queries\": %" PRIu64 ",\n  \"counts\": {\n",
+		job->exact_effects, job->exact_snapshots, job->exact_lines, changes(job), queries(job));
 	for (unsigned int what = 0; what < COUNTS; what++)
 		fprintf(file, "    \"%s\": %" PRIu64 "%s\n", count_names[what], sum(job, (enum count)what),
 			what + 1 < COUNTS ? "," : "");
@@ -282,19 +288,22 @@ int report_json(const struct job *job, const char *path)
 	index_figures(job, figures);
 	for (unsigned int i = 0; i < INDEX_FIGURES; i++)
 		fprintf(file, "    \"%s\": %" PRIu64 ",\n", figures[i].name, figures[i].value);
-	fprintf(file, "    \"leaves\": %" PRIu64 ",\n    \"branches\": %" PRIu64 ",\n    \"bytes\": %" PRIu64
-		",\n    \"height\": %" PRIu64 "\n  },\n  \"ages\": [", job->peaks.leaves, job->peaks.branches,
-		job->peaks.bytes, job->peaks.height);
+	fprintf(file,
+		"    \"leaves\": %" PRIu64 ",\n    \"branches\": %" PRIu64 ",\n    \"bytes\": %" PRIu64
+		",\n    \"height\": %" PRIu64 "\n  },\n  \"ages\": [",
+		job->peaks.leaves, job->peaks.branches, job->peaks.bytes, job->peaks.height);
 	for (unsigned int age = 0; age < AGES; age++)
 		fprintf(file, "%s%" PRIu64, age ? ", " : "", sum_ages(job, age));
 	fprintf(file, "],\n  \"recordings\": [\n");
 	for (size_t i = 0; i < job->scripts.recordings; i++) {
 		const struct recording *recording = &job->scripts.recording[i];
 
-		fprintf(file, "    { \"name\": \"%s\", \"processes\": %" PRIu32 ", \"replays\": %" PRIu64
-			", \"effects\": %" PRIu64 ", \"snapshots\": %" PRIu64 " }%s\n", recording->name,
-			recording->processes, atomic_load(&recording->replays), atomic_load(&recording->effects),
-			atomic_load(&recording->snapshots), i + 1 < job->scripts.recordings ? "," : "");
+		fprintf(file,
+			"    { \"name\": \"%s\", \"processes\": %" PRIu32 ", \"replays\": %" PRIu64
+			", \"effects\": %" PRIu64 ", \"snapshots\": %" PRIu64 " }%s\n",
+			recording->name, recording->processes, atomic_load(&recording->replays),
+			atomic_load(&recording->effects), atomic_load(&recording->snapshots),
+			i + 1 < job->scripts.recordings ? "," : "");
 	}
 	fprintf(file, "  ]\n}\n");
 	error = ferror(file) ? -EIO : 0;

@@ -135,8 +135,9 @@ static int add_scaled(struct scripts *scripts, struct recording *recording, uint
 	script->scale = scale;
 	for (size_t i = 0; i < scale->count && !error; i++) {
 		const struct trace_range *from = &scale->range[i];
-		struct space_effect effect = { .kind = SPACE_MAP, .range = { from->start, from->end, from->offset,
-									     from->object, from->attributes } };
+		struct space_effect effect = { .kind = SPACE_MAP,
+					       .range = { from->start, from->end, from->offset, from->object,
+							  from->attributes } };
 
 		error = add_effect(script, &effect);
 	}

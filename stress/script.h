@@ -27,8 +27,8 @@ struct script {
 	struct space_effect *effect; /* SPACE_MAP .. SPACE_ADVISE, SPACE_SNAPSHOT */
 	size_t count;
 	size_t room;
-	size_t initial;	   /* so many at the start are SPACE_MAP of what is there from the start */
-	size_t peak;	   /* entries, as the plain model joins them */
+	size_t initial;	     /* so many at the start are SPACE_MAP of what is there from the start */
+	size_t peak;	     /* entries, as the plain model joins them */
 	struct scale *scale; /* not recorded but scaled: then there are only initial effects */
 };
 

@@ -48,14 +48,16 @@ static void take_off(struct worker *worker, const struct cleave_entry *displaced
 	int64_t left;
 
 	if (displaced->first < object->first || displaced->last > object->last)
-		violation(worker, displaced->first, "displaced %" PRIx64 "-%" PRIx64 " %p was put at %" PRIx64 "-%" PRIx64,
-			  displaced->first, displaced->last, displaced->value, object->first, object->last);
+		violation(worker, displaced->first,
+			  "displaced %" PRIx64 "-%" PRIx64 " %p was put at %" PRIx64 "-%" PRIx64, displaced->first,
+			  displaced->last, displaced->value, object->first, object->last);
 	left = atomic_fetch_sub_explicit(&object->mapped, length, memory_order_acq_rel) - length;
 	worker->balance -= length;
 	count(worker, COUNT_CHECKED_DISPLACED, 1);
 	if (left < 0)
-		violation(worker, displaced->first, "more of an object was displaced than was mapped: %" PRIx64 "-%" PRIx64
-			  " %p leaves %" PRId64, displaced->first, displaced->last, displaced->value, left);
+		violation(worker, displaced->first,
+			  "more of an object was displaced than was mapped: %" PRIx64 "-%" PRIx64 " %p leaves %" PRId64,
+			  displaced->first, displaced->last, displaced->value, left);
 	else if (left == 0)
 		object_retire(worker, object);
 }
@@ -198,8 +200,9 @@ static void change_zone(struct worker *worker, struct zone zone)
 		expect_one_of(worker, first, "insert", result, 0, -EEXIST);
 		count(worker, result ? COUNT_CONFLICTS : COUNT_INSERTS, 1);
 		if (result && (conflict.first > last || conflict.last < first || !conflict.value))
-			violation(worker, first, "insert of %" PRIx64 "-%" PRIx64 " conflicts with %" PRIx64 "-%" PRIx64 " %p",
-				  first, last, conflict.first, conflict.last, conflict.value);
+			violation(worker, first,
+				  "insert of %" PRIx64 "-%" PRIx64 " conflicts with %" PRIx64 "-%" PRIx64 " %p", first,
+				  last, conflict.first, conflict.last, conflict.value);
 		if (result)
 			unmapped_object(worker, object);
 		break;
@@ -278,8 +281,8 @@ static void clip_pair(struct worker *worker, unsigned int pair)
 	uint64_t addr = shared_pair(pair, (unsigned int)rng_below(&worker->rng, 2)) + 1 +
 			rng_below(&worker->rng, PAIR_SIZE - 1);
 	bool clip = one_in(&worker->rng, 2);
-	int result = clip ? cleave_clip(worker->index, worker->self, addr) :
-			    cleave_unclip(worker->index, worker->self, addr);
+	int result = clip ? cleave_clip(worker->index, worker->self, addr)
+			  : cleave_unclip(worker->index, worker->self, addr);
 
 	worker_did(worker, clip ? "pair clip" : "pair unclip", addr, addr, NULL, 0, result);
 	count(worker, clip ? COUNT_CLIPS : COUNT_UNCLIPS, 1);
@@ -368,8 +371,8 @@ void shared_change(struct shared *shared)
 	uint64_t dice = rng_below(&worker->rng, 64);
 
 	if (dice < 36)
-		change_zone(worker, shared_zone(one_in(&worker->rng, 3) ?
-						(unsigned int)rng_below(&worker->rng, ZONES) : 0));
+		change_zone(worker,
+			    shared_zone(one_in(&worker->rng, 3) ? (unsigned int)rng_below(&worker->rng, ZONES) : 0));
 	else if (dice < 40)
 		change_pair(worker, (unsigned int)rng_below(&worker->rng, PAIRS / 2));
 	else if (dice == 40 && one_in(&worker->rng, 4))

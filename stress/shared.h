@@ -47,13 +47,13 @@ void shared_census(struct worker *main);
 
 /* ---- Layout ---- */
 
-#define SHARED_FIRST	(UINT64_C(0x4000) << 48)
-#define SHARED_LAST	(SHARED_FIRST + 0x1fffff)
-#define PAIRS		16 /* the first half near, the second far */
-#define PAIR_SIZE	8
-#define HEAP_FIRST	(SHARED_FIRST + 0x100000)
-#define HEAP_SIZE	0x8000
-#define ZONES		(PAIRS / 2 + 1)
+#define SHARED_FIRST (UINT64_C(0x4000) << 48)
+#define SHARED_LAST (SHARED_FIRST + 0x1fffff)
+#define PAIRS 16 /* the first half near, the second far */
+#define PAIR_SIZE 8
+#define HEAP_FIRST (SHARED_FIRST + 0x100000)
+#define HEAP_SIZE 0x8000
+#define ZONES (PAIRS / 2 + 1)
 
 struct zone {
 	uint64_t first;

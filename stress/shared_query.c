@@ -23,9 +23,9 @@ static void check_hull(struct worker *worker, const struct cleave_entry *entry)
 	else
 		inside = entry->first >= object->first && entry->last <= object->last;
 	if (!inside || object->kind == OBJECT_OWNED)
-		violation(worker, entry->first, "shared: %" PRIx64 "-%" PRIx64 " %p was put at %" PRIx64 "-%" PRIx64
-			  " (kind %d)", entry->first, entry->last, entry->value, object->first, object->last,
-			  (int)object->kind);
+		violation(worker, entry->first,
+			  "shared: %" PRIx64 "-%" PRIx64 " %p was put at %" PRIx64 "-%" PRIx64 " (kind %d)",
+			  entry->first, entry->last, entry->value, object->first, object->last, (int)object->kind);
 }
 
 static void query_one(struct worker *worker)
@@ -82,8 +82,8 @@ static void check_versions(struct worker *worker, unsigned int pair, uint64_t le
 	if (left == GONE || right == GONE)
 		violation(worker, shared_pair(pair, 0), "%s: pair %u: a half is gone", what, pair);
 	else if (left != right)
-		violation(worker, shared_pair(pair, 0), "%s: pair %u: versions %" PRIu64 " and %" PRIu64
-			  " at one instant", what, pair, left, right);
+		violation(worker, shared_pair(pair, 0),
+			  "%s: pair %u: versions %" PRIu64 " and %" PRIu64 " at one instant", what, pair, left, right);
 }
 
 /* While the left half's ticket is valid, what the right half shows is of the same instant. */
@@ -135,8 +135,8 @@ static void cover_pair(struct worker *worker, unsigned int pair, bool in_section
 		result = cleave_covers_rcu(worker->index, halves.addr[0], halves.addr[1], find_halves, &halves, NULL,
 					   scratch, SCRATCH);
 	else
-		result = cleave_covers(worker->index, worker->self, halves.addr[0], halves.addr[1], find_halves, &halves,
-				       NULL);
+		result = cleave_covers(worker->index, worker->self, halves.addr[0], halves.addr[1], find_halves,
+				       &halves, NULL);
 	count(worker, in_section ? COUNT_COVERS : COUNT_COVERS_LOCKED, 1);
 	if (result == -EAGAIN && in_section)
 		count(worker, COUNT_COVERS_AGAIN, 1);
@@ -157,7 +157,8 @@ void shared_query(struct worker *worker)
 	else if (dice < 7)
 		query_pair(worker, (unsigned int)rng_below(&worker->rng, PAIRS));
 	else
-		cover_pair(worker, (unsigned int)rng_below(&worker->rng, one_in(&worker->rng, 8) ? PAIRS : PAIRS / 2), true);
+		cover_pair(worker, (unsigned int)rng_below(&worker->rng, one_in(&worker->rng, 8) ? PAIRS : PAIRS / 2),
+			   true);
 }
 
 void shared_query_locked(struct worker *worker)
@@ -205,14 +206,15 @@ static void compare_census(struct worker *main, const struct cleave_entry *entry
 	if (object->kind == OBJECT_HEAP) {
 		for (uint64_t addr = entry->first; addr <= entry->last; addr++)
 			if (atomic_load(&main->job->heap_holder[addr - HEAP_FIRST]) != object->tag)
-				violation(main, addr, "heap: %" PRIx64 " is thread %" PRIu64 "'s, held by another", addr,
-					  object->tag - 1);
+				violation(main, addr, "heap: %" PRIx64 " is thread %" PRIu64 "'s, held by another",
+					  addr, object->tag - 1);
 		return;
 	}
 	if (mapped != object->census)
-		violation(main, entry->first, "shared: %" PRIx64 "-%" PRIx64 " %p: %" PRId64
-			  " addresses are counted as mapped, %" PRId64 " are", entry->first, entry->last, entry->value,
-			  mapped, object->census);
+		violation(main, entry->first,
+			  "shared: %" PRIx64 "-%" PRIx64 " %p: %" PRId64 " addresses are counted as mapped, %" PRId64
+			  " are",
+			  entry->first, entry->last, entry->value, mapped, object->census);
 }
 
 static int64_t total; /* of the census; main only */
@@ -238,8 +240,9 @@ void shared_census(struct worker *main)
 	for (unsigned int i = 0; i < main->job->nworkers; i++)
 		balance += main->job->workers[i].balance;
 	if (balance != total)
-		violation(main, SHARED_FIRST, "shared: %" PRId64 " addresses were mapped and not displaced, %" PRId64 " are there",
-			  balance, total);
+		violation(main, SHARED_FIRST,
+			  "shared: %" PRId64 " addresses were mapped and not displaced, %" PRId64 " are there", balance,
+			  total);
 	for (unsigned int pair = 0; pair < PAIRS; pair++) {
 		struct cleave_entry entry[2];
 

@@ -17,13 +17,13 @@
 #include "report.h"
 #include "shared.h"
 
-#define EXIT_USAGE		2
-#define PAUSE_SECONDS		3
-#define STORM_NS		UINT64_C(500000000) /* so long a storm, so long none */
-#define WIDE_PER_WRITER		2
-#define NARROW_PER_WRITER	3
-#define NARROW_FIRST		((UINT64_C(0x2000) << 48) + 1)
-#define NARROW_SIZE		20
+#define EXIT_USAGE 2
+#define PAUSE_SECONDS 3
+#define STORM_NS UINT64_C(500000000) /* so long a storm, so long none */
+#define WIDE_PER_WRITER 2
+#define NARROW_PER_WRITER 3
+#define NARROW_FIRST ((UINT64_C(0x2000) << 48) + 1)
+#define NARROW_SIZE 20
 
 #ifndef STRESS_TRACES
 #define STRESS_TRACES "stress/traces"
@@ -44,28 +44,28 @@ uint64_t now_ns(void)
 /* ---- Options ---- */
 
 static const char help[] =
-"usage: cleave-stress [options]\n"
-"\n"
-"Replays recordings of real address spaces through the library, compares every recorded snapshot, then\n"
-"lets writers and fault threads loose on one index and judges every answer.\n"
-"\n"
-"  --seconds N     how long (30)\n"
-"  --writers N     threads that change the index (8)\n"
-"  --faulters N    threads that look things up (8)\n"
-"  --seed N        of all random choices; schedules still differ (from the clock)\n"
-"  --flavour NAME  memb, qsbr, bp or ck (the first that is built)\n"
-"  --search NAME   the walk: scalar, avx2, avx512 (the best one)\n"
-"  --traces DIR    recordings (" STRESS_TRACES ")\n"
-"  --scale N       repeat clusters of large recordings up to N ranges and more (6849)\n"
-"  --json FILE     the figures at the end for a machine; - for standard output\n"
-"  --plant FAULT   prove that a fault is found: torn, stale, early-free, early-reuse, split-pair, lost-change\n"
-"  --help          this text\n"
-"\n"
-"Examples:\n"
-"  cleave-stress --seconds 300 --flavour qsbr\n"
-"  cleave-stress --seconds 5 --plant torn; echo $?\n"
-"\n"
-"Exit status: 0 no violation, 1 a violation, 2 wrong usage or a damaged recording.\n";
+	"usage: cleave-stress [options]\n"
+	"\n"
+	"Replays recordings of real address spaces through the library, compares every recorded snapshot, then\n"
+	"lets writers and fault threads loose on one index and judges every answer.\n"
+	"\n"
+	"  --seconds N     how long (30)\n"
+	"  --writers N     threads that change the index (8)\n"
+	"  --faulters N    threads that look things up (8)\n"
+	"  --seed N        of all random choices; schedules still differ (from the clock)\n"
+	"  --flavour NAME  memb, qsbr, bp or ck (the first that is built)\n"
+	"  --search NAME   the walk: scalar, avx2, avx512 (the best one)\n"
+	"  --traces DIR    recordings (" STRESS_TRACES ")\n"
+	"  --scale N       repeat clusters of large recordings up to N ranges and more (6849)\n"
+	"  --json FILE     the figures at the end for a machine; - for standard output\n"
+	"  --plant FAULT   prove that a fault is found: torn, stale, early-free, early-reuse, split-pair, lost-change\n"
+	"  --help          this text\n"
+	"\n"
+	"Examples:\n"
+	"  cleave-stress --seconds 300 --flavour qsbr\n"
+	"  cleave-stress --seconds 5 --plant torn; echo $?\n"
+	"\n"
+	"Exit status: 0 no violation, 1 a violation, 2 wrong usage or a damaged recording.\n";
 
 static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
 {
@@ -174,6 +174,7 @@ static int parse(struct options *options, int argc, char **argv)
 #define PATIENCE 180 /* seconds after which a job that should have ended hangs */
 
 static bool crash_expected;
+static const struct job *watched;
 
 /* They are violations too.  Readers that walk through nodes in use for something else may well crash. */
 static void crashed(int number)
@@ -187,15 +188,17 @@ static void crashed(int number)
 	else
 		written = write(STDOUT_FILENO, crash, sizeof(crash) - 1);
 	(void)written;
-	if (crash_expected)
+	if (crash_expected || atomic_load(&watched->violations))
 		_exit(EXIT_FAILURE);
 	abort();
 }
 
-static void watch(const struct options *options)
+static void watch(const struct job *job)
 {
+	const struct options *options = &job->options;
 	struct sigaction action = { .sa_handler = crashed, .sa_flags = (int)SA_RESETHAND };
 
+	watched = job;
 	crash_expected = options->plant != PLANT_NOTHING;
 	sigaction(SIGALRM, &action, NULL);
 	alarm((unsigned int)options->seconds + (crash_expected ? 10 : PATIENCE));
@@ -381,6 +384,8 @@ static int run_all(struct job *job, uint64_t until_ns)
 	job->gate.running = job->nworkers - 1;
 	for (; started < job->nworkers && !error; started++)
 		error = -pthread_create(&job->workers[started].thread, NULL, run, &job->workers[started]);
+	if (!error)
+		error = shake_start(job);
 	if (error) {
 		fprintf(stderr, "cleave-stress: %s\n", strerror(-error));
 		exit(EXIT_USAGE); /* nothing was wrong with the library */
@@ -402,6 +407,7 @@ static int run_all(struct job *job, uint64_t until_ns)
 		}
 	}
 	atomic_store(&job->stop, true);
+	shake_stop(job);
 	for (unsigned int i = 1; i < started; i++)
 		pthread_join(job->workers[i].thread, NULL);
 	job->options.flavour->online();
@@ -497,7 +503,7 @@ int main(int argc, char **argv)
 	if (scripts_load(&job.scripts, job.options.traces, job.options.scale, job.options.seed))
 		return EXIT_USAGE;
 	report_begin(&job);
-	watch(&job.options);
+	watch(&job);
 	error = execute(&job);
 	scripts_unload(&job.scripts);
 	if (atomic_load(&job.violations) || error == 1)

@@ -58,8 +58,8 @@ static int add_fence(struct stripe *stripe, struct worker *main, uint64_t addr)
 int stripe_init(struct stripe *stripe, struct worker *main)
 {
 	struct tile gap;
-	int error = stripe->narrow ? oracle_init(&stripe->oracle, 128, 64, 4096) :
-				     oracle_init(&stripe->oracle, 8192, 16, 16384);
+	int error = stripe->narrow ? oracle_init(&stripe->oracle, 128, 64, 4096)
+				   : oracle_init(&stripe->oracle, 8192, 16, 16384);
 
 	stripe->low = stripe->first;
 	stripe->high = stripe->last;
@@ -141,7 +141,7 @@ void stripe_announce(struct stripe *stripe)
 		bool end = j == nnew || (i < nold && old[i].first <= new[j].first);
 		bool begin = i == nold || (j < nnew && new[j].first <= old[i].first);
 
-		if (end && begin && old[i].last == new[j].last && old[i].object == new[j].object) {
+		if (end && begin && old[i].last == new[j].last &&old[i].object == new[j].object) {
 			new[j++].life = old[i++].life;
 			continue;
 		}

@@ -31,20 +31,20 @@ struct tiles {
 struct stripe {
 	struct oracle oracle;
 	unsigned int number;
-	unsigned int owner;	/* a worker's number */
-	bool narrow;		/* a few addresses between those of others, in the same leaves */
-	uint64_t base;		/* address 0 of a recording */
-	uint64_t first;		/* all of it */
+	unsigned int owner; /* a worker's number */
+	bool narrow;	    /* a few addresses between those of others, in the same leaves */
+	uint64_t base;	    /* address 0 of a recording */
+	uint64_t first;	    /* all of it */
 	uint64_t last;
-	uint64_t low;		/* without the fences */
+	uint64_t low; /* without the fences */
 	uint64_t high;
 	struct tiles tiles;
-	struct tiles plan;	/* will replace tiles [from, to) */
+	struct tiles plan; /* will replace tiles [from, to) */
 	size_t from;
 	size_t to;
-	const struct script *script;	/* what is being replayed */
-	size_t at;			/* its next effect */
-	uint64_t churn;			/* a scaled one: changes left */
+	const struct script *script; /* what is being replayed */
+	size_t at;		     /* its next effect */
+	uint64_t churn;		     /* a scaled one: changes left */
 };
 
 /* A put of a change. */

@@ -105,7 +105,8 @@ static void check_age(struct worker *worker, const struct object *object)
 	atomic_store_explicit(bar, atomic_load_explicit(bar, memory_order_relaxed) + 1, memory_order_relaxed);
 	if (age > 1)
 		violation(worker, object->first,
-			  "a value displaced %u grace periods ago was seen in a section that lasted all the time (object %llx)",
+			  "a value displaced %u grace periods ago was seen in a section that lasted all the time "
+			  "(object %llx)",
 			  age - 1, (unsigned long long)object->serial);
 }
 

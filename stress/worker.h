@@ -16,54 +16,54 @@
 /* ---- Counters ---- */
 
 /* Name, what the table calls it. */
-#define STRESS_COUNTS(X)                                             \
-	X(STORES, "store")                                           \
-	X(ERASES, "erase")                                           \
-	X(INSERTS, "insert")                                         \
-	X(CONFLICTS, "insert, conflict")                             \
-	X(CLIPS, "clip")                                             \
-	X(UNCLIPS, "unclip")                                         \
-	X(REPLACES, "replace_if")                                    \
-	X(MISMATCHES, "replace_if, mismatch")                        \
-	X(ALLOCS, "alloc")                                           \
-	X(ALLOCS_FULL, "alloc, no room")                             \
-	X(TXNS, "transaction")                                       \
-	X(PUTS, "transaction, puts")                                 \
-	X(PUBLISHES, "transaction, publish and end")                 \
-	X(ABORTS, "transaction, abort")                              \
-	X(TRIES, "try form")                                         \
-	X(TRIES_AGAIN, "try form, EAGAIN")                           \
-	X(INVALIDS, "invalid arguments")                             \
-	X(LOOKUPS, "lookup")                                         \
-	X(TICKETS, "lookup with ticket")                             \
-	X(TICKETS_VALID, "ticket valid")                             \
-	X(COVERS, "covers")                                          \
-	X(COVERS_AGAIN, "covers, EAGAIN")                            \
-	X(COVERS_LOCKED, "covers, outside of a section")             \
-	X(VISITS_UP, "cursor, visits upward")                        \
-	X(VISITS_DOWN, "cursor, visits downward")                    \
-	X(FINDS, "find_gap")                                         \
-	X(FINDS_FULL, "find_gap, no room")                           \
-	X(CHECKED, "answers checked (value, first, last)")           \
-	X(UNDECIDED_ANSWERS, "answers undecided")                    \
-	X(CHECKED_GAPS, "places checked")                            \
-	X(UNDECIDED_GAPS, "places undecided")                        \
-	X(CHECKED_CHANGES, "changes checked around")                 \
-	X(CHECKED_DISPLACED, "displaced entries checked")            \
-	X(CHECKED_STRIPES, "whole stripes compared")                 \
-	X(CHECKED_SNAPSHOTS, "recorded snapshots compared")          \
-	X(CHECKED_PAIRS, "pairs checked")                            \
-	X(CHECKED_HULLS, "shared answers checked")                   \
-	X(CHECKED_ALLOCS, "allocs checked")                          \
-	X(CHECKED_INDEX, "cleave_check()")                           \
-	X(EFFECTS, "recorded effects")                               \
+#define STRESS_COUNTS(X)                                    \
+	X(STORES, "store")                                  \
+	X(ERASES, "erase")                                  \
+	X(INSERTS, "insert")                                \
+	X(CONFLICTS, "insert, conflict")                    \
+	X(CLIPS, "clip")                                    \
+	X(UNCLIPS, "unclip")                                \
+	X(REPLACES, "replace_if")                           \
+	X(MISMATCHES, "replace_if, mismatch")               \
+	X(ALLOCS, "alloc")                                  \
+	X(ALLOCS_FULL, "alloc, no room")                    \
+	X(TXNS, "transaction")                              \
+	X(PUTS, "transaction, puts")                        \
+	X(PUBLISHES, "transaction, publish and end")        \
+	X(ABORTS, "transaction, abort")                     \
+	X(TRIES, "try form")                                \
+	X(TRIES_AGAIN, "try form, EAGAIN")                  \
+	X(INVALIDS, "invalid arguments")                    \
+	X(LOOKUPS, "lookup")                                \
+	X(TICKETS, "lookup with ticket")                    \
+	X(TICKETS_VALID, "ticket valid")                    \
+	X(COVERS, "covers")                                 \
+	X(COVERS_AGAIN, "covers, EAGAIN")                   \
+	X(COVERS_LOCKED, "covers, outside of a section")    \
+	X(VISITS_UP, "cursor, visits upward")               \
+	X(VISITS_DOWN, "cursor, visits downward")           \
+	X(FINDS, "find_gap")                                \
+	X(FINDS_FULL, "find_gap, no room")                  \
+	X(CHECKED, "answers checked (value, first, last)")  \
+	X(UNDECIDED_ANSWERS, "answers undecided")           \
+	X(CHECKED_GAPS, "places checked")                   \
+	X(UNDECIDED_GAPS, "places undecided")               \
+	X(CHECKED_CHANGES, "changes checked around")        \
+	X(CHECKED_DISPLACED, "displaced entries checked")   \
+	X(CHECKED_STRIPES, "whole stripes compared")        \
+	X(CHECKED_SNAPSHOTS, "recorded snapshots compared") \
+	X(CHECKED_PAIRS, "pairs checked")                   \
+	X(CHECKED_HULLS, "shared answers checked")          \
+	X(CHECKED_ALLOCS, "allocs checked")                 \
+	X(CHECKED_INDEX, "cleave_check()")                  \
+	X(EFFECTS, "recorded effects")                      \
 	X(DELAYS, "delays")
 
 enum count {
 #define X(name, text) COUNT_##name,
 	STRESS_COUNTS(X)
 #undef X
-	COUNTS
+		COUNTS
 };
 
 extern const char *const count_names[COUNTS];
@@ -95,13 +95,13 @@ static inline bool one_in(struct rng *rng, uint64_t n)
 
 /* ---- Objects ---- */
 
-#define AGES		6	/* of the histogram */
-#define AGE_FREE	4	/* objects are used again at this age */
+#define AGES 6	   /* of the histogram */
+#define AGE_FREE 4 /* objects are used again at this age */
 
 enum object_kind {
-	OBJECT_OWNED,	/* in a stripe with an owner */
-	OBJECT_FENCE,	/* at the edges of stripes */
-	OBJECT_COMMON,	/* where everybody changes everything */
+	OBJECT_OWNED,  /* in a stripe with an owner */
+	OBJECT_FENCE,  /* at the edges of stripes */
+	OBJECT_COMMON, /* where everybody changes everything */
 	OBJECT_PAIR,
 	OBJECT_HEAP,
 };
@@ -111,16 +111,16 @@ enum object_kind {
  * tell.  Fields but `age` and `mapped` are written before it is published, or at age AGE_FREE.
  */
 struct object {
-	_Atomic uint32_t age;	 /* 0; 1: displaced; and 1 more for each grace period since */
+	_Atomic uint32_t age; /* 0; 1: displaced; and 1 more for each grace period since */
 	enum object_kind kind;
-	uint32_t attributes;	 /* of a mapping: trace.h, space.h */
-	uint32_t tiles;		 /* owned: in so many tiles of the model */
-	_Atomic int64_t mapped;	 /* common: addresses under it */
-	int64_t census;		 /* the same, counted while all stand still */
-	uint64_t first;		 /* it was put here, and is never seen elsewhere */
+	uint32_t attributes;	/* of a mapping: trace.h, space.h */
+	uint32_t tiles;		/* owned: in so many tiles of the model */
+	_Atomic int64_t mapped; /* common: addresses under it */
+	int64_t census;		/* the same, counted while all stand still */
+	uint64_t first;		/* it was put here, and is never seen elsewhere */
 	uint64_t last;
-	uint64_t tag;		 /* pair: the version; heap: the holder */
-	uint64_t serial;	 /* never used again */
+	uint64_t tag;	 /* pair: the version; heap: the holder */
+	uint64_t serial; /* never used again */
 	struct object *next;
 };
 
@@ -171,15 +171,15 @@ struct worker {
 	unsigned int number;
 	bool inside;
 	struct rng rng;
-	_Atomic uint64_t counts[COUNTS];	/* written by this thread */
+	_Atomic uint64_t counts[COUNTS]; /* written by this thread */
 	_Atomic uint64_t ages[AGES];
-	uint64_t *floor;			/* for each stripe: the newest state seen */
-	struct object *seen[SEEN];		/* in this section */
+	uint64_t *floor;	   /* for each stripe: the newest state seen */
+	struct object *seen[SEEN]; /* in this section */
 	unsigned int nseen;
 	struct objects objects;
 	struct step history[HISTORY];
 	uint64_t steps;
-	int64_t balance;			/* common addresses that it mapped, less those that it displaced */
+	int64_t balance; /* common addresses that it mapped, less those that it displaced */
 	pthread_t thread;
 };
 

@@ -58,8 +58,8 @@ static size_t collect(struct writer *writer, struct stripe *stripe, uint64_t fir
 	bool join = one_in(&worker->rng, 2);
 	size_t n = 0;
 
-	for (size_t i = tiles_find(&stripe->tiles, first);
-	     i < stripe->tiles.n && stripe->tiles.tile[i].first <= last; i++) {
+	for (size_t i = tiles_find(&stripe->tiles, first); i < stripe->tiles.n && stripe->tiles.tile[i].first <= last;
+	     i++) {
 		const struct tile *tile = &stripe->tiles.tile[i];
 		uint64_t from = tile->first < first ? first : tile->first, to = tile->last > last ? last : tile->last;
 		uint32_t wanted = tile->object ? (tile->object->attributes & ~mask) | (attributes & mask) : 0;

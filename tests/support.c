@@ -207,6 +207,17 @@ static bool manual_done(struct cleave_domain *domain, struct cleave_thread *self
 	return cookie <= manual->ended;
 }
 
+static void manual_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	struct manual_domain *manual = manual_of(domain);
+
+	(void)self;
+	CHECK(!manual->inside, "advance inside a read section");
+	CHECK(cookie <= manual->begun, "cookie %llu was never given out", (unsigned long long)cookie);
+	if (manual->grace == GRACE_LATE && rng_one_in(&manual->rng, 2))
+		manual->ended = manual->begun;
+}
+
 static void manual_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
 	struct manual_domain *manual = manual_of(domain);
@@ -260,6 +271,7 @@ static void manual_wake(struct cleave_domain *domain, struct cleave_word32 *word
 static const struct cleave_ops manual_ops = {
 	.cookie = manual_cookie,
 	.done = manual_done,
+	.advance = manual_advance,
 	.wait = manual_wait,
 	.enter = manual_ops_enter,
 	.leave = manual_ops_leave,

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #define SEARCH_NAME avx2
+#define search_entry cleave__leaf_entry_any
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
 /* Which of four are above the key. */
@@ -37,7 +38,7 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	unsigned int above = search_four(&leaf->start[0], key, sign) | search_four(&leaf->start[4], key, sign) << 4 |
 			     search_four(&leaf->start[8], key, sign) << 8;
 
-	return (unsigned int)__builtin_popcount(~above & cleave__live(order));
+	return ~above & cleave__live(order);
 }
 
 #endif

@@ -4,7 +4,10 @@
 #define CLEAVE_SEARCH_H
 
 #define SEARCH_NAME scalar
-#define search_count(live) cleave__count12(live)
+#define search_entry cleave__leaf_entry_any
+/* Bits among 12: four copies, every fourth bit of each, summed up in the top nibble. */
+#define search_count(live) \
+	((unsigned int)(((uint64_t)(live) * 0x200040008001 & 0x111111111111111) * 0x1111111111111111 >> 60))
 
 /* Every 4th pivot, then the three of the group: 6 comparisons in place of 15. */
 static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
@@ -18,23 +21,28 @@ static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch
 	       (unsigned int)(pivot[2] < addr);
 }
 
-/* Does the r-th cell exist and start at or below addr?  What an unused number leads to is read, and not used. */
-static PORT_ALWAYS_INLINE unsigned int search_starts(const struct cleave__leaf *leaf, uint64_t order,
-						     unsigned int count, unsigned int r, uint64_t addr)
+/*
+ * Which live cells start at or below `addr`.  Two chains of compare and add with carry, two instructions a cell; without
+ * the empty asm gcc makes setcc and lea of them, which fill the scheduler so that lookups do not overlap.
+ */
+static PORT_ALWAYS_INLINE unsigned int search_above(unsigned int mask, uint64_t addr, uint64_t start)
 {
-	const uint64_t *start = (const uint64_t *)(const void *)leaf + offsetof(struct cleave__leaf, start) / 8;
+	unsigned int same = mask;
 
-	return (unsigned int)(r < count) & (unsigned int)(start[cleave__cell(order, r)] <= addr);
+	__asm__("" : "+r"(same));
+	return mask + same + (addr < start);
 }
 
-/* The 4th and the 8th cell in address order, then the three of the group: 5 comparisons in place of 12. */
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
 {
-	unsigned int count = cleave__count12(cleave__live(order));
-	unsigned int r = 4 * (search_starts(leaf, order, count, 4, addr) + search_starts(leaf, order, count, 8, addr));
+	unsigned int low = 0, high = 0;
 
-	return r + 1 + search_starts(leaf, order, count, r + 1, addr) + search_starts(leaf, order, count, r + 2, addr) +
-	       search_starts(leaf, order, count, r + 3, addr);
+#pragma GCC unroll 6
+	for (unsigned int cell = 6; cell-- > 0;) {
+		low = search_above(low, addr, leaf->start[cell]);
+		high = search_above(high, addr, leaf->start[cell + 6]);
+	}
+	return ~(low | high << 6) & cleave__live(order);
 }
 
 #endif
