@@ -189,8 +189,10 @@ void violation(struct worker *worker, uint64_t addr, const char *format, ...)
 
 static void row(const char *name, uint64_t value, double seconds)
 {
-	if (value)
-		printf("  %-38s %14" PRIu64 " %12.0f /s\n", name, value, seconds > 0 ? (double)value / seconds : 0.0);
+	if (value && seconds > 0)
+		printf("  %-38s %14" PRIu64 " %12.0f /s\n", name, value, (double)value / seconds);
+	else if (value)
+		printf("  %-38s %14" PRIu64 "\n", name, value);
 }
 
 struct figure {
@@ -199,6 +201,7 @@ struct figure {
 };
 
 #define INDEX_FIGURES 17
+#define INDEX_RATES 15 /* the first ones; the others are peaks */
 
 static void index_figures(const struct job *job, struct figure *figures)
 {
@@ -242,7 +245,7 @@ void report_end(const struct job *job)
 	printf("the index:\n");
 	index_figures(job, figures);
 	for (unsigned int i = 0; i < INDEX_FIGURES; i++)
-		row(figures[i].name, figures[i].value, seconds);
+		row(figures[i].name, figures[i].value, i < INDEX_RATES ? seconds : 0);
 	printf("  at most %" PRIu64 " leaves, %" PRIu64 " branches, %.1f MiB, height %" PRIu64 "; %" PRIu64 " pauses\n",
 	       job->peaks.leaves, job->peaks.branches, (double)job->peaks.bytes / 1048576.0, job->peaks.height,
 	       job->pauses);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: ISC
 # Does the simulator find bugs?  Each is planted into a private copy of the library, and must be found.
 #	tests/sim/planted.sh SOURCE_ROOT [NAME...]
-# Environment: CC, EXECUTIONS (of each scenario, 4000), STRATEGY (random), PATCH (applied to the copy first).
+# Environment: CC, EXECUTIONS (of each scenario: a list, each tried if the one before found nothing), STRATEGY (random),
+# PATCH (applied to the copy first).
 set -eu
 export LC_ALL=C
 
@@ -38,9 +39,15 @@ plant() {
 		shift 2
 	done
 	build || exit 2
-	status=0
-	"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "${EXECUTIONS:-4000}" > "$work/out" 2>&1 || status=$?
-	total=$(awk '$1 == "total" { print $2 + $3 }' "$work/out")
+	# Few executions of each scenario first, then more.
+	total=0
+	for executions in ${EXECUTIONS:-400 3200 25600}; do
+		status=0
+		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
+			> "$work/out" 2>&1 || status=$?
+		total=$((total + $(awk '$1 == "total" { n = $2 + $3 } END { print n + 0 }' "$work/out")))
+		[ $status -eq 0 ] || break
+	done
 	if [ $status -eq 1 ]; then
 		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "$(sed -n 's/^FAILED: //p' "$work/out")"
 	else
@@ -63,8 +70,8 @@ plant cell_retired_early update.c \
 plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
 plant node_reused_at_once pool.c 's/!done\(self, self->old\[kind\]\.head->cookie\)/false/'
 plant node_retired_early restructure.c \
-	's/(\tPORT_YIELD\(\);\n\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/\ttxn->self->spins = txn->self->domain->ops->cookie(txn->self->domain, txn->self);\n$1/' \
-	pool.c 's/cookie = take_cookie\(self\);\n(\tfor \(struct cleave__node)/cookie = self->spins;\n$1/'
+	's/(\tPORT_YIELD\(\);\n\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/\ttxn->self->counters.gp_waits = txn->self->domain->ops->cookie(txn->self->domain, txn->self);\n$1/' \
+	pool.c 's/cookie = take_cookie\(self\);\n(\tfor \(struct cleave__node)/cookie = self->counters.gp_waits;\n$1/'
 plant no_dead_mark_on_leaves restructure.c \
 	's/\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);/\t\t;/'
 plant no_dead_mark_on_branches restructure.c \

@@ -97,7 +97,7 @@ static uint64_t widen(uint64_t wide, unsigned int epoch)
 /* Take notice of the epoch, which whoever shares it with the embedder may have advanced too. */
 static uint64_t observe(struct cleave_ck *ck)
 {
-	uint64_t seen = PORT_LOAD(&ck->wide, PORT_ACQUIRE);
+	uint64_t seen = PORT_LOAD(&ck->wide, PORT_ACQUIRE); /* [C1-acq] */
 	uint64_t now = widen(seen, ck_pr_load_uint(&ck->epoch.epoch));
 
 	ck_pr_fence_acquire();

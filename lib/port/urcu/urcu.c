@@ -64,7 +64,7 @@ static struct cleave_urcu *urcu_of(struct cleave_domain *domain)
 
 /* ---- The worker ---- */
 
-/* Make it look again at what it should do. */
+/* Make it look again at what it should do.  [U3-sc] what to do, then `sleeping`; nap() the other way round. */
 static void kick(struct cleave_urcu *urcu)
 {
 	if (!PORT_LOAD(&urcu->sleeping, PORT_SEQ_CST))
@@ -110,14 +110,14 @@ static void grace_period(struct cleave_urcu *urcu)
 	/* [U2-rel] Readers' last accesses before the reuse.  Sequentially consistent against `waiters` in wait(). */
 	PORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);
 	if (PORT_LOAD(&urcu->waiters, PORT_SEQ_CST)) {
-		PORT_FETCH_ADD(&urcu->ended, 1, PORT_RELEASE);
+		PORT_FETCH_ADD(&urcu->ended, 1, PORT_RELEASE); /* [U4-rel] `done` before the count */
 		cleave__user_wake(&urcu->ended);
 	}
 }
 
 static void stand_still(struct cleave_urcu *urcu)
 {
-	PORT_STORE(&urcu->command, PAUSED, PORT_RELEASE);
+	PORT_STORE(&urcu->command, PAUSED, PORT_RELEASE); /* [U5-rel] the grace periods before the fork */
 	cleave__user_wake(&urcu->command);
 	while (PORT_LOAD(&urcu->command, PORT_ACQUIRE) == PAUSED)
 		cleave__user_park(&urcu->command, PAUSED);
@@ -125,7 +125,7 @@ static void stand_still(struct cleave_urcu *urcu)
 
 static void nap(struct cleave_urcu *urcu)
 {
-	PORT_EXCHANGE(&urcu->sleeping, 1, PORT_SEQ_CST);
+	PORT_EXCHANGE(&urcu->sleeping, 1, PORT_SEQ_CST); /* [U3-sc] */
 	if (!(PORT_LOAD(&urcu->waiters, PORT_SEQ_CST) && !idle(urcu)) && PORT_LOAD(&urcu->command, PORT_SEQ_CST) == RUN)
 		cleave__user_park(&urcu->sleeping, 1);
 	PORT_STORE(&urcu->sleeping, 0, PORT_RELAXED);
@@ -137,6 +137,7 @@ static void *work(void *argument)
 	uint32_t command;
 
 	prctl(PR_SET_NAME, "cleave-grace");
+	/* [U3-sc] */
 	while ((command = PORT_LOAD(&urcu->command, PORT_SEQ_CST)) != QUIT) {
 		if (command == PAUSE) {
 			stand_still(urcu);
@@ -169,7 +170,7 @@ static int start_worker(struct cleave_urcu *urcu)
 
 static void command_worker(struct cleave_urcu *urcu, uint32_t command)
 {
-	PORT_STORE(&urcu->command, command, PORT_SEQ_CST);
+	PORT_STORE(&urcu->command, command, PORT_SEQ_CST); /* [U3-sc] */
 	cleave__user_wake(&urcu->command);
 	kick(urcu);
 }
@@ -225,9 +226,10 @@ void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self,
 		return;
 	want(urcu, cookie);
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
-	PORT_FETCH_ADD(&urcu->waiters, 1, PORT_SEQ_CST);
+	PORT_FETCH_ADD(&urcu->waiters, 1, PORT_SEQ_CST); /* [U3-sc] */
 	kick(urcu);
 	for (;;) {
+		/* [U4-acq] the count before `done`: else a grace period could end in between, and nobody wake us */
 		seen = PORT_LOAD(&urcu->ended, PORT_ACQUIRE);
 		if (PORT_LOAD(&urcu->done, PORT_SEQ_CST) >= cookie)
 			break;
@@ -245,6 +247,7 @@ void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self,
 	bool was_online;
 
 	(void)self;
+	/* [M4-acq] */
 	if (PORT_LOAD(count, PORT_ACQUIRE) != seen)
 		return;
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
@@ -330,6 +333,7 @@ void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self)
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
 	if (urcu->worker)
 		command_worker(urcu, PAUSE);
+	/* [U5-acq] */
 	while (urcu->worker && (seen = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != PAUSED)
 		cleave__user_park(&urcu->command, seen);
 	cleave__user_lock(&urcu->lock);

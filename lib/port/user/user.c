@@ -37,6 +37,7 @@ void cleave__user_lock(struct cleave_word32 *lock)
 {
 	uint32_t seen = 0;
 
+	/* [U6-acq] what the last holder did */
 	if (PORT_CAS(lock, &seen, 1, PORT_ACQUIRE, PORT_RELAXED))
 		return;
 	while (PORT_EXCHANGE(lock, 2, PORT_ACQUIRE))
@@ -45,6 +46,7 @@ void cleave__user_lock(struct cleave_word32 *lock)
 
 void cleave__user_unlock(struct cleave_word32 *lock)
 {
+	/* [U6-rel] */
 	if (PORT_EXCHANGE(lock, 0, PORT_RELEASE) == 2)
 		futex_call(lock, FUTEX_WAKE, 1);
 }
