@@ -179,7 +179,7 @@ static bool find(const struct cleave *index, struct cleave_thread *self, const s
 		from = request->max - request->min;
 		from = request->min + (from == UINT64_MAX ? mix(request->hint) : mix(request->hint) % (from + 1));
 		return search_window(&search, from, request->max, true, addr) ||
-		       search_window(&search, request->min, request->max, false, addr);
+		       search_window(&search, request->min, request->max, true, addr);
 	}
 	return false;
 }

@@ -20,8 +20,8 @@ struct reader {
 	uint64_t order;
 	unsigned int count;
 	unsigned int r; /* the next old cell */
-	const struct cleave_put *put;
-	const struct cleave_put *put_end;
+	const struct cleave__staged *put;
+	const struct cleave__staged *put_end;
 	uint64_t last;
 	uint64_t tail_at;
 	void *under; /* value of the old cell that was passed last */
@@ -88,7 +88,7 @@ static bool next_piece(struct reader *reader, uint64_t *first, void **value)
 		}
 	}
 	if (reader->put < reader->put_end && (!more || reader->put->first <= start)) {
-		const struct cleave_put *put = reader->put++;
+		const struct cleave__staged *put = reader->put++;
 
 		while (more && start <= put->last) {
 			pass_old_cell(reader);
@@ -223,7 +223,7 @@ static unsigned int form_runs(struct cleave_txn *txn)
 		return 1;
 	}
 	for (unsigned int p = 0; p < txn->nputs; p++) {
-		const struct cleave_put *put = &txn->puts[p];
+		const struct cleave__staged *put = &txn->puts[p];
 		struct cleave__node *start;
 
 		while (leaf->last < put->first) {

@@ -126,7 +126,7 @@ bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_t
 
 static size_t staged_size(unsigned int capacity)
 {
-	return capacity * (sizeof(struct cleave_put) + sizeof(struct cleave__run));
+	return capacity * (sizeof(struct cleave__staged) + sizeof(struct cleave__run));
 }
 
 /* Room for two more puts: one may split another. */
@@ -134,7 +134,7 @@ static int grow(struct cleave_txn *txn)
 {
 	const struct cleave_memory *memory = txn->index->domain->memory;
 	unsigned int capacity = txn->capacity * 4;
-	struct cleave_put *puts;
+	struct cleave__staged *puts;
 
 	if (txn->nputs + 2 <= txn->capacity)
 		return 0;
@@ -247,8 +247,8 @@ static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
 /* Lay a put over the staged ones. */
 static void stage(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value)
 {
-	struct cleave_put *puts = txn->puts;
-	struct cleave_put tail = { 0 };
+	struct cleave__staged *puts = txn->puts;
+	struct cleave__staged tail = { 0 };
 	unsigned int low = 0, high = txn->nputs, end;
 	bool rest = false;
 
@@ -274,7 +274,7 @@ static void stage(struct cleave_txn *txn, uint64_t first, uint64_t last, void *v
 	}
 	memmove(&puts[low + 1 + rest], &puts[end], (txn->nputs - end) * sizeof(*puts));
 	txn->nputs = txn->nputs - (end - low) + 1 + rest;
-	puts[low] = (struct cleave_put){ first, last, value };
+	puts[low] = (struct cleave__staged){ first, last, value };
 	if (rest)
 		puts[low + 1] = tail;
 }
@@ -293,7 +293,7 @@ int cleave__put(struct cleave_txn *txn, uint64_t first, uint64_t last, void *val
 /* ---- Publishing ---- */
 
 static void displaced(struct cleave_txn *txn, const struct cleave__leaf *leaf, uint64_t order,
-		      const struct cleave_put *put)
+		      const struct cleave__staged *put)
 {
 	unsigned int count = cleave__count12(cleave__live(order));
 
@@ -330,7 +330,7 @@ static bool publish_edit(struct cleave_txn *txn)
 	cleave__leaf_edit_init(&edit, leaf, order, cleave__count12(cleave__live(order)),
 			       cleave__pool_clean_cells(txn->self, leaf, order));
 	for (unsigned int p = 0; p < txn->nputs; p++) {
-		const struct cleave_put *put = &txn->puts[p];
+		const struct cleave__staged *put = &txn->puts[p];
 
 		if (!put->value && put->first == node->first && node->first != 0)
 			return false;
@@ -368,14 +368,14 @@ static void deliver(struct cleave_txn *txn, struct cleave_sink *sink)
 	for (unsigned int i = 0; i < txn->ndisplaced; i++)
 		sink->each(sink, &txn->displaced[i]);
 	for (unsigned int p = 0; leaf && p < txn->nputs; p++) {
-		const struct cleave_put *put = &txn->puts[p];
+		const struct cleave__staged *put = &txn->puts[p];
 
 		while (leaf->last < put->first)
 			leaf = leaf->link;
 		for (;;) {
 			txn->ndisplaced = 0;
 			displaced(txn, cleave__leaf(leaf), cleave__order_locked(cleave__leaf(leaf)),
-				  &(struct cleave_put){ put->first > leaf->first ? put->first : leaf->first, put->last,
+				  &(struct cleave__staged){ put->first > leaf->first ? put->first : leaf->first, put->last,
 							NULL });
 			for (unsigned int i = 0; i < txn->ndisplaced; i++)
 				sink->each(sink, &txn->displaced[i]);

@@ -8,7 +8,7 @@
  *   CLEAVE_SECTION_BP     liburcu "bulletproof": threads need no registration
  *   CLEAVE_SECTION_CK     ConcurrencyKit's epoch: no helper thread, no malloc, records owned by the caller
  *
- * Link with libcleave and with what `pkg-config --libs cleave` names for it.
+ * `pkg-config --cflags --libs cleave-memb` (cleave-qsbr, cleave-bp, cleave-ck) defines it and names what to link.
  *
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
  *	cleave_section_register / unregister(&record, &domain)	 once a thread, before and after its use

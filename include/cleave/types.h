@@ -165,7 +165,7 @@ struct cleave {
 };
 
 /* A staged change, and a run of nodes to be replaced at one level. */
-struct cleave_put {
+struct cleave__staged {
 	uint64_t first;
 	uint64_t last;
 	void *value;
@@ -198,7 +198,7 @@ struct cleave_txn {
 	struct cleave__node *fresh;	   /* all nodes that it built, by chain */
 	struct cleave__node *dead_leaves;   /* published over, in address order, by link */
 	struct cleave__node *dead_branches; /* by link */
-	struct cleave_put *puts;	    /* sorted, disjoint */
+	struct cleave__staged *puts;	    /* sorted, disjoint */
 	struct cleave__run *runs;
 	uint32_t nputs;
 	uint32_t capacity; /* of puts and of runs */
@@ -211,7 +211,7 @@ struct cleave_txn {
 	bool published; /* only the end is left */
 	uint32_t ndisplaced;
 	struct cleave_entry displaced[CLEAVE_TXN_DISPLACED]; /* by an edit of one leaf */
-	struct cleave_put inline_puts[CLEAVE_TXN_INLINE];
+	struct cleave__staged inline_puts[CLEAVE_TXN_INLINE];
 	struct cleave__run inline_runs[CLEAVE_TXN_INLINE];
 };
 
