@@ -126,7 +126,7 @@ bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_t
 
 static size_t staged_size(unsigned int capacity)
 {
-	return capacity * (sizeof(struct cleave__staged) + sizeof(struct cleave__run));
+	return (capacity * (sizeof(struct cleave__staged) + sizeof(struct cleave__run)) + 63) & ~(size_t)63;
 }
 
 /* Room for two more puts: one may split another. */

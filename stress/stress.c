@@ -274,7 +274,7 @@ int stripes_start(struct job *job)
 	int error = 0;
 
 	job->nstripes = wide + NARROW_PER_WRITER * writers;
-	job->stripes = aligned_alloc(64, job->nstripes * sizeof(*job->stripes));
+	job->stripes = aligned_alloc(64, (job->nstripes * sizeof(*job->stripes) + 63) & ~(size_t)63);
 	if (!job->stripes)
 		return -ENOMEM;
 	memset(job->stripes, 0, job->nstripes * sizeof(*job->stripes));

@@ -41,7 +41,7 @@ plant() {
 	build || exit 2
 	# Few executions of each scenario first, then more.
 	total=0
-	for executions in ${EXECUTIONS:-400 3200 25600}; do
+	for executions in ${EXECUTIONS:-400 3200 25600 200000}; do
 		status=0
 		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
 			> "$work/out" 2>&1 || status=$?
