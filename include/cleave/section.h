@@ -71,6 +71,7 @@ struct cleave_urcu_thread {
 	struct cleave_thread thread;
 	struct cleave_urcu_thread *next; /* [l] */
 	void *reader;			 /* [I] liburcu's record of the thread, if it was registered here */
+	uint32_t skip;			 /* [t] changes to let pass before the next kick */
 };
 
 /*

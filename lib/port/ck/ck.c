@@ -46,8 +46,8 @@
  * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, advance_to()
  * does nothing for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
  */
-#define SKIP 8u
-#define SKIP_MOST 64u
+#define SKIP 128u
+#define SKIP_MOST 512u
 
 static struct cleave_ck *ck_of(struct cleave_domain *domain)
 {

@@ -55,6 +55,13 @@ enum command {
 	QUIT,
 };
 
+/*
+ * A grace period costs its kicker a system call, and all others an interrupt: some microseconds.  So after a kick a
+ * thread lets that many of its changes pass.  At 7,000 entries and one writer 128 give clips of 97 ns, 512 of 56 ns with
+ * 8 % of them copies, 2048 of 56 ns with 23 %.
+ */
+#define SKIP 512u
+
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's name fits `worker`");
 
 static struct cleave_urcu *urcu_of(struct cleave_domain *domain)
@@ -65,15 +72,19 @@ static struct cleave_urcu *urcu_of(struct cleave_domain *domain)
 /* ---- The worker ---- */
 
 /* Make it look again at what it should do.  [U3-sc] what to do, then `sleeping`; nap() the other way round. */
-static void kick(struct cleave_urcu *urcu)
+static bool kick(struct cleave_urcu *urcu)
 {
+	bool slept;
+
 	if (!PORT_LOAD(&urcu->sleeping, PORT_SEQ_CST))
-		return;
+		return false;
 	/* Who kicks whom orders nothing that anybody may rely on. */
 	CLEAVE__TSAN_HIDE();
-	if (PORT_EXCHANGE(&urcu->sleeping, 0, PORT_SEQ_CST))
+	slept = PORT_EXCHANGE(&urcu->sleeping, 0, PORT_SEQ_CST);
+	if (slept)
 		cleave__user_wake(&urcu->sleeping);
 	CLEAVE__TSAN_SHOW();
+	return slept;
 }
 
 static bool idle(struct cleave_urcu *urcu)
@@ -210,10 +221,17 @@ void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *se
 {
 	struct cleave_urcu *urcu = urcu_of(domain);
 
+	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
+
+	if (thread->skip) {
+		thread->skip--;
+		return;
+	}
 	if (cleave__urcu_done(domain, self, cookie))
 		return;
 	want(urcu, cookie);
-	kick(urcu);
+	if (kick(urcu))
+		thread->skip = SKIP;
 }
 
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -293,6 +311,7 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	CLEAVE__TSAN_HIDE();
 	/* The lock, so that prefork finds nobody half way in liburcu's list. */
 	cleave__user_lock(&urcu->lock);
+	record->skip = 0;
 	record->reader = urcu->flavour->register_thread();
 	record->next = urcu->threads;
 	urcu->threads = record;
