@@ -45,6 +45,11 @@ done
 for compiler in $(distinct c++ g++ clang++); do
 	check "$compiler" c++ c++17
 	for section in $sections; do
+		# ConcurrencyKit 0.7.1's own ck_stack.h is not valid C++: with it our header cannot be either.
+		if [ "$section" = CK ] && ! echo '#include <ck_stack.h>' | "$compiler" -x c++ -fsyntax-only - 2>/dev/null; then
+			echo "$compiler: ck_stack.h is no C++ here"
+			continue
+		fi
 		check "$compiler" c++ c++17 "-DCLEAVE_SECTION_$section"
 		check "$compiler" c++ gnu++17 "-DCLEAVE_SECTION_$section"
 	done

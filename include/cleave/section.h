@@ -6,7 +6,8 @@
  *   CLEAVE_SECTION_MEMB   liburcu with sys_membarrier: the default in userspace
  *   CLEAVE_SECTION_QSBR   liburcu, quiescent states: no cost to enter; the caller announces quiescent states
  *   CLEAVE_SECTION_BP     liburcu "bulletproof": threads need no registration
- *   CLEAVE_SECTION_CK     ConcurrencyKit's epoch: no helper thread, no malloc, records owned by the caller
+ *   CLEAVE_SECTION_CK     ConcurrencyKit's epoch: no helper thread, no malloc, records owned by the caller.  (C only:
+ *			   ConcurrencyKit's own headers, 0.7.1, are not valid C++.)
  *
  * `pkg-config --cflags --libs cleave-memb` (cleave-qsbr, cleave-bp, cleave-ck) defines it and names what to link.
  *

@@ -41,8 +41,9 @@ static bool mapped(void *context, const struct cleave_entry *entry)
 
 static struct cleave_request request_of(const struct call *call)
 {
-	return (struct cleave_request){ .order = call->order, .size = call->n, .min = call->first, .max = call->last,
-					.hint = call->hint };
+	return (struct cleave_request){
+		.order = call->order, .size = call->n, .min = call->first, .max = call->last, .hint = call->hint
+	};
 }
 
 static void look(struct cleave_thread *self, const struct call *call, struct answer *answer)
@@ -67,7 +68,8 @@ static void covers(struct cleave_thread *self, const struct call *call, struct a
 	struct cleave_entry bad = { 0 };
 
 	if (call->kind == COVERS_SLOWLY) {
-		answer->error = cleave_covers(&world->index, self, call->first, address(call->last), mapped, &asked, &bad);
+		answer->error =
+			cleave_covers(&world->index, self, call->first, address(call->last), mapped, &asked, &bad);
 	} else {
 		sim_ops.enter(&world->domain, self);
 		answer->error = cleave_covers_rcu(&world->index, call->first, address(call->last), mapped, &asked, &bad,
@@ -87,8 +89,8 @@ static void step(struct cleave_thread *self, const struct call *call, struct ans
 	sim_ops.enter(&world->domain, self);
 	for (unsigned int i = 0; i < call->n; i++) {
 		struct cleave_visit visit;
-		size_t n = call->kind == NEXT ? cleave_next_rcu(&cursor, &visit, 1) :
-						cleave_previous_rcu(&cursor, &visit, 1);
+		size_t n = call->kind == NEXT ? cleave_next_rcu(&cursor, &visit, 1)
+					      : cleave_previous_rcu(&cursor, &visit, 1);
 
 		if (n == 0)
 			break;
@@ -263,7 +265,8 @@ const char *call_text(const struct call *call, char *text, size_t size)
 		if (call->value)
 			n += snprintf(text + n, size - (size_t)n, ", %u", call->value);
 		if (call->last2)
-			n += snprintf(text + n, size - (size_t)n, "; %u-%u, %u", call->first2, call->last2, call->value2);
+			n += snprintf(text + n, size - (size_t)n, "; %u-%u, %u", call->first2, call->last2,
+				      call->value2);
 		else if (call->value2)
 			n += snprintf(text + n, size - (size_t)n, " -> %u", call->value2);
 		snprintf(text + n, size - (size_t)n, ")");

@@ -20,7 +20,7 @@ struct world {
 struct record {
 	struct call call;
 	struct answer answer;
-	uint32_t began;	   /* calls that had returned by then */
+	uint32_t began; /* calls that had returned by then */
 	uint32_t returned;
 	uint32_t clock; /* what it released */
 	uint32_t seen;	/* in stale memory: mask of the records that happened before */

@@ -21,8 +21,8 @@ struct settings {
 	const char *json;
 	const char *replay;
 	struct sim_options sim;
-	bool first;  /* stop at the first failure */
-	int memory;  /* 0: newest values only, 1: stale ones too, -1: both */
+	bool first; /* stop at the first failure */
+	int memory; /* 0: newest values only, 1: stale ones too, -1: both */
 };
 
 /* What is running now. */
@@ -102,7 +102,8 @@ static void set_add(struct set *set, uint64_t hash)
 
 	hash |= !hash;
 	if (set->n * 2 >= set->size && set->size < SET_MOST) {
-		struct set bigger = { calloc(set->size ? set->size * 2 : 1024, 8), set->size ? set->size * 2 : 1024, 0 };
+		struct set bigger = { calloc(set->size ? set->size * 2 : 1024, 8), set->size ? set->size * 2 : 1024,
+				      0 };
 
 		if (!bigger.slots)
 			abort();
@@ -237,8 +238,8 @@ static bool judge(bool weak)
 			for (; k < n && of[t][i] >> k & 1; k++)
 				for (unsigned int u = 0; u < variant.nthreads; u++)
 					for (unsigned int j = 0; j < variant.ncalls[u]; j++)
-						if (u != t && (weak ? (records[t][i].seen & number_of(u, j)) != 0 :
-								      records[u][j].returned <= records[t][i].began))
+						if (u != t && (weak ? (records[t][i].seen & number_of(u, j)) != 0
+								    : records[u][j].returned <= records[t][i].began))
 							items[k].before |= of[u][j];
 	read_all(&everything);
 	items[n] = (struct item){ NULL, &everything, 0, (uint32_t)((UINT64_C(1) << n) - 1), 0 };
@@ -279,7 +280,8 @@ static void print_history(void)
 				printf(" %s", record->answer.valid ? "still so" : "changed");
 			for (unsigned int k = 0; k < record->answer.n; k++)
 				print_entry(&record->answer.entries[k]);
-			if (record->call.kind == INSERT || record->call.kind == REPLACE || record->call.kind == TRY_REPLACE)
+			if (record->call.kind == INSERT || record->call.kind == REPLACE ||
+			    record->call.kind == TRY_REPLACE)
 				print_entry(&record->answer.entries[0]);
 			if (record->answer.ndisplaced)
 				printf(" displaced");
@@ -339,8 +341,9 @@ static void report_failure(const char *name, unsigned int number, const struct s
 	printf("FAILED: %s (%s): %s\n", name, variant.shape->name, failure);
 	print_history();
 	printf("  to repeat: --scenario %s --replay %u:%d:%s:%u:%u:%llu:%llu:%u:%s\n", name, number, options->stale,
-	       strategy_names[options->strategy], options->bound, options->deviations, (unsigned long long)options->seed,
-	       (unsigned long long)i, execution->length, options->strategy == SIM_DFS ? sim_choices() : "");
+	       strategy_names[options->strategy], options->bound, options->deviations,
+	       (unsigned long long)options->seed, (unsigned long long)i, execution->length,
+	       options->strategy == SIM_DFS ? sim_choices() : "");
 	fflush(stdout);
 }
 
@@ -404,7 +407,8 @@ static void run_random(const struct settings *settings, unsigned int scenario, d
 		sim_explore(&options);
 		at.number = number % nvariants;
 		at.options = &options;
-		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1 : 256;
+		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1
+									    : 256;
 		for (uint64_t k = 0; k < burst; k++, i++) {
 			struct sim_execution execution;
 
@@ -520,8 +524,8 @@ static int replay(const struct settings *settings, unsigned int scenario)
 	unsigned long long seed, i;
 	enum sim_result result;
 
-	if (sscanf(settings->replay, "%u:%u:%15[a-z]:%u:%u:%llu:%llu:%u:%4095s", &number, &stale, strategy, &options.bound,
-		   &options.deviations, &seed, &i, &options.length, choices) < 8 ||
+	if (sscanf(settings->replay, "%u:%u:%15[a-z]:%u:%u:%llu:%llu:%u:%4095s", &number, &stale, strategy,
+		   &options.bound, &options.deviations, &seed, &i, &options.length, choices) < 8 ||
 	    number >= scenario_variants(scenario)) {
 		fprintf(stderr, "cleave-sim: not what a failure printed: %s\n", settings->replay);
 		return 2;
@@ -543,8 +547,8 @@ static int replay(const struct settings *settings, unsigned int scenario)
 static void print_report(const struct report *r, const struct settings *settings)
 {
 	printf("%-32s %10llu %10llu %10llu %10llu %6u %7.1f %9.0f", r->name, (unsigned long long)r->executions,
-	       (unsigned long long)r->pruned, (unsigned long long)r->distinct, (unsigned long long)r->classes, r->longest,
-	       r->seconds, (double)(r->executions + r->pruned) / (r->seconds > 0 ? r->seconds : 1));
+	       (unsigned long long)r->pruned, (unsigned long long)r->distinct, (unsigned long long)r->classes,
+	       r->longest, r->seconds, (double)(r->executions + r->pruned) / (r->seconds > 0 ? r->seconds : 1));
 	if (settings->sim.strategy == SIM_DFS)
 		printf("  %u of %u%s", r->finished, r->spaces, r->finished == r->spaces ? "" : " (not finished)");
 	printf("%s\n", r->failed ? "  FAILED" : "");
@@ -559,8 +563,8 @@ static void print_json(FILE *file, const struct report *r, const struct settings
 		"\"seconds\": %.3f, \"spaces\": %u, \"finished\": %u, \"failed\": %s}",
 		first ? "" : ",", r->name, strategy_names[settings->sim.strategy], settings->sim.bound,
 		settings->sim.deviations, (unsigned long long)r->executions, (unsigned long long)r->pruned,
-		(unsigned long long)r->distinct, (unsigned long long)r->classes, (unsigned long long)r->steps, r->seconds,
-		r->spaces, r->finished, r->failed ? "true" : "false");
+		(unsigned long long)r->distinct, (unsigned long long)r->classes, (unsigned long long)r->steps,
+		r->seconds, r->spaces, r->finished, r->failed ? "true" : "false");
 }
 
 static void usage(FILE *file)
@@ -636,14 +640,17 @@ static int run_all(const struct settings *settings, const unsigned int *chosen, 
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "seconds", 1, NULL, 's' },	 { "executions", 1, NULL, 'e' }, { "scenario", 1, NULL, 'c' },
-		{ "strategy", 1, NULL, 'y' },	 { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
-		{ "memory", 1, NULL, 'm' },	 { "seed", 1, NULL, 'r' },	 { "replay", 1, NULL, 'R' },
-		{ "json", 1, NULL, 'j' },	 { "first", 0, NULL, 'f' },	 { "list", 0, NULL, 'l' }, { "help", 0, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "seconds", 1, NULL, 's' },	 { "executions", 1, NULL, 'e' },
+		{ "scenario", 1, NULL, 'c' },	 { "strategy", 1, NULL, 'y' },
+		{ "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
+		{ "memory", 1, NULL, 'm' },	 { "seed", 1, NULL, 'r' },
+		{ "replay", 1, NULL, 'R' },	 { "json", 1, NULL, 'j' },
+		{ "first", 0, NULL, 'f' },	 { "list", 0, NULL, 'l' },
+		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
 	};
-	struct settings settings = { .seconds = 60, .memory = -1, .sim = { .seed = 1, .bound = UINT32_MAX,
-									    .deviations = UINT32_MAX } };
+	struct settings settings = { .seconds = 60,
+				     .memory = -1,
+				     .sim = { .seed = 1, .bound = UINT32_MAX, .deviations = UINT32_MAX } };
 	unsigned int *chosen = calloc(scenario_count(), sizeof(*chosen)), n = 0;
 	int option;
 

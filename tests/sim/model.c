@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-const char *const kind_names[KINDS] = { "lookup",  "ticket",  "covers",  "covers_slowly", "next",    "previous",
-					"find",	   "clip",    "unclip",  "insert",	  "store",   "erase",
-					"replace", "alloc",   "commit",  "abort",	  "publish", "try_clip",
-					"try_store", "try_replace" };
+const char *const kind_names[KINDS] = { "lookup",   "ticket",  "covers",   "covers_slowly", "next",
+					"previous", "find",    "clip",	   "unclip",	    "insert",
+					"store",    "erase",   "replace",  "alloc",	    "commit",
+					"abort",    "publish", "try_clip", "try_store",	    "try_replace" };
 
 #define TABLE 4096u
 
@@ -102,8 +102,7 @@ static bool entry_is(const struct model *model, uint64_t addr, const struct clea
 }
 
 /* The pieces of entries inside a range. */
-static unsigned int pieces(const struct model *model, unsigned int first, unsigned int last,
-			   struct cleave_entry *list)
+static unsigned int pieces(const struct model *model, unsigned int first, unsigned int last, struct cleave_entry *list)
 {
 	unsigned int n = 0;
 	uint64_t at = first;
@@ -260,8 +259,8 @@ static bool apply(struct model *model, const struct item *item)
 	case NEXT:
 	case PREVIOUS: /* displaced[] has the parts that were visited */
 		return entry_is(model,
-				call->kind == NEXT ? answer->displaced[item->part].first :
-						     answer->displaced[item->part].last,
+				call->kind == NEXT ? answer->displaced[item->part].first
+						   : answer->displaced[item->part].last,
 				&answer->entries[item->part]);
 	case CLIP:
 	case TRY_CLIP:

@@ -65,18 +65,18 @@ struct item {
 	const struct call *call; /* NULL: the whole index, at the end */
 	const struct answer *answer;
 	unsigned int part;
-	uint32_t before; /* items that must come first */
+	uint32_t before;     /* items that must come first */
 	unsigned int search; /* number of a search that is going on */
 };
 
 struct model {
 	uint8_t value[UNITS];
-	uint64_t starts; /* of entries and of gaps */
+	uint64_t starts;  /* of entries and of gaps */
 	uint64_t free[4]; /* of each search that goes on: free all the time since it began */
 	uint32_t searching;
 };
 
-#define VALUE(v) ((void *)(uintptr_t)((v) * 16u))
+#define VALUE(v) ((void *)(uintptr_t)((v)*16u))
 
 static inline uint64_t address(unsigned int unit)
 {

@@ -10,11 +10,11 @@
 /* A prepared index, and the places in it that are of interest. */
 struct shape {
 	const char *name;
-	struct call entries[32]; /* first, last and value only; until value is 0 */
+	struct call entries[32];	  /* first, last and value only; until value is 0 */
 	struct call prepare[MAX_PREPARE]; /* until last is 0 */
-	uint8_t a, b, v; /* an entry and its value */
-	uint8_t c, d, w; /* its right neighbour */
-	uint8_t g, h;	 /* a gap */
+	uint8_t a, b, v;		  /* an entry and its value */
+	uint8_t c, d, w;		  /* its right neighbour */
+	uint8_t g, h;			  /* a gap */
 };
 
 /* One way to run a scenario. */
@@ -23,7 +23,7 @@ struct variant {
 	unsigned int nthreads;
 	unsigned int ncalls[SIM_THREADS];
 	struct call calls[SIM_THREADS][MAX_CALLS];
-	bool cold;	     /* empty caches: nodes are reused as soon as that is allowed */
+	bool cold; /* empty caches: nodes are reused as soon as that is allowed */
 	bool fail_alloc;
 	bool ordered_only; /* threads read and write: only judged where loads are never stale */
 	uint64_t garbage_limit;

@@ -9,7 +9,7 @@
 struct store {
 	uint64_t value;
 	uint64_t hash;
-	clock_vector releases; /* what an acquire load of it learns */
+	clock_vector releases;	 /* what an acquire load of it learns */
 	clock_vector first_read; /* each thread's clock when it first returned this store; 0: not yet */
 	struct store *older;
 	uint32_t clock;
@@ -225,14 +225,14 @@ const char *sim_name(const void *p)
 	else if (nodes[i].size == sizeof(struct cleave__leaf))
 		snprintf(name, sizeof(name), "%s.%s[%zu]", node_name(i),
 			 field < offsetof(struct cleave__leaf, value) ? "start" : "value",
-			 (field < offsetof(struct cleave__leaf, value) ? field - offsetof(struct cleave__leaf, start) :
-									 field - offsetof(struct cleave__leaf, value)) /
+			 (field < offsetof(struct cleave__leaf, value) ? field - offsetof(struct cleave__leaf, start)
+								       : field - offsetof(struct cleave__leaf, value)) /
 				 8);
 	else
 		snprintf(name, sizeof(name), "%s.%s[%zu]", node_name(i),
 			 field < offsetof(struct cleave__branch, gap) ? "child" : "gap",
-			 (field < offsetof(struct cleave__branch, gap) ? field - offsetof(struct cleave__branch, child) :
-									 field - offsetof(struct cleave__branch, gap)) /
+			 (field < offsetof(struct cleave__branch, gap) ? field - offsetof(struct cleave__branch, child)
+								       : field - offsetof(struct cleave__branch, gap)) /
 				 8);
 	return name;
 }
@@ -299,8 +299,8 @@ static void check_end(struct node *node, const char *what)
 {
 	for (unsigned int t = 0; t < sim.nthreads; t++)
 		if (t != sim.cur && self()->seen[t] < node->uses[t])
-			sim_fail("%s is %s, but thread %u may still be using it", node_name((unsigned int)(node - nodes)), what,
-				 t);
+			sim_fail("%s is %s, but thread %u may still be using it",
+				 node_name((unsigned int)(node - nodes)), what, t);
 }
 
 static struct node *find_node(const void *p)

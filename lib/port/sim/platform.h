@@ -18,10 +18,10 @@ struct sim_site {
 	int line;
 };
 
-#define SIM_SITE                                                                                       \
-	(__extension__({                                                                               \
-		static const struct sim_site site_ = {__FILE__, __extension__ __FUNCTION__, __LINE__}; \
-		&site_;                                                                                \
+#define SIM_SITE                                                                                         \
+	(__extension__({                                                                                 \
+		static const struct sim_site site_ = { __FILE__, __extension__ __FUNCTION__, __LINE__ }; \
+		&site_;                                                                                  \
 	}))
 
 uint64_t sim_load(const void *word, unsigned int size, int order, const struct sim_site *site);
@@ -44,16 +44,17 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 #define PORT_LOAD(p, order) ((SIM_TYPE(p))sim_load(&(p)->word, sizeof((p)->word), order, SIM_SITE))
 #define PORT_STORE(p, value, order) sim_store(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE)
 #define PORT_EXCHANGE(p, value, order) \
-	__extension__({ (SIM_TYPE(p))sim_exchange(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
+	__extension__(                 \
+		{ (SIM_TYPE(p)) sim_exchange(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
 #define PORT_FETCH_ADD(p, value, order) \
-	__extension__({ (SIM_TYPE(p))sim_fetch_add(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
-#define PORT_CAS(p, expected, value, ok, fail)                                                               \
-	(__extension__({                                                                                     \
-		uint64_t expected_ = (uint64_t)*(expected);                                                  \
-		bool ok_ = sim_cas(&(p)->word, sizeof((p)->word), &expected_, (uint64_t)(value), ok, fail,   \
-				   SIM_SITE);                                                                \
-		*(expected) = (SIM_TYPE(p))expected_;                                                        \
-		ok_;                                                                                         \
+	__extension__(                  \
+		{ (SIM_TYPE(p)) sim_fetch_add(&(p)->word, sizeof((p)->word), (uint64_t)(value), order, SIM_SITE); })
+#define PORT_CAS(p, expected, value, ok, fail)                                                                        \
+	(__extension__({                                                                                              \
+		uint64_t expected_ = (uint64_t) * (expected);                                                         \
+		bool ok_ = sim_cas(&(p)->word, sizeof((p)->word), &expected_, (uint64_t)(value), ok, fail, SIM_SITE); \
+		*(expected) = (SIM_TYPE(p))expected_;                                                                 \
+		ok_;                                                                                                  \
 	}))
 
 #define PORT_CELL_READ(x) (*(sim_cell(&(x), false, SIM_SITE), &(x)))

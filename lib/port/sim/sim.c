@@ -29,7 +29,7 @@ static struct {
 	uint64_t began_hash;
 	clock_vector ended[SIM_THREADS][MAX_SECTIONS];
 	/* random */
-	unsigned int stay;	 /* of 256 */
+	unsigned int stay;	   /* of 256 */
 	unsigned int stay_at_call; /* the same, where a call begins */
 	bool at_call;
 	unsigned int change[8];
@@ -95,10 +95,10 @@ static ucontext_t contexts[SIM_THREADS], main_context;
 
 static void sim_switch(void **from, void *to)
 {
-	ucontext_t *here = from == &run.main_sp ? &main_context :
-						  &contexts[(struct thread *)(void *)((char *)from -
-										      offsetof(struct thread, sp)) -
-							    sim.threads];
+	ucontext_t *here = from == &run.main_sp
+				   ? &main_context
+				   : &contexts[(struct thread *)(void *)((char *)from - offsetof(struct thread, sp)) -
+					       sim.threads];
 
 	*from = here;
 	swapcontext(here, to);
@@ -472,7 +472,8 @@ enum sim_result sim_execute(unsigned int nthreads, void (*body)(unsigned int thr
 		prepare(thread);
 	}
 	/* The first thread is chosen by a point at the start of its call. */
-	sim.cur = sim.options.strategy == SIM_DFS ? dfs_choose(nthreads) : (unsigned int)((next_random() >> 20) % nthreads);
+	sim.cur = sim.options.strategy == SIM_DFS ? dfs_choose(nthreads)
+						  : (unsigned int)((next_random() >> 20) % nthreads);
 	sim.schedule = sim_mix(sim.schedule, sim.cur);
 	sim.running = true;
 	sim_switch(&run.main_sp, self()->sp);
