@@ -29,6 +29,7 @@ size_t cleave_next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 	const struct cleave *index = cursor->index;
 	size_t done = 0;
 
+	cleave__check_reader(index);
 	while (done < n && !cursor->after) {
 		struct cleave__position position;
 		const struct cleave__leaf *leaf;
@@ -55,6 +56,7 @@ size_t cleave_previous_rcu(struct cleave_cursor *cursor, struct cleave_visit *vi
 	const struct cleave *index = cursor->index;
 	size_t done = 0;
 
+	cleave__check_reader(index);
 	while (done < n && !cursor->before) {
 		uint64_t top = cursor->after ? UINT64_MAX : cursor->key - 1;
 		struct cleave__position position;

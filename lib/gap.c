@@ -189,6 +189,7 @@ int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request 
 	uint64_t align;
 	int error = check(request, &align);
 
+	cleave__check_reader(index);
 	if (error)
 		return error;
 	return find(index, NULL, request, align, addr) ? 0 : -ENOSPC;

@@ -27,17 +27,20 @@ void cleave_destroy(struct cleave *index, struct cleave_thread *self)
 
 void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry)
 {
+	cleave__check_reader(index);
 	return index->search->lookup_rcu(index, addr, entry);
 }
 
 void *cleave_value_rcu(const struct cleave *index, uint64_t addr)
 {
+	cleave__check_reader(index);
 	return index->search->value_rcu(index, addr);
 }
 
 void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 			       struct cleave_ticket *ticket)
 {
+	cleave__check_reader(index);
 	return index->search->lookup_ticket_rcu(index, addr, entry, ticket);
 }
 
@@ -107,6 +110,7 @@ int cleave_covers_rcu(const struct cleave *index, uint64_t first, uint64_t last,
 
 	if (first > last)
 		return -EINVAL;
+	cleave__check_reader(index);
 	cover.tickets = scratch && nscratch > COVER_TICKETS ? scratch : tickets;
 	cover.capacity = scratch && nscratch > COVER_TICKETS ? nscratch : COVER_TICKETS;
 	for (unsigned int try = 0; try < COVER_TRIES; try++) {

@@ -476,6 +476,9 @@ static struct cleave__node *replace_branch(struct cleave_txn *txn, unsigned int 
 	bool lower;
 	struct cleave__node *node = cleave__lock_node(txn->index, txn->self, level, addr, txn->try_only, &lower);
 
+	PORT_ASSERT(!node || !txn->branches_tail || txn->branches_tail->level < node->level ||
+			    (txn->branches_tail->level == node->level && txn->branches_tail->last < node->first),
+		    "lock order: by level, and within a level by address");
 	if (node)
 		hold_branch(txn, node);
 	return node;

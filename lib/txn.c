@@ -5,6 +5,8 @@
 
 static void add_leaf(struct cleave_txn *txn, struct cleave__node *leaf)
 {
+	PORT_ASSERT(!txn->leaves_tail || leaf->first == txn->leaves_tail->last + 1,
+		    "lock order: leaves from left to right, without a hole");
 	leaf->link = NULL;
 	leaf->replaced = CLEAVE__STAYS;
 	if (txn->leaves_tail)

@@ -61,6 +61,14 @@ static inline void cleave__root_publish_locked(struct cleave *index, struct clea
 	PORT_STORE(&index->root, cleave__root_make(node), PORT_SEQ_CST);
 }
 
+/* Debug builds: is the caller inside a read section, as far as the port can tell? */
+static inline void cleave__check_reader(const struct cleave *index)
+{
+	PORT_ASSERT(index->domain->ops->inside(index->domain, NULL) != 0,
+		    "lookups, cursors and searches are made inside a read section");
+	(void)index;
+}
+
 /* A way of searching a node; both functions are inlined into every instance of the walk. */
 typedef unsigned int cleave__search_branch(const struct cleave__branch *branch, uint64_t addr);
 

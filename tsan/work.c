@@ -25,7 +25,7 @@
 #define HEAP 2048u
 #define HEAP_SIZE 512u
 #define HELD 24u	  /* places on the heap, a writer */
-#define QUEUE 8u	  /* displaced objects, a writer */
+#define QUEUE 2u	  /* displaced objects, a writer: soon reused */
 #define CHANGES 200u	  /* between two registrations of a writer */
 #define GARBAGE_LIMIT 96u /* low, so that writers wait for grace periods too */
 
