@@ -27,13 +27,14 @@
 
 #include "node.h"
 
-#define CLEAVE__FANOUT 16u
+#define CLEAVE__CHILD_ROOM 16u	  /* what the layout holds */
+#define CLEAVE__FANOUT PORT_FANOUT /* of these in use; 16, but in tests */
 
 struct cleave__branch {
 	struct cleave__node node;
-	uint64_t pivot[CLEAVE__FANOUT];		   /* [I] */
-	struct cleave__link child[CLEAVE__FANOUT]; /* [a] swung under n */
-	struct cleave_word gap[CLEAVE__FANOUT];	   /* [a] written under n */
+	uint64_t pivot[CLEAVE__CHILD_ROOM];	       /* [I] */
+	struct cleave__link child[CLEAVE__CHILD_ROOM]; /* [a] swung under n */
+	struct cleave_word gap[CLEAVE__CHILD_ROOM];	   /* [a] written under n */
 };
 
 _Static_assert(sizeof(struct cleave__branch) == 7 * 64, "a branch is seven cache lines");

@@ -177,7 +177,7 @@ static void check_branch(struct checking *checking, const struct cleave__node *n
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 
-	expect(checking, node, node->count >= 1 && node->count <= CLEAVE__FANOUT, "a branch has 1 to 16 children");
+	expect(checking, node, node->count >= 1 && node->count <= CLEAVE__FANOUT, "a branch has 1 to CLEAVE__FANOUT children");
 	for (unsigned int i = 0; i < CLEAVE__FANOUT; i++) {
 		if (i > 0 && i < node->count)
 			expect(checking, node, branch->pivot[i] > branch->pivot[i - 1], "pivots ascend");

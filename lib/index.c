@@ -53,7 +53,7 @@ bool cleave_ticket_valid_rcu(const struct cleave_ticket *ticket)
 /* ---- Coverage ---- */
 
 #define COVER_TICKETS 16u
-#define COVER_TRIES 8u
+#define COVER_TRIES PORT_COVER_TRIES
 
 struct cover {
 	uint64_t first;

@@ -38,14 +38,15 @@
 
 #include "node.h"
 
-#define CLEAVE__CELLS 12u
-#define CLEAVE__ALL_CELLS 0xfffu
+#define CLEAVE__CELL_ROOM 12u /* what the layout holds */
+#define CLEAVE__CELLS PORT_CELLS /* of these in use; 12, but in tests */
+#define CLEAVE__ALL_CELLS ((1u << CLEAVE__CELLS) - 1)
 #define CLEAVE__NUMBERS ((UINT64_C(1) << 48) - 1)
 
 struct cleave__leaf {
 	struct cleave__node node;
-	uint64_t start[CLEAVE__CELLS]; /* [o] */
-	void *value[CLEAVE__CELLS];    /* [o] */
+	uint64_t start[CLEAVE__CELL_ROOM]; /* [o] */
+	void *value[CLEAVE__CELL_ROOM];    /* [o] */
 };
 
 _Static_assert(sizeof(struct cleave__leaf) == 256, "a leaf is four cache lines");

@@ -26,7 +26,7 @@
 
 #include "rcu.h"
 
-#define CLEAVE__LEVELS 12 /* the greatest height: a level more takes eight times the splits, 8^11 for one more than this */
+#define CLEAVE__LEVELS PORT_LEVELS /* the greatest height: a level more takes eight times the splits, 8^11 for one more than this */
 
 #define CLEAVE__DEAD (UINT64_C(1) << 60)
 

@@ -29,7 +29,7 @@
 #define CLEAVE__ASKED 4u
 #define CLEAVE__GRANTED 8u
 
-#define CLEAVE__PATIENCE 6u /* failed wakes before a waiter asks */
+#define CLEAVE__PATIENCE PORT_PATIENCE /* failed wakes before a waiter asks */
 
 static inline struct cleave_bucket *cleave__bucket(struct cleave_domain *domain, const struct cleave_word32 *lock)
 {

@@ -12,7 +12,7 @@
 
 #include "nodelock.h"
 
-#define CLEAVE__BATCH 16u /* retired nodes that share a cookie */
+#define CLEAVE__BATCH PORT_BATCH /* retired nodes that share a cookie */
 
 static inline size_t cleave__node_size(enum cleave__kind kind)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "restructure.h"
 
-#define FULL 11u  /* cells packed into a leaf, so that a gap that must not begin the next one fits as the 12th */
+#define FULL (CLEAVE__CELLS - 1)  /* cells packed into a leaf, so that a gap that must not begin the next one fits as the 12th */
 
 static void list_append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)
 {

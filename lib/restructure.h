@@ -20,7 +20,7 @@
 #include "gapbound.h"
 
 #define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
-#define CLEAVE__JOINED 9u /* ... if the two have at most so many */
+#define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
 
 /* Nodes for one simple change: leaves touched, their neighbour, and what a split makes of them. */
 #define CLEAVE__SIMPLE_LEAVES 8u

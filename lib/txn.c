@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "txn.h"
 
-#define RELEASES 3u /* times that begin lets go of its leaves when it must park; then it holds on */
+#define RELEASES PORT_RELEASES /* times that begin lets go of its leaves when it must park; then it holds on */
 
 static void add_leaf(struct cleave_txn *txn, struct cleave__node *leaf)
 {
@@ -192,7 +192,7 @@ static void needed(struct cleave_txn *txn, unsigned int *leaves, unsigned int *b
 	unsigned int hull;
 
 	/* full leaves, one begun for each run, and a neighbour taken along */
-	*leaves = (unsigned int)(txn->cells / 11) + txn->nruns + 4;
+	*leaves = (unsigned int)(txn->cells / (CLEAVE__CELLS - 1)) + txn->nruns + 4;
 	if (*leaves < txn->reserved[CLEAVE__LEAF])
 		*leaves = txn->reserved[CLEAVE__LEAF];
 	*branches = cleave__branches_for(*leaves, txn->nruns);
@@ -452,7 +452,7 @@ void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint6
 int cleave_reserve(struct cleave_thread *self, unsigned int puts)
 {
 	/* three leaves touched by each put, two more cells, and a run of its own */
-	unsigned int leaves = puts * 38 / 11 + puts + 4;
+	unsigned int leaves = puts * (3 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + puts + 4;
 	unsigned int branches = cleave__branches_for(leaves, puts);
 
 	if (self->stock[CLEAVE__LEAF] < leaves)

@@ -43,6 +43,7 @@ static void all_walks_agree_on_the_same_index(void **state)
 
 				if (!there[i])
 					continue;
+				manual_enter(&manual[i]);
 				if (have) {
 					cleave_lookup_ticket_rcu(&world[i].index, addr, &entry, &ticket);
 					CHECK(entry.first == first.first && entry.last == first.last &&
@@ -53,6 +54,7 @@ static void all_walks_agree_on_the_same_index(void **state)
 					cleave_lookup_rcu(&world[i].index, addr, &first);
 					have = true;
 				}
+				manual_leave(&manual[i]);
 			}
 		}
 		for (size_t i = 0; i < NAMES; i++)

@@ -31,6 +31,15 @@
 #endif
 #define PORT_SPINS 64
 
+/* Sizes and patience: a scheduler that tries everything needs small ones. */
+#define PORT_CELLS 12u	   /* cells of a leaf */
+#define PORT_FANOUT 16u	   /* children of a branch */
+#define PORT_LEVELS 12	   /* the greatest height */
+#define PORT_BATCH 16u	   /* retired nodes that share a cookie */
+#define PORT_PATIENCE 6u   /* failed wakes before a waiter asks for the lock */
+#define PORT_RELEASES 3u   /* times that begin lets go of its leaves before it holds on */
+#define PORT_COVER_TRIES 8u /* before covers takes the locks */
+
 #ifdef CLEAVE_STRESS_YIELD
 void cleave__port_yield(void);
 #define PORT_YIELD() cleave__port_yield()
