@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * M4: an unlock, then the bump of the bucket's count.  Two locks share a bucket: who waits for the one, always held, sees
- * by the count that the other was unlocked, and then what its holder wrote.
+ * M4: an unlock, then the bump of the bucket's count.  Two locks share a bucket: who waits for the one, always held,
+ * sees by the count that the other was unlocked, and then what its holder wrote.
  */
 #include "nodelock.h"
 
