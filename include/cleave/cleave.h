@@ -190,6 +190,7 @@ CLEAVE_API int cleave_try_clip_rcu(struct cleave *index, struct cleave_thread *s
 
 /*
  * Join the two entries that meet at `addr`, if they have the same value.
+ * Context, complexity: as cleave_clip(); two leaves and their parents are replaced where the entries meet between leaves.
  * Linearizes at: as cleave_clip().
  * Return: 0; -ENOENT: no entry begins there, or the values differ; -ENOMEM.
  */
@@ -320,6 +321,8 @@ CLEAVE_API void cleave_abort(struct cleave_txn *txn);
 /*
  * cleave_commit() in two steps: after cleave_publish() readers see the puts, while the range stays locked for writers
  * until cleave_end().  Between the two the caller takes down what it derived from the old entries (page tables, say).
+ * Context: as cleave_commit(), and the sink is called by cleave_end(), after it has unlocked.  Linearizes at: as
+ * cleave_commit(), in cleave_publish().  Neither can fail.
  */
 CLEAVE_API void cleave_publish(struct cleave_txn *txn);
 CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
@@ -343,13 +346,15 @@ CLEAVE_API void cleave_domain_postfork_child(struct cleave_domain *domain, struc
 
 /*
  * Prepare a domain.  `search` chooses the walk: NULL for the best one of this processor.
- * garbage_limit: retired nodes above which an update waits for a grace period.
+ * garbage_limit: retired nodes above which an update waits for a grace period; one that holds locks goes on up to twice
+ * as many, then fails with -ENOMEM.
+ * Context: any; cannot fail.
  */
 CLEAVE_API void cleave_domain_init(struct cleave_domain *domain, const struct cleave_ops *ops,
 				   const struct cleave_memory *memory, const struct cleave__search *search,
 				   uint64_t garbage_limit);
 
-/* Free what the domain keeps.  No thread record, no index and no reader is left. */
+/* Free what the domain keeps.  No thread record, no index and no reader is left.  Context: frees. */
 CLEAVE_API void cleave_domain_exit(struct cleave_domain *domain);
 
 /* A walk by name ("scalar", "avx2", "avx512"); NULL if this build or processor has none of that name. */
