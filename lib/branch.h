@@ -66,6 +66,7 @@ static inline uint64_t cleave__branch_gap(const struct cleave__branch *branch, u
 }
 
 static inline void cleave__branch_set_gap_locked(struct cleave__branch *branch, unsigned int i, uint64_t gap)
+	PORT_LOCKED(branch->node.lock)
 {
 	PORT_STORE(&branch->gap[i], gap, PORT_RELAXED);
 }

@@ -16,37 +16,52 @@ uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 	return gap;
 }
 
+bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool right)
+{
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order));
+
+	return !PORT_CELL_READ(leaf->value[cleave__cell(order, right ? count - 1 : 0)]);
+}
+
 static uint64_t low_numbers(unsigned int n)
 {
 	return (UINT64_C(1) << (4 * n)) - 1;
 }
 
-/* Replace `drop` cells from rank `at` by the `nadd` cells packed in `add`. */
-static void splice(struct cleave__edit *edit, unsigned int at, unsigned int drop, unsigned int nadd, uint64_t add)
+/* The cells of `n` ranks from `at`. */
+static unsigned int cells_of(uint64_t numbers, unsigned int at, unsigned int n)
+{
+	unsigned int cells = 0;
+
+	for (unsigned int r = at; r < at + n; r++)
+		cells |= 1u << cleave__cell(numbers, r);
+	return cells;
+}
+
+/* Take `drop` cells, `cells`, from rank `at` off the list.  Those that were never published may be written again at once. */
+static void drop_cells(struct cleave__edit *edit, unsigned int at, unsigned int drop, unsigned int cells)
 {
 	uint64_t numbers = edit->order & CLEAVE__NUMBERS;
-	unsigned int live = cleave__live(edit->order);
+	uint64_t live = (uint64_t)(cleave__live(edit->order) & ~cells) << 48;
 
-	for (unsigned int r = at; r < at + drop; r++) {
-		unsigned int bit = 1u << cleave__cell(numbers, r);
+	edit->clean |= cells & edit->added;
+	edit->dropped |= cells & ~edit->added;
+	edit->added &= ~cells;
+	edit->count -= drop;
+	edit->order = (numbers & low_numbers(at)) | numbers >> (4 * at) >> (4 * drop) << (4 * at) | live;
+}
 
-		live &= ~bit;
-		if (edit->added & bit) {
-			edit->added &= ~bit; /* never published: may be written again at once */
-			edit->clean |= bit;
-		} else {
-			edit->dropped |= bit;
-		}
-	}
-	for (unsigned int k = 0; k < nadd; k++) {
-		unsigned int bit = 1u << cleave__cell(add, k);
+/* Write a clean cell and list it as the r-th. */
+static void add_cell(struct cleave__edit *edit, unsigned int r, uint64_t start, void *value)
+{
+	unsigned int cell = (unsigned int)__builtin_ctz(edit->clean);
 
-		live |= bit;
-		edit->added |= bit;
-	}
-	numbers = (numbers & low_numbers(at)) | add << (4 * at) | numbers >> (4 * (at + drop)) << (4 * (at + nadd));
-	edit->count = edit->count - drop + nadd;
-	edit->order = (numbers & low_numbers(edit->count)) | (uint64_t)live << 48;
+	edit->clean &= edit->clean - 1;
+	edit->added |= 1u << cell;
+	PORT_CELL_WRITE(edit->leaf->start[cell], start);
+	PORT_CELL_WRITE(edit->leaf->value[cell], value);
+	edit->order = cleave__order_insert(edit->order, edit->count++, r, cell);
 }
 
 void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int count,
@@ -76,16 +91,7 @@ void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf 
 		PORT_CELL_WRITE(copy->value[r], PORT_CELL_READ(leaf->value[cell]));
 	}
 	cleave__leaf_edit_init(edit, copy, numbers | (uint64_t)live << 48, count, CLEAVE__ALL_CELLS & ~live);
-}
-
-static unsigned int fill(struct cleave__edit *edit, uint64_t start, void *value)
-{
-	unsigned int cell = (unsigned int)__builtin_ctz(edit->clean);
-
-	edit->clean &= edit->clean - 1;
-	PORT_CELL_WRITE(edit->leaf->start[cell], start);
-	PORT_CELL_WRITE(edit->leaf->value[cell], value);
-	return cell;
+	edit->added = live; /* none was published yet */
 }
 
 static uint64_t start_of(const struct cleave__edit *edit, unsigned int r)
@@ -107,10 +113,11 @@ bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t f
 {
 	unsigned int i = cleave__leaf_rank(edit->leaf, edit->order, edit->count, r, first);
 	unsigned int j = cleave__leaf_rank(edit->leaf, edit->order, edit->count, i, last);
-	unsigned int at = i + (start_of(edit, i) < first), end = j + 1, nadd = 0;
-	uint64_t tail_last = last_of(edit, j), add = 0;
+	unsigned int at = i + (start_of(edit, i) < first), end = j + 1;
+	uint64_t tail_last = last_of(edit, j);
 	void *tail_value = value_of(edit, j);
 	bool fresh = true, rest = last < tail_last;
+	unsigned int cells;
 
 	if (!value) {
 		uint64_t gap_first = first, gap_last = last;
@@ -131,15 +138,16 @@ bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t f
 	}
 	if (edit->count - (end - at) + fresh + rest > CLEAVE__CELLS)
 		return false;
-	if (fresh + rest == 1 ? edit->clean == 0 : fresh + rest == 2 && (edit->clean & (edit->clean - 1)) == 0)
+	cells = cells_of(edit->order, at, end - at);
+	if (cleave__count12(edit->clean | (cells & edit->added)) < (unsigned int)fresh + rest)
 		return false;
 	for (unsigned int k = i; k <= j && !edit->displaces; k++)
 		edit->displaces = value_of(edit, k) && value_of(edit, k) != value;
+	drop_cells(edit, at, end - at, cells);
 	if (fresh)
-		add |= (uint64_t)fill(edit, first, value) << (4 * nadd++);
+		add_cell(edit, at++, first, value);
 	if (rest)
-		add |= (uint64_t)fill(edit, last + 1, tail_value) << (4 * nadd++);
-	splice(edit, at, end - at, nadd, add);
+		add_cell(edit, at, last + 1, tail_value);
 	return true;
 }
 

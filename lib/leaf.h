@@ -16,8 +16,8 @@
  * no word recurs inside a read section (below).
  *
  * Invariants
- *   1. The live cells tile [first, last]; the lowest starts at `first`.  Two neighbours are never both gaps.  Only the
- *	index's leftmost leaf may begin with a gap.
+ *   1. The live cells tile [first, last]; the lowest starts at `first`.  Two neighbours are never both gaps, in two
+ *	leaves that meet neither: a gap never reaches over a border.
  *   2. A live cell is never written.  One that left the order word is written, or listed again, only after a grace
  *	period: `young` collects such cells; when `old` is empty, young moves there and a cookie is taken.
  *   3. Every change is one store of the order word, and no word recurs inside a read section.  Rule 2 alone does not
@@ -86,7 +86,7 @@ static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
  * [M2-acq] the cells after the word that lists them; pairs with [M2-rel] cleave__leaf_edit_store().
  * Without it a reader finds a new cell's number and reads what the cell held before.
  */
-static PORT_ALWAYS_INLINE uint64_t cleave__order_rcu(const struct cleave__leaf *leaf)
+static PORT_ALWAYS_INLINE uint64_t cleave__order_rcu(const struct cleave__leaf *leaf) PORT_INSIDE
 {
 	return PORT_LOAD(&leaf->node.order, PORT_ACQUIRE);
 }
@@ -155,6 +155,18 @@ static inline uint64_t cleave__gap_size(uint64_t first, uint64_t last)
 /* The largest gap among the cells of an order word; 0: none. */
 uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order);
 
+/*
+ * Was the leaf copied for want of a clean cell, and has it none again before any cell passed its grace period?  If so
+ * little room is left for so many changes, it is better divided than copied for ever.
+ */
+static inline bool cleave__leaf_cramped(const struct cleave__leaf *leaf, unsigned int count)
+{
+	return leaf->node.count && count >= CLEAVE__CELLS * 2 / 3;
+}
+
+/* Is there a gap at the left, or the right, end of a locked leaf? */
+bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool right);
+
 /* ---- Edits: several puts, one store ---- */
 
 struct cleave__edit {
@@ -174,14 +186,14 @@ void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf
 
 /*
  * Make [first, last], inside the leaf, one cell of this value; `r` is a rank at or below that of `first`.  A gap joins
- * its neighbours; it must not be given the first address of a leaf unless that is 0.  The entry that loses its head
- * keeps its tail as a new cell.
+ * its neighbours; at the leaf's border the caller has seen to invariant 1.  The entry that loses its head keeps its tail
+ * as a new cell.
  * False: there is no room; the edit must be given up.
  */
 bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value);
 
 /* Publish the edit under the leaf's lock. */
-void cleave__leaf_edit_store(const struct cleave__edit *edit);
+void cleave__leaf_edit_store(const struct cleave__edit *edit) PORT_LOCKED(edit->leaf->node.lock);
 
 /* Begin an edit of `copy`, a private leaf that becomes what the edit's leaf was with its order word `order`. */
 void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
@@ -215,6 +227,7 @@ static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, 
  * [M2-rel] the cells before the word that lists them; pairs with [M2-acq] cleave__order_rcu().
  */
 static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+	PORT_LOCKED(leaf->node.lock)
 {
 	if (count < CLEAVE__CELLS)
 		order |= (uint64_t)leaf->node.removals << 44;

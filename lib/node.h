@@ -7,7 +7,7 @@
  *	  16	last
  *	  24	lock	  nodelock.h
  *	  28	level	  0 is a leaf
- *	  29	count	  branch: children
+ *	  29	count	  branch: children; leaf: copied for want of a clean cell, and none was recycled since
  *	  30	removals  leaf: low 4 bits of the stores that removed cells and added none
  *	  31	replaced  what the transaction that holds the node does with it
  *	  32	cookie	  leaf: of the cells in `old`; retired node: its own
@@ -41,7 +41,7 @@ struct cleave__node {
 	uint64_t last;		    /* [I] */
 	struct cleave_word32 lock;  /* [a] */
 	uint8_t level;		    /* [I] */
-	uint8_t count;		    /* [I] */
+	uint8_t count;		    /* [I]; leaf [n] */
 	uint8_t removals;	    /* [n] */
 	uint8_t replaced;	    /* [n] */
 	uint64_t cookie;	    /* [n] */
@@ -70,7 +70,7 @@ static inline bool cleave__dead_locked(const struct cleave__node *node)
  * [M5-sc] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and the
  * publishing store.
  */
-static inline void cleave__mark_dead_locked(struct cleave__node *node)
+static inline void cleave__mark_dead_locked(struct cleave__node *node) PORT_LOCKED(node->lock)
 {
 	PORT_STORE(&node->order, PORT_LOAD(&node->order, PORT_RELAXED) | CLEAVE__DEAD, PORT_SEQ_CST);
 }

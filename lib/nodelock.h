@@ -37,7 +37,7 @@ static inline struct cleave_bucket *cleave__bucket(struct cleave_domain *domain,
 }
 
 /* [M3-acq] what the last holder wrote; pairs with [M3-rel] cleave__unlock(). */
-static inline bool cleave__trylock(struct cleave_word32 *lock)
+static inline bool cleave__trylock(struct cleave_word32 *lock) PORT_TRYLOCKS(*lock)
 {
 	uint32_t seen = 0;
 
@@ -45,14 +45,15 @@ static inline bool cleave__trylock(struct cleave_word32 *lock)
 }
 
 /* The slow half of cleave__unlock(). */
-void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *lock, bool live);
+void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *lock, bool live) PORT_UNLOCKS(*lock);
 
 /*
  * Unlock.  `live`: the node stays, so that its lock may be handed over; a dead one's is not: its memory is reused, and
  * the receiver would own a stranger.
  * [M3-rel] what the holder wrote; pairs with [M3-acq] cleave__trylock() and the claim in nodelock.c.
  */
-static inline void cleave__unlock(struct cleave_domain *domain, struct cleave_word32 *lock, bool live)
+static inline PORT_UNCHECKED void cleave__unlock(struct cleave_domain *domain, struct cleave_word32 *lock, bool live)
+	PORT_UNLOCKS(*lock)
 {
 	uint32_t seen = CLEAVE__LOCKED;
 
@@ -75,20 +76,21 @@ struct cleave__wait {
  * True: locked.  False: leave the section and cleave__park().
  */
 bool cleave__lock_or_mark(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *lock,
-			  struct cleave__wait *wait);
+			  struct cleave__wait *wait) PORT_TRYLOCKS(*lock);
 
 /* Outside of read sections: sleep until the lock may be free. */
-void cleave__park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave__wait *wait);
+void cleave__park(struct cleave_domain *domain, struct cleave_thread *self, struct cleave__wait *wait) PORT_OUTSIDE;
 
 /* Lock a word that outlives everybody.  Outside of read sections. */
-void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *lock);
+void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *lock)
+	PORT_LOCKS(*lock) PORT_OUTSIDE;
 
-static inline void cleave__enter(const struct cleave *index, struct cleave_thread *self)
+static inline PORT_UNCHECKED void cleave__enter(const struct cleave *index, struct cleave_thread *self) PORT_ENTERS
 {
 	index->domain->ops->enter(index->domain, self);
 }
 
-static inline void cleave__leave(const struct cleave *index, struct cleave_thread *self)
+static inline PORT_UNCHECKED void cleave__leave(const struct cleave *index, struct cleave_thread *self) PORT_LEAVES
 {
 	index->domain->ops->leave(index->domain, self);
 }
@@ -98,10 +100,12 @@ static inline void cleave__leave(const struct cleave *index, struct cleave_threa
  * (parent, rank) can be used.
  */
 void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position);
+			     struct cleave__position *position)
+	PORT_ENTERS PORT_LOCKS(position->node->lock);
 
 /* The same in the caller's section, without waiting. */
-bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position);
+bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock);
 
 /*
  * Lock the live node of `level` that holds `addr`.  NULL: the tree is not that high (*lower), or `try_only` and it is
@@ -117,12 +121,12 @@ struct cleave__node *cleave__lock_node(struct cleave *index, struct cleave_threa
 bool cleave__lock_above(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
 			bool try_only, struct cleave__branch **parent);
 
-static inline void cleave__unlock_node(struct cleave *index, struct cleave__node *node)
+static inline void cleave__unlock_node(struct cleave *index, struct cleave__node *node) PORT_UNLOCKS(node->lock)
 {
 	cleave__unlock(index->domain, &node->lock, true);
 }
 
-static inline void cleave__unlock_dead(struct cleave *index, struct cleave__node *node)
+static inline void cleave__unlock_dead(struct cleave *index, struct cleave__node *node) PORT_UNLOCKS(node->lock)
 {
 	cleave__unlock(index->domain, &node->lock, false);
 }

@@ -203,6 +203,7 @@ unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleav
 	if (node->old && done(self, node->cookie)) {
 		clean |= node->old;
 		node->old = 0;
+		node->count = 0;
 	}
 	if (!node->old && node->young)
 		cleave__pool_age_cells(self, leaf);

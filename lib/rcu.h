@@ -20,7 +20,7 @@ struct cleave__link {
 };
 
 /* [M1-acq] the node's contents after the pointer to it; pairs with [M1-rel] cleave__link_publish_locked(). */
-static PORT_ALWAYS_INLINE struct cleave__node *cleave__link_read_rcu(const struct cleave__link *link)
+static PORT_ALWAYS_INLINE struct cleave__node *cleave__link_read_rcu(const struct cleave__link *link) PORT_INSIDE
 {
 	return PORT_LOAD(link, PORT_ACQUIRE);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "restructure.h"
 
-#define FULL (CLEAVE__CELLS - 1)  /* cells packed into a leaf, so that a gap that must not begin the next one fits as the 12th */
+#define FULL (CLEAVE__CELLS - 1)  /* cells packed into a leaf, so that a gap behind the last entry fits as the 12th */
 
 static void list_append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)
 {
@@ -159,8 +159,8 @@ static void run_append(struct cleave__run *run, struct cleave__node **tail, stru
 }
 
 /*
- * Pack `n` cells into `k` leaves.  `first_share`: cells of the first leaf, 0 for an even share.  No leaf but the first
- * begins with a gap.
+ * Pack `n` cells into `k` leaves.  `first_share`: cells of the first leaf, 0 for an even share.  A gap stays with the
+ * entry before it, so that fewer borders have one to be joined.
  */
 static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct cleave__node *old, unsigned int n,
 			unsigned int k, unsigned int first_share, bool locked)
@@ -208,6 +208,29 @@ static bool touched_between(const struct cleave__node *left, const struct cleave
 	return true;
 }
 
+bool cleave__gap_meets_left(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf,
+			    const struct cleave__node *before)
+{
+	const struct cleave__staged *put = &txn->puts[p];
+
+	if (put->value || put->first != leaf->first || leaf->first == 0)
+		return false;
+	if (p > 0 && put[-1].last == leaf->first - 1)
+		return !put[-1].value;
+	return cleave__leaf_gap_at_end(cleave__leaf_const(before), true);
+}
+
+bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf)
+{
+	const struct cleave__staged *put = &txn->puts[p];
+
+	if (put->value || put->last != leaf->last || leaf->last == UINT64_MAX)
+		return false;
+	if (p + 1 < txn->nputs && put[1].first == leaf->last + 1)
+		return !put[1].value;
+	return cleave__leaf_gap_at_end(cleave__leaf_const(leaf->link), false);
+}
+
 /*
  * Group the leaves that the puts replace into runs of neighbours.  Leaves in between that some put has touched go along,
  * so that there are no more runs than the puts reserved for.
@@ -230,17 +253,15 @@ static unsigned int form_runs(struct cleave_txn *txn)
 			before = leaf;
 			leaf = leaf->link;
 		}
-		/* A gap must not begin a leaf: it goes to the end of the leaf on the left. */
-		start = !put->value && put->first == leaf->first && before ? before : leaf;
+		start = before && cleave__gap_meets_left(txn, p, leaf, before) ? before : leaf;
 		while (leaf->last < put->last) {
 			before = leaf;
 			leaf = leaf->link;
 		}
-		if (n > 0 && (start->first <= txn->runs[n - 1].last || touched_between(end, start)))
-			txn->runs[n - 1].last = leaf->last;
-		else
-			txn->runs[n++] = (struct cleave__run){ .first = start->first, .last = leaf->last };
-		end = leaf;
+		if (n == 0 || (start->first > txn->runs[n - 1].last && !touched_between(end, start)))
+			txn->runs[n++].first = start->first;
+		end = cleave__gap_meets_right(txn, p, leaf) ? leaf->link : leaf;
+		txn->runs[n - 1].last = end->last;
 	}
 	return n;
 }
@@ -346,7 +367,9 @@ static bool build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool a
 	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
 	unsigned int share = 0;
 
-	if (k == 2 && alone && run->nold == 1)
+	if (txn->spread && k == 1 && n >= CLEAVE__CELLS * 2 / 3)
+		k = 2;
+	else if (k == 2 && alone && run->nold == 1)
 		share = uneven_share(txn, cleave__leaf(start), n);
 	run->lean = share == 0 ? 0 : share == FULL ? 1 : -1;
 	if (alone && !share && (n <= CLEAVE__SMALL || k > run->nold) && run->nold <= 2 && absorb_neighbour(txn, run, n)) {

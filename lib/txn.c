@@ -44,7 +44,7 @@ void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool
 }
 
 /* Lock the leaves that hold [addr, last], left to right. */
-static bool lock_leaves(struct cleave_txn *txn, uint64_t addr)
+static bool lock_leaves(struct cleave_txn *txn, uint64_t addr, uint64_t last)
 {
 	struct cleave *index = txn->index;
 	struct cleave_thread *self = txn->self;
@@ -70,7 +70,7 @@ static bool lock_leaves(struct cleave_txn *txn, uint64_t addr)
 		}
 		if (locked && !dead) {
 			add_leaf(txn, position.node);
-			if (position.node->last >= txn->last)
+			if (position.node->last >= last)
 				return true;
 			at = position.node->last + 1;
 			wait.wakes = 0;
@@ -92,14 +92,12 @@ static bool lock_leaves(struct cleave_txn *txn, uint64_t addr)
 	}
 }
 
-bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
-		   uint64_t last, bool try_only)
+static bool begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		  uint64_t last, bool try_only)
 {
 	cleave__check_writer(index, self, try_only);
 	txn->index = index;
 	txn->self = self;
-	txn->first = first;
-	txn->last = last;
 	txn->leaves = txn->leaves_tail = NULL;
 	txn->branches = txn->branches_tail = NULL;
 	txn->fresh = NULL;
@@ -113,15 +111,24 @@ bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_t
 	txn->touched = NULL;
 	txn->reserved[CLEAVE__LEAF] = txn->reserved[CLEAVE__BRANCH] = 0;
 	txn->try_only = try_only;
-	txn->published = false;
+	txn->published = txn->spread = false;
 	txn->ndisplaced = 0;
-	if (!lock_leaves(txn, first ? first - 1 : 0)) {
+	if (!lock_leaves(txn, first, last)) {
 		unlock_leaves(txn);
 		return false;
 	}
 	txn->next = self->txns;
 	self->txns = txn;
 	return true;
+}
+
+bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		   uint64_t last, bool try_only)
+{
+	txn->first = first;
+	txn->last = last;
+	/* With the neighbours of its border: a gap may have to be joined with one there. */
+	return begin(txn, index, self, first ? first - 1 : 0, last < UINT64_MAX ? last + 1 : last, try_only);
 }
 
 /* ---- Staging ---- */
@@ -238,9 +245,11 @@ static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
 	unsigned int leaves, branches;
 
 	if (first > txn->leaves->first)
-		touch(txn, first - 1); /* a gap may go to the leaf on the left */
+		touch(txn, first - 1); /* a gap may be joined with one in the leaf on the left, or on the right */
 	touch(txn, first);
 	touch(txn, last);
+	if (last < txn->leaves_tail->last)
+		touch(txn, last + 1);
 	txn->cells += 2;
 	needed(txn, &leaves, &branches);
 	return promise(txn, leaves - txn->reserved[CLEAVE__LEAF], branches - txn->reserved[CLEAVE__BRANCH]);
@@ -317,14 +326,14 @@ static void displaced(struct cleave_txn *txn, const struct cleave__leaf *leaf, u
 static bool publish_edit(struct cleave_txn *txn)
 {
 	struct cleave__leaf *leaf;
-	struct cleave__node *node = txn->leaves;
+	struct cleave__node *node = txn->leaves, *before = NULL;
 	struct cleave__edit edit;
 	uint64_t order;
 
 	if (txn->nputs > CLEAVE_TXN_INLINE)
 		return false;
-	while (node->last < txn->puts[0].first)
-		node = node->link;
+	for (; node->last < txn->puts[0].first; node = node->link)
+		before = node;
 	if (txn->puts[txn->nputs - 1].last > node->last)
 		return false;
 	leaf = cleave__leaf(node);
@@ -334,7 +343,7 @@ static bool publish_edit(struct cleave_txn *txn)
 	for (unsigned int p = 0; p < txn->nputs; p++) {
 		const struct cleave__staged *put = &txn->puts[p];
 
-		if (!put->value && put->first == node->first && node->first != 0)
+		if (cleave__gap_meets_left(txn, p, node, before) || cleave__gap_meets_right(txn, p, node))
 			return false;
 		if (!cleave__leaf_edit_put(&edit, 0, put->first, put->last, put->value))
 			return false;
@@ -441,9 +450,8 @@ void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint6
 	if (!mergeable(index, self, addr) ||
 	    cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true))
 		return;
-	cleave__begin(&txn, index, self, addr, addr, false);
-	if (!txn.leaves->link)
-		cleave__merge(&txn);
+	begin(&txn, index, self, addr, addr, false);
+	cleave__merge(&txn);
 	cleave__finish(&txn, NULL);
 }
 
@@ -451,8 +459,8 @@ void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint6
 
 int cleave_reserve(struct cleave_thread *self, unsigned int puts)
 {
-	/* three leaves touched by each put, two more cells, and a run of its own */
-	unsigned int leaves = puts * (3 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + puts + 4;
+	/* four leaves touched by each put, two more cells, and a run of its own */
+	unsigned int leaves = puts * (4 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + puts + 4;
 	unsigned int branches = cleave__branches_for(leaves, puts);
 
 	if (self->stock[CLEAVE__LEAF] < leaves)

@@ -4,7 +4,7 @@
  * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, the same change is made by a
  * range transaction, from scratch.
  */
-#include "handgap.h"
+#include "border.h"
 
 enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
 
@@ -16,6 +16,7 @@ struct change {
 	struct cleave_entry *entry; /* INSERT: the conflict; REPLACE: what is expected */
 	struct cleave_sink *sink;
 	bool try_only;
+	bool spread; /* out: the leaf ran out of clean cells once too often */
 };
 
 #define GO_ON 1	  /* the change is the put [first, last] = value */
@@ -144,17 +145,22 @@ static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cle
  * The leaf has no clean cell left: copy it, with the put, if that needs no wait and the copy holds it.  `edit` is of
  * the copy then, published in the place of the leaf, which is dead.
  */
-static bool copy_leaf(struct cleave *index, struct cleave_thread *self, const struct change *change,
+static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
 		      const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
 		      struct cleave__edit *edit)
 {
 	struct cleave__branch *parent = position->parent;
 	struct cleave__node *copy;
 
+	if (cleave__leaf_cramped(cleave__leaf(position->node), count)) {
+		change->spread = true;
+		return false;
+	}
 	if (!parent || self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
+	copy->count = 1;
 	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value))
 		goto give_up;
 	cleave__leaf_edit_store_private(edit);
@@ -177,6 +183,55 @@ give_up:
 	return false;
 }
 
+/* The put of a change, in a locked leaf that can hold it; what it needs beside that leaf is held too. */
+static PORT_ALWAYS_INLINE PORT_UNCHECKED int put_leaf(struct cleave *index, struct cleave_thread *self,
+						      struct change *change,
+						      const struct cleave__position *position, uint64_t order,
+						      unsigned int count, unsigned int r, bool *left,
+						      unsigned int *cells)
+{
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+	struct cleave__edit edit;
+
+	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
+	if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value))
+		return copy_leaf(index, self, change, position, order, count, r, &edit) ? 0 : RESTART;
+	if (edit.gap && position->parent &&
+	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
+	     cleave__dead_locked(&position->parent->node))) {
+		*left = !change->try_only;
+		if (*left)
+			cleave__leave(index, self);
+		if (!cleave__raise(index, self, 0, change->first, edit.gap, change->try_only))
+			return -EAGAIN;
+	}
+	cleave__leaf_edit_store(&edit);
+	cleave__pool_dropped_cells(self, leaf, edit.count);
+	if (!change->value)
+		*cells = edit.count;
+	PORT_COUNT(self->counters.edits);
+	return 0;
+}
+
+/* A put of a gap, which must not meet another one over the leaf's border. */
+static PORT_UNCHECKED int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
+				  const struct cleave__position *position, uint64_t order, unsigned int count,
+				  unsigned int r, bool *left, unsigned int *cells, struct cleave__node **others)
+{
+	struct cleave__border border;
+	int result;
+
+	if (!cleave__border_look(index, position, change->first, change->last, &border))
+		return RESTART;
+	if (PORT_LIKELY(!border.joins[0] && !border.joins[1]))
+		result = put_leaf(index, self, change, position, order, count, r, left, cells);
+	else
+		result = cleave__border_move(index, self, position, change->first, change->last, &border, others) ?
+				 0 : RESTART;
+	cleave__border_release(index, &border);
+	return result;
+}
+
 /*
  * The edit of a locked leaf, inside a read section.  *left becomes true if it had to leave the section (never in a
  * try).  0, an error, or RESTART.
@@ -189,7 +244,6 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 	uint64_t order = cleave__order_locked(leaf);
 	unsigned int count = position->count, r = position->r;
 	struct cleave_entry entry;
-	struct cleave__edit edit;
 	int result;
 
 	if (PORT_UNLIKELY(order != position->order)) {
@@ -211,34 +265,13 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 		return RESTART;
 	if (change->sink)
 		collect(displaced, leaf, order, count, r, change);
-	if (!change->value && change->first == leaf->node.first && change->first != 0) {
-		if (cleave__hand_gap_left(index, self, position, order, count, change->last, others))
-			return 0;
+	if (change->value)
+		result = put_leaf(index, self, change, position, order, count, r, left, cells);
+	else
+		result = put_gap(index, self, change, position, order, count, r, left, cells, others);
+	if (result == RESTART)
 		displaced->n = 0;
-		return RESTART;
-	}
-	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
-	if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value)) {
-		if (copy_leaf(index, self, change, position, order, count, r, &edit))
-			return 0;
-		displaced->n = 0;
-		return RESTART;
-	}
-	if (edit.gap && position->parent &&
-	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
-	     cleave__dead_locked(&position->parent->node))) {
-		*left = !change->try_only;
-		if (*left)
-			cleave__leave(index, self);
-		if (!cleave__raise(index, self, 0, change->first, edit.gap, change->try_only))
-			return -EAGAIN;
-	}
-	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(self, leaf, edit.count);
-	if (!change->value)
-		*cells = edit.count;
-	PORT_COUNT(self->counters.edits);
-	return 0;
+	return result;
 }
 
 /* The same change by a transaction: the leaf is full, or several are involved. */
@@ -262,6 +295,7 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 	if (!change->try_only)
 		cleave__leave(index, self);
 	if (result == GO_ON) {
+		txn.spread = change->spread;
 		result = cleave__put(&txn, change->first, change->last, change->value);
 		if (result == 0 && !cleave__publish(&txn, false))
 			result = -EAGAIN;

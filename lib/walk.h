@@ -50,19 +50,20 @@ static inline uint64_t cleave__root_make(struct cleave__node *node)
 }
 
 /* [M1-acq] as cleave__link_read_rcu(); pairs with [M1-rel] cleave__root_publish_locked(). */
-static PORT_ALWAYS_INLINE uint64_t cleave__root_rcu(const struct cleave *index)
+static PORT_ALWAYS_INLINE uint64_t cleave__root_rcu(const struct cleave *index) PORT_INSIDE
 {
 	return PORT_LOAD(&index->root, PORT_ACQUIRE);
 }
 
 /* [M1-rel] pairs with [M1-acq] cleave__root_rcu().  [M5-sc] as a swing. */
 static inline void cleave__root_publish_locked(struct cleave *index, struct cleave__node *node)
+	PORT_LOCKED(index->root_lock)
 {
 	PORT_STORE(&index->root, cleave__root_make(node), PORT_SEQ_CST);
 }
 
 /* Debug builds: is the caller inside a read section, as far as the port can tell? */
-static inline void cleave__check_reader(const struct cleave *index)
+static inline void cleave__check_reader(const struct cleave *index) PORT_ASSUMES_INSIDE
 {
 	PORT_ASSERT(index->domain->ops->inside(index->domain, NULL) != 0,
 		    "lookups, cursors and searches are made inside a read section");
@@ -78,6 +79,7 @@ typedef unsigned int cleave__search_branch(const struct cleave__branch *branch, 
  */
 static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned int level, uint64_t addr,
 					    cleave__search_branch *search, struct cleave__position *position)
+	PORT_INSIDE
 {
 	uint64_t root = cleave__root_rcu(index);
 	struct cleave__node *node = cleave__root_node(root);

@@ -275,8 +275,8 @@ CLEAVE_API int cleave_alloc(struct cleave *index, struct cleave_thread *self, co
 /* ---- Range transactions ---- */
 
 /*
- * Lock [first, last] for this thread: nobody else changes anything there (nor in the leaf of first - 1) until the
- * transaction ends; readers go on and see the state from before.  One thread may hold transactions on several
+ * Lock [first, last] for this thread: nobody else changes anything there (nor in the leaves of first - 1 and last + 1)
+ * until the transaction ends; readers go on and see the state from before.  One thread may hold transactions on several
  * indexes, in an order that all its fellow threads keep, but not two on one index, and must not write to an index
  * otherwise while it holds one there.
  * Context: outside read sections; sleeps on leaf locks.  The caller may sleep while it holds the transaction.

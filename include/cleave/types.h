@@ -209,6 +209,7 @@ struct cleave_txn {
 	uint32_t reserved[2];
 	bool try_only;	/* never sleep: may fail */
 	bool published; /* only the end is left */
+	bool spread;	/* leave room: a leaf ran out of clean cells too often */
 	uint32_t ndisplaced;
 	struct cleave_entry displaced[CLEAVE_TXN_DISPLACED]; /* by an edit of one leaf */
 	struct cleave__staged inline_puts[CLEAVE_TXN_INLINE];

@@ -42,6 +42,8 @@
 #ifndef CLEAVE_PORT_H
 #define CLEAVE_PORT_H
 
+#include "thread_safety.h"
+
 #include <cleave/cleave.h>
 
 #include "platform.h"

@@ -3,9 +3,9 @@
 #ifndef CLEAVE_USER_H
 #define CLEAVE_USER_H
 
-#include <cleave/section.h>
-
 #include "../port.h"
+
+#include <cleave/section.h>
 
 #define CLEAVE__GARBAGE_LIMIT 16384 /* nodes; the default of a domain: 4 MiB of leaves */
 
