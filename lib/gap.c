@@ -4,7 +4,7 @@
  * 7), so that no gap is skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what
  * hangs under a dead branch is what was current when it died, which is after the call began.
  */
-#include "txn.h"
+#include "update.h"
 
 static int check(const struct cleave_request *request, uint64_t *align)
 {
@@ -24,6 +24,12 @@ struct search {
 	uint64_t min;
 	uint64_t max;
 	bool up; /* lowest first */
+};
+
+/* A place that fits, and the gap's cell as it was. */
+struct found {
+	uint64_t addr;
+	struct cleave__position position;
 };
 
 /* The lowest or highest fitting address of a gap. */
@@ -53,23 +59,25 @@ static bool place(const struct search *search, uint64_t first, uint64_t last, ui
 }
 
 /* *largest: of the leaf's gaps, if none fits. */
-static bool search_leaf(const struct search *search, const struct cleave__leaf *leaf, uint64_t *addr,
-			uint64_t *largest)
+static bool search_leaf(const struct search *search, struct cleave__node *node, struct found *found, uint64_t *largest)
 {
+	const struct cleave__leaf *leaf = cleave__leaf_const(node);
 	uint64_t order = cleave__order_rcu(leaf);
 	unsigned int count = cleave__count12(cleave__live(order));
 
 	*largest = 0;
 	for (unsigned int k = 0; k < count; k++) {
-		struct cleave_entry entry;
-
 		unsigned int r = search->up ? k : count - 1 - k;
+		struct cleave_entry entry;
 
 		if (PORT_CELL_READ(leaf->value[cleave__cell(order, r)]))
 			continue;
 		cleave__leaf_entry(leaf, order, count, r, &entry);
-		if (place(search, entry.first, entry.last, addr))
+		if (place(search, entry.first, entry.last, &found->addr)) {
+			found->position = (struct cleave__position){ .node = node, .r = r, .count = count,
+								     .order = order };
 			return true;
+		}
 		if (cleave__gap_size(entry.first, entry.last) > *largest)
 			*largest = cleave__gap_size(entry.first, entry.last);
 	}
@@ -84,20 +92,20 @@ static void lower(const struct search *search, const struct cleave__branch *bran
 }
 
 /* The search in one direction: depth first, without recursion. */
-static bool search_tree(const struct search *search, uint64_t *addr)
+static bool search_tree(const struct search *search, struct found *found)
 {
-	const struct cleave__branch *path[CLEAVE__LEVELS];
+	struct cleave__branch *path[CLEAVE__LEVELS];
 	unsigned int visited[CLEAVE__LEVELS]; /* children of each */
 	uint64_t root = cleave__root_rcu(search->index), largest;
 	struct cleave__node *node = cleave__root_node(root);
 	unsigned int top = cleave__root_level(root), level = top;
 
 	if (top == 0)
-		return search_leaf(search, cleave__leaf(node), addr, &largest);
+		return search_leaf(search, node, found, &largest);
 	path[level] = cleave__branch(node);
 	visited[level] = 0;
 	for (;;) {
-		const struct cleave__branch *branch = path[level];
+		struct cleave__branch *branch = path[level];
 		unsigned int i;
 
 		if (visited[level] == branch->node.count) {
@@ -116,7 +124,9 @@ static bool search_tree(const struct search *search, uint64_t *addr)
 		if (level > 1) {
 			path[--level] = cleave__branch(node);
 			visited[level] = 0;
-		} else if (search_leaf(search, cleave__leaf(node), addr, &largest)) {
+		} else if (search_leaf(search, node, found, &largest)) {
+			found->position.parent = branch;
+			found->position.index = i;
 			return true;
 		} else {
 			lower(search, branch, i, largest);
@@ -124,12 +134,12 @@ static bool search_tree(const struct search *search, uint64_t *addr)
 	}
 }
 
-static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up, uint64_t *addr)
+static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up, struct found *found)
 {
 	search->min = min;
 	search->max = max;
 	search->up = up;
-	return min <= max && search_tree(search, addr);
+	return min <= max && search_tree(search, found);
 }
 
 static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
@@ -140,26 +150,28 @@ static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
 	return x ^ x >> 31;
 }
 
-static bool find_nearest(struct search *search, const struct cleave_request *request, uint64_t *addr)
+static bool find_nearest(struct search *search, const struct cleave_request *request, struct found *found)
 {
 	uint64_t hint = request->hint < request->min ? request->min :
 			request->hint > request->max ? request->max : request->hint;
-	uint64_t span = request->max - hint, above, below, reach;
+	uint64_t span = request->max - hint, reach;
+	struct found above, below;
 	bool have_above, have_below;
 
 	have_above = search_window(search, hint, request->max, true, &above);
 	/* Below: begins under the hint, and may reach over it. */
 	reach = search->size - 1 < span ? hint + (search->size - 1) : request->max;
-	have_below = search_window(search, request->min, reach, false, &below) &&
-		     (!have_above || hint - below <= above - hint);
-	if (have_below && below > hint)
-		have_below = false;
-	*addr = have_below ? below : above;
+	have_below = search_window(search, request->min, reach, false, &below) && below.addr <= hint &&
+		     (!have_above || hint - below.addr <= above.addr - hint);
+	if (have_below)
+		*found = below;
+	else if (have_above)
+		*found = above;
 	return have_above || have_below;
 }
 
 static bool find(const struct cleave *index, struct cleave_thread *self, const struct cleave_request *request,
-		 uint64_t align, uint64_t *addr)
+		 uint64_t align, struct found *found)
 {
 	struct search search = { .index = index, .self = self, .size = request->size, .align = align,
 				 .phase = request->phase };
@@ -167,51 +179,57 @@ static bool find(const struct cleave *index, struct cleave_thread *self, const s
 
 	switch (request->order) {
 	case CLEAVE_LOWEST:
-		return search_window(&search, request->min, request->max, true, addr);
+		return search_window(&search, request->min, request->max, true, found);
 	case CLEAVE_HIGHEST:
-		return search_window(&search, request->min, request->max, false, addr);
+		return search_window(&search, request->min, request->max, false, found);
 	case CLEAVE_NEAREST:
-		return find_nearest(&search, request, addr);
+		return find_nearest(&search, request, found);
 	case CLEAVE_NEXT:
 		from = request->hint < request->min ? request->min : request->hint;
-		return search_window(&search, from, request->max, true, addr);
+		return search_window(&search, from, request->max, true, found);
 	case CLEAVE_RANDOM:
 		from = request->max - request->min;
 		from = request->min + (from == UINT64_MAX ? mix(request->hint) : mix(request->hint) % (from + 1));
-		return search_window(&search, from, request->max, true, addr) ||
-		       search_window(&search, request->min, request->max, true, addr);
+		return search_window(&search, from, request->max, true, found) ||
+		       search_window(&search, request->min, request->max, true, found);
 	}
 	return false;
 }
 
 int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request *request, uint64_t *addr)
 {
+	struct found found;
 	uint64_t align;
 	int error = check(request, &align);
 
 	cleave__check_reader(index);
 	if (error)
 		return error;
-	return find(index, NULL, request, align, addr) ? 0 : -ENOSPC;
+	if (!find(index, NULL, request, align, &found))
+		return -ENOSPC;
+	*addr = found.addr;
+	return 0;
 }
 
 int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct cleave_request *request, void *value,
 		 uint64_t *addr)
 {
-	uint64_t align, found;
+	uint64_t align;
 	int error = value ? check(request, &align) : -EINVAL;
 
 	while (!error) {
-		bool room;
+		struct found found;
 
+		cleave__prepare_change(index, self);
 		cleave__enter(index, self);
-		room = find(index, self, request, align, &found);
-		cleave__leave(index, self);
-		if (!room)
+		if (!find(index, self, request, align, &found)) {
+			cleave__leave(index, self);
 			return -ENOSPC;
-		error = cleave_insert(index, self, found, found + (request->size - 1), value, NULL);
+		}
+		error = cleave__insert_leave(index, self, &found.position, found.addr,
+					     found.addr + (request->size - 1), value);
 		if (!error) {
-			*addr = found;
+			*addr = found.addr;
 			return 0;
 		}
 		if (error == -EEXIST)

@@ -105,17 +105,23 @@ static void lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, u
 	}
 }
 
-void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+void cleave__lock_found_leaf(struct cleave *index, struct cleave_thread *self, uint64_t addr,
 			     struct cleave__position *position)
 {
-	cleave__enter(index, self);
-	index->search->seek_rcu(index, addr, position);
 	if (PORT_LIKELY(cleave__trylock(&position->node->lock))) {
 		if (PORT_LIKELY(!cleave__dead_locked(position->node)))
 			return;
 		cleave__unlock_dead(index, position->node);
 	}
 	lock_leaf_slowly(index, self, addr, position);
+}
+
+void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			     struct cleave__position *position)
+{
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, addr, position);
+	cleave__lock_found_leaf(index, self, addr, position);
 }
 
 bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)

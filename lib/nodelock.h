@@ -103,6 +103,13 @@ void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, u
 			     struct cleave__position *position)
 	PORT_ENTERS PORT_LOCKS(position->node->lock);
 
+/*
+ * The same for a leaf that was found in the caller's section, which stays open, or ends and is opened again; `position`
+ * may be of another leaf then.
+ */
+void cleave__lock_found_leaf(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			     struct cleave__position *position) PORT_INSIDE PORT_LOCKS(position->node->lock);
+
 /* The same in the caller's section, without waiting. */
 bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)
 	PORT_INSIDE PORT_TRYLOCKS(position->node->lock);

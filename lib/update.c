@@ -4,7 +4,7 @@
  * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, the same change is made by a
  * range transaction, from scratch.
  */
-#include "border.h"
+#include "update.h"
 
 enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
 
@@ -306,9 +306,11 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 	return result;
 }
 
-static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_thread *self, struct change *change)
+/* The leaf of the first address is locked, inside a read section: make the change, unlock, leave the section. */
+static PORT_ALWAYS_INLINE PORT_UNCHECKED int make_change_leave(struct cleave *index, struct cleave_thread *self,
+							       struct change *change,
+							       const struct cleave__position *position)
 {
-	struct cleave__position position;
 	struct displaced displaced;
 	uint64_t addr = change->first;
 	unsigned int cells = CLEAVE__CELLS;
@@ -316,34 +318,47 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 	bool left = false, dead;
 	int result;
 
-	cleave__check_writer(index, self, change->try_only);
 	displaced.n = 0;
-	if (!change->try_only) {
-		/* A few for copies; with none the change may still go without. */
-		if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
-				  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
-			(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
-		cleave__lock_leaf_enter(index, self, addr, &position);
-	} else if (!cleave__trylock_leaf_rcu(index, addr, &position)) {
-		return -EAGAIN;
-	}
-	result = edit_leaf(index, self, change, &position, &displaced, &left, &cells, &others);
-	dead = cleave__dead_locked(position.node);
-	cleave__unlock(index->domain, &position.node->lock, !dead);
+	result = edit_leaf(index, self, change, position, &displaced, &left, &cells, &others);
+	dead = cleave__dead_locked(position->node);
+	cleave__unlock(index->domain, &position->node->lock, !dead);
 	if (!change->try_only && !left)
 		cleave__leave(index, self);
 	if (PORT_UNLIKELY(dead))
-		cleave__pool_retire_with(self, position.node, others);
+		cleave__pool_retire_with(self, position->node, others);
 	if (PORT_UNLIKELY(result == RESTART))
 		return change_slowly(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)
 		return result;
-	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && position.parent)
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && position->parent)
 		cleave__merge_small(index, self, addr);
 	cleave__pool_nudge(self);
 	return result;
+}
+
+/* Copies take a few nodes; a change that finds none may still go without. */
+static inline void prepare(struct cleave_thread *self)
+{
+	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
+			  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
+		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
+}
+
+static PORT_ALWAYS_INLINE PORT_UNCHECKED int make_change(struct cleave *index, struct cleave_thread *self,
+							 struct change *change)
+{
+	struct cleave__position position;
+
+	cleave__check_writer(index, self, change->try_only);
+	if (!change->try_only) {
+		prepare(self);
+		cleave__lock_leaf_enter(index, self, change->first, &position);
+	} else if (!cleave__trylock_leaf_rcu(index, change->first, &position)) {
+		return -EAGAIN;
+	}
+	return make_change_leave(index, self, change, &position);
 }
 
 static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr, bool try_only)
@@ -378,6 +393,21 @@ int cleave_insert(struct cleave *index, struct cleave_thread *self, uint64_t fir
 	if (first > last || !value)
 		return -EINVAL;
 	return make_change(index, self, &change);
+}
+
+void cleave__prepare_change(struct cleave *index, struct cleave_thread *self)
+{
+	cleave__check_writer(index, self, false);
+	prepare(self);
+}
+
+PORT_UNCHECKED int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,
+					struct cleave__position *position, uint64_t first, uint64_t last, void *value)
+{
+	struct change change = { .verb = INSERT, .first = first, .last = last, .value = value };
+
+	cleave__lock_found_leaf(index, self, first, position);
+	return make_change_leave(index, self, &change, position);
 }
 
 static int store(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,

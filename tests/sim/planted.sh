@@ -15,7 +15,8 @@ missed=0
 
 build() { # the copy in $work/lib
 	set -- -std=gnu11 -O2 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" -I"$root/tests/sim"
-	${CC:-cc} "$@" -DCLEAVE_SEARCH=live -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/*.c
+	${CC:-cc} "$@" -DCLEAVE_SEARCH=live -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c \
+		"$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c
 }
 
 # plant NAME FILE PERL: what the bug is called, where, and how to make it

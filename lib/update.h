@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: ISC */
+/* The simple changes, for the rest of the core.  The public functions are in cleave.h. */
+#ifndef CLEAVE_UPDATE_H
+#define CLEAVE_UPDATE_H
+
+#include "border.h"
+
+/* Before a change, outside of read sections: have a few nodes at hand. */
+void cleave__prepare_change(struct cleave *index, struct cleave_thread *self) PORT_OUTSIDE;
+
+/*
+ * As cleave_insert(), after cleave__prepare_change(), inside the read section in which a search found `position`: the leaf
+ * of `first`, which it did not lock, and the cell there.  Leaves the section.
+ */
+int cleave__insert_leave(struct cleave *index, struct cleave_thread *self, struct cleave__position *position,
+			 uint64_t first, uint64_t last, void *value) PORT_LEAVES;
+
+#endif
