@@ -85,26 +85,29 @@ static void step(struct cleave_thread *self, const struct call *call, struct ans
 	struct cleave_cursor cursor;
 	uint64_t key = call->first;
 
-	cleave_cursor_init(&cursor, &world->index, key, true);
+	bool up = call->kind == NEXT || call->kind == NEXT_ENTRY;
+	bool gaps = call->kind == NEXT || call->kind == PREVIOUS;
+
+	cleave_cursor_init(&cursor, &world->index, key, gaps);
 	sim_ops.enter(&world->domain, self);
 	for (unsigned int i = 0; i < call->n; i++) {
 		struct cleave_visit visit;
-		size_t n = call->kind == NEXT ? cleave_next_rcu(&cursor, &visit, 1)
-					      : cleave_previous_rcu(&cursor, &visit, 1);
+		size_t n = up ? cleave_next_rcu(&cursor, &visit, 1) : cleave_previous_rcu(&cursor, &visit, 1);
 
 		if (n == 0)
 			break;
 		if (visit.first < visit.entry.first || visit.last > visit.entry.last || visit.first > visit.last ||
-		    (call->kind == NEXT ? visit.first != key : visit.last != key - 1))
+		    (gaps ? (up ? visit.first != key : visit.last != key - 1)
+			  : (!visit.entry.value || (up ? visit.first < key : visit.last > key - 1))))
 			sim_fail("a visit is not where the last one ended");
-		key = call->kind == NEXT ? visit.last + 1 : visit.first;
+		key = up ? visit.last + 1 : visit.first;
 		answer->entries[answer->n] = visit.entry;
 		answer->displaced[answer->n++] = (struct cleave_entry){ visit.first, visit.last, NULL };
 		if (key == 0)
 			break;
 	}
 	sim_ops.leave(&world->domain, self);
-	if (answer->n < call->n && key != 0)
+	if (gaps && answer->n < call->n && key != 0)
 		sim_fail("a cursor ended early");
 }
 
@@ -121,8 +124,15 @@ static void transact(struct cleave_thread *self, const struct call *call, struct
 	struct cleave_txn txn;
 	int error;
 
-	if (cleave_begin(&txn, &world->index, self, call->first, last))
+	if (call->kind == TRY_COMMIT) {
+		sim_ops.enter(&world->domain, self);
+		answer->error = cleave_try_begin_rcu(&txn, &world->index, self, call->first, last);
+		sim_ops.leave(&world->domain, self);
+		if (answer->error)
+			return;
+	} else if (cleave_begin(&txn, &world->index, self, call->first, last)) {
 		sim_fail("begin failed");
+	}
 	cleave_txn_lookup(&txn, call->first, &answer->entries[0]);
 	cleave_txn_lookup(&txn, last, &answer->entries[1]);
 	answer->n = 2;
@@ -137,7 +147,7 @@ static void transact(struct cleave_thread *self, const struct call *call, struct
 		cleave_abort(&txn);
 		return;
 	}
-	if (call->kind == COMMIT) {
+	if (call->kind == COMMIT || call->kind == TRY_COMMIT) {
 		cleave_commit(&txn, sink);
 		return;
 	}
@@ -147,6 +157,43 @@ static void transact(struct cleave_thread *self, const struct call *call, struct
 	    (call->value && again.last != address(call->last)))
 		sim_fail("between publish and end the range is not what was put");
 	cleave_end(&txn, sink);
+}
+
+/* Nothing changes while all locks are held. */
+static void freeze(struct cleave_thread *self, struct answer *answer)
+{
+	static struct answer again;
+	struct cleave_txn txn;
+
+	cleave_prefork(&txn, &world->index, self);
+	sim_ops.enter(&world->domain, self);
+	read_all(&world->index, answer);
+	read_all(&world->index, &again);
+	sim_ops.leave(&world->domain, self);
+	cleave_postfork_parent(&txn);
+	if (answer->n != again.n)
+		sim_fail("the index changed while all its locks were held");
+	for (unsigned int i = 0; i < again.n; i++)
+		if (!same_entry(&answer->entries[i], &again.entries[i]))
+			sim_fail("the index changed while all its locks were held");
+}
+
+static void duplicate(unsigned int thread, struct cleave_thread *self, struct answer *answer)
+{
+	struct cleave *copy = &world->copies[thread];
+
+	answer->error = cleave_init(copy, self);
+	if (answer->error)
+		return;
+	answer->error = cleave_duplicate(copy, &world->index, self, NULL);
+	if (!answer->error) {
+		sim_ops.enter(&world->domain, self);
+		read_all(copy, answer);
+		sim_ops.leave(&world->domain, self);
+		if (cleave_check(copy, NULL))
+			sim_fail("the duplicate is no valid index");
+	}
+	cleave_destroy(copy, self);
 }
 
 void make_call(unsigned int thread, const struct call *call, struct answer *answer)
@@ -172,13 +219,27 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 		break;
 	case NEXT:
 	case PREVIOUS:
+	case NEXT_ENTRY:
+	case PREVIOUS_ENTRY:
 		step(self, call, answer);
+		break;
+	case FREEZE:
+		freeze(self, answer);
+		break;
+	case DUPLICATE:
+		duplicate(thread, self, answer);
 		break;
 	case FIND:
 		request = request_of(call);
 		sim_ops.enter(&world->domain, self);
 		answer->error = cleave_find_gap_rcu(index, &request, &answer->addr);
 		sim_ops.leave(&world->domain, self);
+		break;
+	case BUILD:
+		answer->error = cleave_build(index, self,
+					     (struct cleave_entry[]){ { first, first, VALUE(call->value) },
+								      { last, last, VALUE(call->value) } },
+					     2);
 		break;
 	case ALLOC:
 		request = request_of(call);
@@ -219,6 +280,7 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 	case COMMIT:
 	case ABORT:
 	case PUBLISH:
+	case TRY_COMMIT:
 		transact(self, call, answer, &receiver.sink);
 		break;
 	case KINDS:
@@ -226,7 +288,7 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 	}
 }
 
-void read_all(struct answer *answer)
+void read_all(const struct cleave *index, struct answer *answer)
 {
 	uint64_t at = 0;
 
@@ -235,7 +297,7 @@ void read_all(struct answer *answer)
 	do {
 		struct cleave_entry *entry = &answer->entries[answer->n];
 
-		cleave_lookup_rcu(&world->index, at, entry);
+		cleave_lookup_rcu(index, at, entry);
 		at = entry->last + 1;
 	} while (++answer->n < MAX_ENTRIES && at != 0);
 }
@@ -252,8 +314,14 @@ const char *call_text(const struct call *call, char *text, size_t size)
 	case UNCLIP:
 		snprintf(text + n, size - (size_t)n, ")");
 		break;
+	case FREEZE:
+	case DUPLICATE:
+		snprintf(text + n, size - (size_t)n, ")");
+		break;
 	case NEXT:
 	case PREVIOUS:
+	case NEXT_ENTRY:
+	case PREVIOUS_ENTRY:
 		snprintf(text + n, size - (size_t)n, ", %u times)", call->n);
 		break;
 	case FIND:

@@ -13,6 +13,7 @@
 struct world {
 	struct cleave_domain domain;
 	struct cleave index;
+	struct cleave copies[SIM_THREADS]; /* one thread's each, for the length of a call */
 	struct cleave_thread threads[SIM_THREADS + 1]; /* the last one prepares */
 };
 
@@ -33,7 +34,7 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 
 const char *call_text(const struct call *call, char *text, size_t size);
 
-/* All entries, gaps too. */
-void read_all(struct answer *answer);
+/* All entries of an index, gaps too. */
+void read_all(const struct cleave *index, struct answer *answer);
 
 #endif

@@ -153,7 +153,7 @@ static void prepare(unsigned int scenario, unsigned int number)
 			abort();
 	for (unsigned int t = 0; t < variant.nthreads; t++)
 		memset(&world->threads[t].counters, 0, sizeof(struct cleave_counters));
-	read_all(&answer);
+	read_all(&world->index, &answer);
 	model_init(&start);
 	for (unsigned int i = 0; i < answer.n; i++)
 		model_put(&start, (unsigned int)answer.entries[i].first,
@@ -222,7 +222,7 @@ static bool judge(bool weak)
 				parts = 3;
 			else if (record->call.kind == TICKET)
 				parts = record->answer.valid ? 2 : 1;
-			else if (record->call.kind == NEXT || record->call.kind == PREVIOUS)
+			else if (record->call.kind >= NEXT && record->call.kind <= PREVIOUS_ENTRY)
 				parts = record->answer.n;
 			for (unsigned int part = 0; part < parts; part++) {
 				n = add_item(items, n, record, part, searches % 4, before);
@@ -241,7 +241,7 @@ static bool judge(bool weak)
 						if (u != t && (weak ? (records[t][i].seen & number_of(u, j)) != 0
 								    : records[u][j].returned <= records[t][i].began))
 							items[k].before |= of[u][j];
-	read_all(&everything);
+	read_all(&world->index, &everything);
 	items[n] = (struct item){ NULL, &everything, 0, (uint32_t)((UINT64_C(1) << n) - 1), 0 };
 	return linearizable(&start, items, n + 1);
 }

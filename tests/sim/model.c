@@ -9,9 +9,11 @@
 #include <string.h>
 
 const char *const kind_names[KINDS] = { "lookup",   "ticket",  "covers",   "covers_slowly", "next",
-					"previous", "find",    "clip",	   "unclip",	    "insert",
-					"store",    "erase",   "replace",  "alloc",	    "commit",
-					"abort",    "publish", "try_clip", "try_store",	    "try_replace" };
+					"previous", "next_entry", "previous_entry", "freeze", "duplicate",
+					"find",     "clip",    "unclip",   "insert",
+					"store",    "erase",   "replace",  "alloc",	    "build",	    "commit",
+					"abort",    "publish", "try_clip", "try_store",	    "try_replace",
+					"try_commit" };
 
 #define TABLE 4096u
 
@@ -232,20 +234,24 @@ static bool apply_search(struct model *model, const struct item *item)
 
 /* ---- All calls ---- */
 
+static bool is_everything(const struct model *model, const struct answer *answer)
+{
+	uint64_t at = 0;
+
+	for (unsigned int i = 0; i < answer->n; at = answer->entries[i++].last + 1)
+		if (!entry_is(model, at, &answer->entries[i]))
+			return false;
+	return answer->n > 0 && at == 0;
+}
+
 static bool apply(struct model *model, const struct item *item)
 {
 	const struct call *call = item->call;
 	const struct answer *answer = item->answer;
 	struct cleave_entry entry, before;
 
-	if (!call) {
-		uint64_t at = 0;
-
-		for (unsigned int i = 0; i < answer->n; at = answer->entries[i++].last + 1)
-			if (!entry_is(model, at, &answer->entries[i]))
-				return false;
-		return answer->n > 0 && at == 0;
-	}
+	if (!call)
+		return is_everything(model, answer);
 	if (answer->error == -ENOMEM)
 		return true;
 	model_entry(model, call->first, &entry);
@@ -258,10 +264,15 @@ static bool apply(struct model *model, const struct item *item)
 		return apply_covers(model, call, answer);
 	case NEXT:
 	case PREVIOUS: /* displaced[] has the parts that were visited */
+	case NEXT_ENTRY:
+	case PREVIOUS_ENTRY:
 		return entry_is(model,
-				call->kind == NEXT ? answer->displaced[item->part].first
-						   : answer->displaced[item->part].last,
+				call->kind == NEXT || call->kind == NEXT_ENTRY ? answer->displaced[item->part].first
+									       : answer->displaced[item->part].last,
 				&answer->entries[item->part]);
+	case FREEZE:
+	case DUPLICATE:
+		return is_everything(model, answer);
 	case CLIP:
 	case TRY_CLIP:
 		if (answer->error)
@@ -306,6 +317,16 @@ static bool apply(struct model *model, const struct item *item)
 	case FIND:
 	case ALLOC:
 		return apply_search(model, item);
+	case BUILD:
+		if (entry.value || entry.first != 0 || entry.last != UINT64_MAX)
+			return answer->error == -EEXIST;
+		put(model, call->first, call->first, call->value, UNITS);
+		put(model, call->last, call->last, call->value, UNITS);
+		return answer->error == 0;
+	case TRY_COMMIT:
+		if (answer->error == -EAGAIN)
+			return true;
+		/* fall through */
 	case COMMIT:
 	case PUBLISH:
 	case ABORT:

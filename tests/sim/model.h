@@ -19,6 +19,10 @@ enum kind {
 	COVERS_SLOWLY, /* the form that may lock */
 	NEXT,
 	PREVIOUS,
+	NEXT_ENTRY, /* gaps skipped */
+	PREVIOUS_ENTRY,
+	FREEZE, /* as around fork(): all locks, everything read twice */
+	DUPLICATE,
 	FIND,
 	CLIP,
 	UNCLIP,
@@ -27,12 +31,14 @@ enum kind {
 	ERASE,
 	REPLACE,
 	ALLOC,
+	BUILD, /* two entries of one address, at `first` and `last` */
 	COMMIT,
 	ABORT,
 	PUBLISH, /* publish, look, end */
 	TRY_CLIP,
 	TRY_STORE,
 	TRY_REPLACE,
+	TRY_COMMIT, /* begun inside a section */
 	KINDS,
 };
 

@@ -113,4 +113,5 @@ plant border_not_locked border.c \
 	's/if \(!cleave__trylock\(&beside->lock\)\)\n\t\t\tgoto busy;//; s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/; s/(\tif \(cleave__dead_locked\(beside\)\) \{\n)\t\t\tcleave__unlock_dead\(index, beside\);\n/$1/'
 plant border_of_dead_leaf border.c 's/if \(cleave__dead_locked\(beside\)\)/if (false)/'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
+plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed

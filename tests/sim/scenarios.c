@@ -51,6 +51,7 @@ static const struct shape shapes[] = {
 	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
 	    E(40, 43, 4) },
 	  { SET(4, 15, 2), SET(16, 27, 2), { .kind = CLIP, .first = 17, .last = 17 } }, 4, 15, 2, 17, 27, 2, 36, 39 },
+	{ "empty", { { 0 } }, { { 0 } }, 8, 9, 0, 12, 13, 0, 16, 23 },
 	/* three levels, the first branch full of full leaves */
 	{ "deep",
 	  { E(2, 5, 1), E(6, 9, 1), E(10, 11, 2), E(12, 13, 3), E(14, 15, 2), E(16, 17, 3), E(18, 19, 2), E(20, 21, 3),
@@ -67,7 +68,7 @@ static const struct shape shapes[] = {
 
 static bool reads(enum kind kind)
 {
-	return kind <= FIND;
+	return kind <= FIND && kind != FREEZE && kind != DUPLICATE; /* these two lock */
 }
 
 /* place 0: the entry or the gap itself; 1: beside it */
@@ -88,10 +89,15 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 		call.last = place && s->g > s->d ? s->g : s->d;
 		break;
 	case NEXT:
+	case NEXT_ENTRY:
 		call.first = call.last = first;
 		call.n = 3;
 		break;
+	case FREEZE:
+	case DUPLICATE:
+		break;
 	case PREVIOUS:
+	case PREVIOUS_ENTRY:
 		call.first = call.last = (uint8_t)(last + 1);
 		call.n = 3;
 		break;
@@ -126,6 +132,11 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 			call.value = 1;
 		call.value2 = value;
 		break;
+	case BUILD:
+		call.first = first;
+		call.last = last;
+		call.value = value;
+		break;
 	case FIND:
 	case ALLOC:
 		call.first = place ? 0 : s->g;
@@ -137,6 +148,7 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 	case COMMIT:
 	case ABORT:
 	case PUBLISH:
+	case TRY_COMMIT:
 		call.first = place ? s->c : (uint8_t)(s->a + 1);
 		call.last = place ? s->d : s->b;
 		call.value = value;
@@ -160,6 +172,8 @@ static const enum kind triples[][3] = {
 	{ PUBLISH, TICKET, CLIP },    { CLIP, UNCLIP, COVERS },	       { CLIP, CLIP, CLIP },
 	{ ERASE, ERASE, INSERT },     { COMMIT, CLIP, COVERS_SLOWLY }, { ALLOC, ALLOC, ERASE },
 	{ REPLACE, REPLACE, TICKET }, { TRY_CLIP, ERASE, NEXT },       { TRY_STORE, COMMIT, CLIP },
+	{ ERASE, ERASE, ERASE },      { ERASE, CLIP, DUPLICATE },      { STORE, ERASE, FREEZE },
+	{ ERASE, INSERT, NEXT_ENTRY },
 };
 
 static void list_pairs(void)
@@ -184,7 +198,7 @@ struct named {
 
 /* clang-format off */
 
-enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, RECURRING, DEEP };
+enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, RECURRING, EMPTY, DEEP };
 
 #define AT(k, f) { .kind = k, .first = f, .last = f }
 #define RANGE(k, f, l, v) { .kind = k, .first = f, .last = l, .value = v }
@@ -308,6 +322,40 @@ static const struct named named[] = {
 	{ "gap_to_the_left", GAP_BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(ERASE, 16, 19, 0) }, { RANGE(INSERT, 10, 15, 5) }, { AT(CLIP, 22) } } } },
+	/* Erases on both sides of a border, and a third that joins both gaps. */
+	{ "border_two_erases", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 12, 15, 0) }, { RANGE(ERASE, 16, 19, 0) }, { RANGE(COVERS, 10, 21, 0) } } } },
+	{ "border_erase_and_back", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 3, 3 },
+	    .calls = { { RANGE(ERASE, 12, 15, 0), RANGE(INSERT, 12, 15, 5), RANGE(ERASE, 14, 15, 0) },
+		       { RANGE(ERASE, 16, 19, 0), RANGE(INSERT, 16, 19, 6), RANGE(ERASE, 16, 17, 0) } } } },
+	{ "border_both_sides", ONE_CELL,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(ERASE, 12, 15, 0) }, { RANGE(ERASE, 16, 31, 0) }, { RANGE(ERASE, 32, 35, 0) } } } },
+	{ "border_txn", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { TXN(COMMIT, 12, 15, 0, 20, 23, 0) }, { RANGE(ERASE, 16, 19, 0), RANGE(ERASE, 8, 11, 0) } } } },
+	/* A leaf that runs out of cells again and again is divided. */
+	{ "cramped", FULL,
+	  { .nthreads = 2, .ncalls = { 5, 2 },
+	    .calls = { { RANGE(STORE, 8, 11, 5), RANGE(STORE, 8, 11, 6), RANGE(STORE, 8, 11, 7), RANGE(STORE, 8, 11, 8),
+			 RANGE(STORE, 8, 11, 9) },
+		       { AT(TICKET, 9), RANGE(COVERS, 8, 15, 0) } } } },
+	/* An empty index is filled once. */
+	{ "build_twice", EMPTY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(BUILD, 8, 20, 5) }, { RANGE(BUILD, 9, 19, 6) }, { RANGE(COVERS, 8, 9, 0) } } } },
+	{ "build_against_insert", EMPTY,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(BUILD, 8, 20, 5) }, { RANGE(INSERT, 12, 13, 6), RANGE(ERASE, 8, 20, 0) } } } },
+	/* One instant of everything, beside writers. */
+	{ "duplicate_two", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(STORE, 14, 17, 5), RANGE(ERASE, 24, 31, 0) }, { AT(DUPLICATE, 0) } } } },
+	{ "freeze_against_split", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { AT(CLIP, 14), RANGE(ERASE, 20, 31, 0) }, { AT(FREEZE, 0) } } } },
 	{ "insert_conflict", GAP_BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(INSERT, 10, 17, 5) }, { RANGE(ERASE, 16, 19, 0) }, { RANGE(STORE, 12, 13, 6) } } } },
