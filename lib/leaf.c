@@ -151,7 +151,7 @@ bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t f
 	return true;
 }
 
-void cleave__leaf_edit_store(const struct cleave__edit *edit)
+void cleave__leaf_edit_store(const struct cleave__edit *edit) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = edit->leaf;
 	uint64_t order = edit->order;
@@ -202,6 +202,7 @@ void cleave__leaf_append_private(struct cleave__leaf *leaf, uint64_t start, void
 	uint64_t order = PORT_LOAD(&leaf->node.order, PORT_RELAXED);
 	unsigned int cell = cleave__count12(cleave__live(order));
 
+	PORT_ASSERT(cell < CLEAVE__CELLS, "a leaf is not packed beyond its cells");
 	PORT_CELL_WRITE(leaf->start[cell], start);
 	PORT_CELL_WRITE(leaf->value[cell], value);
 	order |= (uint64_t)cell << (4 * cell) | UINT64_C(1) << (48 + cell);

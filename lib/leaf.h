@@ -155,13 +155,16 @@ static inline uint64_t cleave__gap_size(uint64_t first, uint64_t last)
 /* The largest gap among the cells of an order word; 0: none. */
 uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order);
 
+#define CLEAVE__CRAMPED (CLEAVE__CELLS * 2 / 3) /* live cells */
+#define CLEAVE__COPIES 2u			/* in a row */
+
 /*
- * Was the leaf copied for want of a clean cell, and has it none again before any cell passed its grace period?  If so
- * little room is left for so many changes, it is better divided than copied for ever.
+ * Was the leaf copied several times for want of a clean cell, and has it none again, before any passed its grace period?
+ * Where so little room is left for so many changes, a leaf is better divided than copied for ever.
  */
 static inline bool cleave__leaf_cramped(const struct cleave__leaf *leaf, unsigned int count)
 {
-	return leaf->node.count && count >= CLEAVE__CELLS * 2 / 3;
+	return count >= CLEAVE__CRAMPED && leaf->node.count >= CLEAVE__COPIES;
 }
 
 /* Is there a gap at the left, or the right, end of a locked leaf? */

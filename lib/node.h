@@ -7,7 +7,7 @@
  *	  16	last
  *	  24	lock	  nodelock.h
  *	  28	level	  0 is a leaf
- *	  29	count	  branch: children; leaf: copied for want of a clean cell, and none was recycled since
+ *	  29	count	  branch: children; leaf: times that it was copied for want of a clean cell, since one was recycled
  *	  30	removals  leaf: low 4 bits of the stores that removed cells and added none
  *	  31	replaced  what the transaction that holds the node does with it
  *	  32	cookie	  leaf: of the cells in `old`; retired node: its own

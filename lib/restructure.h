@@ -17,22 +17,11 @@
 #ifndef CLEAVE_RESTRUCTURE_H
 #define CLEAVE_RESTRUCTURE_H
 
-#include "gapbound.h"
-
-#define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
-#define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
+#include "repack.h"
 
 /* Nodes for one simple change: leaves touched, their neighbours, and what a split makes of them. */
 #define CLEAVE__SIMPLE_LEAVES 9u
 #define CLEAVE__SIMPLE_BRANCHES (3u * CLEAVE__LEVELS)
-
-/*
- * Does the p-th put make a gap that meets another one over the border of the locked leaf that it begins, or ends, in?
- * The two must become one (invariant 1).
- */
-bool cleave__gap_meets_left(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf,
-			    const struct cleave__node *before);
-bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf);
 
 /*
  * Replace the leaves that the transaction's puts touch and publish.  The nodes were reserved by the puts, so many

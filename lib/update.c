@@ -101,7 +101,7 @@ static void collect(struct displaced *displaced, const struct cleave__leaf *leaf
 
 /* Clip and unclip: one cell is listed more, or one less, and every address keeps its value. */
 static PORT_ALWAYS_INLINE int clip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
-					unsigned int count, unsigned int r, uint64_t addr)
+					unsigned int count, unsigned int r, uint64_t addr) PORT_LOCKED(leaf->node.lock)
 {
 	unsigned int clean, cell, at = cleave__cell(order, r);
 	void *value = PORT_CELL_READ(leaf->value[at]);
@@ -123,6 +123,7 @@ static PORT_ALWAYS_INLINE int clip_leaf(struct cleave_thread *self, struct cleav
 
 static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
 					  unsigned int count, unsigned int r, uint64_t addr)
+	PORT_LOCKED(leaf->node.lock)
 {
 	unsigned int at = cleave__cell(order, r);
 	void *value = PORT_CELL_READ(leaf->value[at]);
@@ -147,7 +148,7 @@ static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cle
  */
 static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
 		      const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
-		      struct cleave__edit *edit)
+		      struct cleave__edit *edit) PORT_INSIDE PORT_LOCKED(position->node->lock)
 {
 	struct cleave__branch *parent = position->parent;
 	struct cleave__node *copy;
@@ -160,10 +161,10 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
-	copy->count = 1;
 	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value))
 		goto give_up;
 	cleave__leaf_edit_store_private(edit);
+	copy->count = (uint8_t)(position->node->count + 1);
 	if (!cleave__trylock(&parent->node.lock))
 		goto give_up;
 	/* A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf. */
@@ -184,11 +185,11 @@ give_up:
 }
 
 /* The put of a change, in a locked leaf that can hold it; what it needs beside that leaf is held too. */
-static PORT_ALWAYS_INLINE PORT_UNCHECKED int put_leaf(struct cleave *index, struct cleave_thread *self,
-						      struct change *change,
-						      const struct cleave__position *position, uint64_t order,
-						      unsigned int count, unsigned int r, bool *left,
-						      unsigned int *cells)
+static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_thread *self,
+				       struct change *change,
+				       const struct cleave__position *position, uint64_t order,
+				       unsigned int count, unsigned int r, bool *left,
+				       unsigned int *cells) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	struct cleave__edit edit;
@@ -214,9 +215,9 @@ static PORT_ALWAYS_INLINE PORT_UNCHECKED int put_leaf(struct cleave *index, stru
 }
 
 /* A put of a gap, which must not meet another one over the leaf's border. */
-static PORT_UNCHECKED int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
-				  const struct cleave__position *position, uint64_t order, unsigned int count,
-				  unsigned int r, bool *left, unsigned int *cells, struct cleave__node **others)
+static int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
+		   const struct cleave__position *position, uint64_t order, unsigned int count,
+		   unsigned int r, bool *left, unsigned int *cells, struct cleave__node **others) PORT_UNCHECKED
 {
 	struct cleave__border border;
 	int result;
@@ -239,6 +240,7 @@ static PORT_UNCHECKED int put_gap(struct cleave *index, struct cleave_thread *se
 static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
 					const struct cleave__position *position, struct displaced *displaced,
 					bool *left, unsigned int *cells, struct cleave__node **others)
+	PORT_INSIDE PORT_LOCKED(position->node->lock) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	uint64_t order = cleave__order_locked(leaf);
@@ -275,7 +277,7 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 }
 
 /* The same change by a transaction: the leaf is full, or several are involved. */
-static int change_slowly(struct cleave *index, struct cleave_thread *self, struct change *change)
+static int change_slowly(struct cleave *index, struct cleave_thread *self, struct change *change) PORT_UNCHECKED
 {
 	uint64_t first = change->first - (change->verb == UNCLIP && change->first > 0);
 	struct cleave_entry entry, before;
@@ -307,9 +309,9 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 }
 
 /* The leaf of the first address is locked, inside a read section: make the change, unlock, leave the section. */
-static PORT_ALWAYS_INLINE PORT_UNCHECKED int make_change_leave(struct cleave *index, struct cleave_thread *self,
-							       struct change *change,
-							       const struct cleave__position *position)
+static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cleave_thread *self,
+						struct change *change,
+						const struct cleave__position *position) PORT_UNCHECKED
 {
 	struct displaced displaced;
 	uint64_t addr = change->first;
@@ -346,8 +348,8 @@ static inline void prepare(struct cleave_thread *self)
 		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
 }
 
-static PORT_ALWAYS_INLINE PORT_UNCHECKED int make_change(struct cleave *index, struct cleave_thread *self,
-							 struct change *change)
+static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_thread *self,
+					  struct change *change) PORT_UNCHECKED
 {
 	struct cleave__position position;
 
@@ -401,8 +403,8 @@ void cleave__prepare_change(struct cleave *index, struct cleave_thread *self)
 	prepare(self);
 }
 
-PORT_UNCHECKED int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,
-					struct cleave__position *position, uint64_t first, uint64_t last, void *value)
+int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,
+			 struct cleave__position *position, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
 	struct change change = { .verb = INSERT, .first = first, .last = last, .value = value };
 

@@ -162,7 +162,7 @@ static void transact(struct cleave_thread *self, const struct call *call, struct
 /* Nothing changes while all locks are held. */
 static void freeze(struct cleave_thread *self, struct answer *answer)
 {
-	static struct answer again;
+	struct answer again;
 	struct cleave_txn txn;
 
 	cleave_prefork(&txn, &world->index, self);

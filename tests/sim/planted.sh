@@ -107,7 +107,7 @@ plant ticket_of_dead_leaf search.c 's/ticket->order = order & ~CLEAVE__DEAD/tick
 plant covers_not_validated index.c 's/if \(!still_so\(&cover\)\)/if (false)/'
 plant txn_left_neighbour_free txn.c 's/first \? first - 1 : 0, last < UINT64_MAX/first, last < UINT64_MAX/'
 plant txn_right_neighbour_free txn.c 's/last < UINT64_MAX \? last \+ 1 : last, try_only/last, try_only/' \
-	restructure.c 's/return cleave__leaf_gap_at_end\(cleave__leaf_const\(leaf->link\)/return leaf->link && cleave__leaf_gap_at_end(cleave__leaf_const(leaf->link)/'
+	repack.c 's/return cleave__leaf_gap_at_end\(cleave__leaf_const\(leaf->link\)/return leaf->link && cleave__leaf_gap_at_end(cleave__leaf_const(leaf->link)/'
 plant border_not_looked_at border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
 plant border_not_locked border.c \
 	's/if \(!cleave__trylock\(&beside->lock\)\)\n\t\t\tgoto busy;//; s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/; s/(\tif \(cleave__dead_locked\(beside\)\) \{\n)\t\t\tcleave__unlock_dead\(index, beside\);\n/$1/'

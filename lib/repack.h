@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The leaf half of a restructure: which leaves a transaction's puts replace, and the private leaves that take their
+ * place.  A *run* is a sequence of neighbouring leaves that are replaced together.  restructure.h has the rest: the
+ * branches above, and the publication.
+ */
+#ifndef CLEAVE_REPACK_H
+#define CLEAVE_REPACK_H
+
+#include "gapbound.h"
+
+#define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
+#define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
+
+/* ---- Lists of nodes ---- */
+
+static inline void cleave__append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)
+{
+	node->link = NULL;
+	if (*tail)
+		(*tail)->link = node;
+	else
+		*head = node;
+	*tail = node;
+}
+
+/* Append a new node to a run's list. */
+static inline void cleave__run_append(struct cleave__run *run, struct cleave__node **tail, struct cleave__node *node)
+{
+	cleave__append(&run->fresh, tail, node);
+	run->nfresh++;
+}
+
+/* A private node of the transaction; NULL only if it never waits. */
+static inline struct cleave__node *cleave__take(struct cleave_txn *txn, enum cleave__kind kind)
+{
+	struct cleave__node *node = cleave__pool_take(txn->self, kind);
+
+	PORT_ASSERT(node || txn->try_only, "nodes are reserved before a change begins");
+	return node;
+}
+
+/* List a node that was built, so that it can be given back. */
+static inline void cleave__own(struct cleave_txn *txn, struct cleave__node *node)
+{
+	node->chain = txn->fresh;
+	txn->fresh = node;
+}
+
+/* ---- Runs of leaves ---- */
+
+/*
+ * Does the p-th put make a gap that meets another one over the border of the locked leaf that it begins, or ends, in?
+ * The two must become one (invariant 1).
+ */
+bool cleave__gap_meets_left(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf,
+			    const struct cleave__node *before);
+bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf);
+
+/*
+ * Group the leaves that the puts replace into runs of neighbours, txn->runs.  Leaves in between that some put has touched
+ * go along, so that there are no more runs than the puts reserved for.  Return: their number.
+ */
+unsigned int cleave__form_runs(struct cleave_txn *txn);
+
+/*
+ * Build the leaves that replace a run.  `alone`: it is the only one; `locked`: they are published locked.  False:
+ * try_only, and the cache is empty.
+ */
+bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked);
+
+/*
+ * Take a neighbour along with a run of `n` cells: a small run, to become one leaf with it; a full one, to share the
+ * neighbour's room.  Neighbours are only tried: they may be out of lock order.
+ */
+bool cleave__absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, unsigned int n);
+
+#endif
