@@ -20,7 +20,7 @@
 #include "repack.h"
 
 /* Nodes for one simple change: leaves touched, their neighbours, and what a split makes of them. */
-#define CLEAVE__SIMPLE_LEAVES 9u
+#define CLEAVE__SIMPLE_LEAVES 10u
 #define CLEAVE__SIMPLE_BRANCHES (3u * CLEAVE__LEVELS)
 
 /*

@@ -17,7 +17,7 @@ static void add_leaf(struct cleave_txn *txn, struct cleave__node *leaf)
 	txn->nleaves++;
 }
 
-static void unlock_leaves(struct cleave_txn *txn)
+static void unlock_leaves(struct cleave_txn *txn) PORT_UNCHECKED
 {
 	struct cleave__node *leaf = txn->leaves, *next;
 
@@ -44,7 +44,7 @@ void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool
 }
 
 /* Lock the leaves that hold [addr, last], left to right. */
-static bool lock_leaves(struct cleave_txn *txn, uint64_t addr, uint64_t last)
+static bool lock_leaves(struct cleave_txn *txn, uint64_t addr, uint64_t last) PORT_UNCHECKED
 {
 	struct cleave *index = txn->index;
 	struct cleave_thread *self = txn->self;
@@ -162,7 +162,7 @@ static int grow(struct cleave_txn *txn)
 }
 
 /* The locked leaf of an address. */
-static struct cleave__node *leaf_of(struct cleave_txn *txn, uint64_t addr)
+static struct cleave__node *leaf_of(struct cleave_txn *txn, uint64_t addr) PORT_UNCHECKED
 {
 	struct cleave__position position;
 	struct cleave__node *leaf = txn->leaves;
@@ -323,7 +323,7 @@ static void displaced(struct cleave_txn *txn, const struct cleave__leaf *leaf, u
 }
 
 /* All puts are inside one leaf, and it has room: one store of its order word. */
-static bool publish_edit(struct cleave_txn *txn)
+static bool publish_edit(struct cleave_txn *txn) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf;
 	struct cleave__node *node = txn->leaves, *before = NULL;
@@ -459,9 +459,9 @@ void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint6
 
 int cleave_reserve(struct cleave_thread *self, unsigned int puts)
 {
-	/* four leaves touched by each put, two more cells, and a run of its own */
-	unsigned int leaves = puts * (4 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + puts + 4;
-	unsigned int branches = cleave__branches_for(leaves, puts);
+	/* as needed() counts: four leaves touched by each put, two more cells, two runs; each in a transaction of its own */
+	unsigned int leaves = puts * ((4 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + 1 + 2 + 4);
+	unsigned int branches = cleave__branches_for(leaves, 2 * puts);
 
 	if (self->stock[CLEAVE__LEAF] < leaves)
 		self->stock[CLEAVE__LEAF] = leaves;

@@ -17,6 +17,7 @@ struct change {
 	struct cleave_sink *sink;
 	bool try_only;
 	bool spread; /* out: the leaf ran out of clean cells once too often */
+	bool copy;   /* copy it nevertheless: there are no nodes to divide it */
 };
 
 #define GO_ON 1	  /* the change is the put [first, last] = value */
@@ -153,7 +154,7 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 	struct cleave__branch *parent = position->parent;
 	struct cleave__node *copy;
 
-	if (cleave__leaf_cramped(cleave__leaf(position->node), count)) {
+	if (!change->copy && cleave__leaf_cramped(cleave__leaf(position->node), count)) {
 		change->spread = true;
 		return false;
 	}
@@ -308,6 +309,21 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 	return result;
 }
 
+static int make_change_again(struct cleave *index, struct cleave_thread *self, struct change *change);
+
+/* To divide a leaf was only a wish: it takes more nodes, and more locks, than a copy. */
+static int divide_or_copy(struct cleave *index, struct cleave_thread *self, struct change *change)
+{
+	int result = change_slowly(index, self, change);
+
+	if ((result == -ENOMEM || result == -EAGAIN) && change->spread) {
+		change->spread = false;
+		change->copy = true;
+		return make_change_again(index, self, change);
+	}
+	return result;
+}
+
 /* The leaf of the first address is locked, inside a read section: make the change, unlock, leave the section. */
 static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cleave_thread *self,
 						struct change *change,
@@ -329,7 +345,7 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 	if (PORT_UNLIKELY(dead))
 		cleave__pool_retire_with(self, position->node, others);
 	if (PORT_UNLIKELY(result == RESTART))
-		return change_slowly(index, self, change);
+		return divide_or_copy(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)
@@ -361,6 +377,11 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 		return -EAGAIN;
 	}
 	return make_change_leave(index, self, change, &position);
+}
+
+static int make_change_again(struct cleave *index, struct cleave_thread *self, struct change *change)
+{
+	return make_change(index, self, change);
 }
 
 static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr, bool try_only)

@@ -193,6 +193,74 @@ static void a_reserve_that_fails_changes_nothing(void **state)
 	manual_stop(&manual);
 }
 
+/* An index of leaves that have 12 entries of 16 addresses each. */
+static void build_full(struct cleave *index, struct manual_domain *manual, size_t leaves)
+{
+	size_t n = 12 * leaves;
+	struct cleave_entry *entries = calloc(n, sizeof(*entries));
+
+	assert_non_null(entries);
+	for (size_t i = 0; i < n; i++)
+		entries[i] = (struct cleave_entry){ i * 16, i * 16 + 15, (void *)(i + 1) };
+	assert_int_equal(cleave_init(index, &manual->self), 0);
+	assert_int_equal(cleave_build(index, &manual->self, entries, n), 0);
+	free(entries);
+	forget_caches(manual);
+}
+
+/* Puts over borders of full leaves, far apart, are the most expensive ones. */
+static void what_was_reserved_is_enough(void **state)
+{
+	(void)state;
+	for (unsigned int puts = 1; puts <= 3; puts++) {
+		struct manual_domain manual;
+		struct cleave index;
+		struct cleave_txn txn;
+
+		manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000000);
+		build_full(&index, &manual, 3200);
+		assert_int_equal(cleave_reserve(&manual.self, puts), 0);
+		counting_memory_grant(&manual.memory, 0);
+		assert_int_equal(cleave_begin(&txn, &index, &manual.self, 0, CLEAVE_LAST), 0);
+		for (uint64_t p = 0; p < puts; p++) {
+			uint64_t leaf = 100 + p * 1000;
+
+			assert_int_equal(cleave_put(&txn, 192 * leaf, 192 * (leaf + 3) - 1, NULL), 0);
+		}
+		cleave_commit(&txn, NULL);
+		assert_int_equal(counting_memory_failed(&manual.memory), 0);
+		check_index(&index);
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		cleave_destroy(&index, &manual.self);
+		manual_stop(&manual);
+	}
+}
+
+/* A leaf that runs out of cells again and again is divided if there are nodes for that, and copied if there are not. */
+static void a_leaf_that_cannot_be_divided_is_copied(void **state)
+{
+	struct manual_domain manual;
+	struct cleave index;
+	uint64_t at = 96 * 16;
+	unsigned int done = 0;
+	int error = 0;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000000);
+	build_full(&index, &manual, 50);
+	assert_int_equal(cleave_store(&index, &manual.self, at, at + 63, &index, NULL), 0); /* leaves 9 cells */
+	forget_caches(&manual);
+	counting_memory_grant(&manual.memory, 40); /* enough for some leaves, not for all the branches of a division */
+	for (; !error && done < 200; done++)
+		error = done % 2 ? cleave_unclip(&index, &manual.self, at + 5) : cleave_clip(&index, &manual.self, at + 5);
+	/* A copy takes one leaf, and lasts for three clips. */
+	CHECK(done > 20, "only %u changes with 40 nodes: error %d", done, error);
+	counting_memory_grant(&manual.memory, GRANT_ALL);
+	check_index(&index);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
 static void a_build_that_fails_leaves_the_index_empty(void **state)
 {
 	struct cleave_entry entry[500];
@@ -286,6 +354,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_init_that_fails_leaves_nothing),
 		cmocka_unit_test(a_reserve_that_fails_changes_nothing),
+		cmocka_unit_test(what_was_reserved_is_enough),
+		cmocka_unit_test(a_leaf_that_cannot_be_divided_is_copied),
 		cmocka_unit_test(a_build_that_fails_leaves_the_index_empty),
 		cmocka_unit_test(a_duplicate_that_fails_undoes_its_copies),
 		cmocka_unit_test(changes_that_fail_change_nothing),
