@@ -176,6 +176,11 @@ int main(int argc, char **argv)
 	suite_changes(&suite);
 	suite_spaces(&suite);
 	suite_sizes(&suite);
+#ifdef BENCH_MAPS
+	suite_maps(&suite);
+#else
+	printf("maps: not measured, bsd/sys/tree.h was not there when this was built\n");
+#endif
 	pair_workloads(&suite);
 	pair_stop();
 	report_summary(&suite.report);

@@ -4,6 +4,7 @@
 enum { LEFT, RIGHT };
 
 static struct cleave__node *neighbour(struct cleave *index, const struct cleave__position *position, unsigned int side)
+	PORT_INSIDE
 {
 	const struct cleave__branch *parent = position->parent;
 	struct cleave__position there;
@@ -16,7 +17,7 @@ static struct cleave__node *neighbour(struct cleave *index, const struct cleave_
 	return there.node;
 }
 
-void cleave__border_release(struct cleave *index, struct cleave__border *border)
+void cleave__border_release(struct cleave *index, struct cleave__border *border) PORT_UNCHECKED
 {
 	for (unsigned int side = LEFT; side <= RIGHT; side++)
 		if (border->joins[side])
@@ -24,7 +25,7 @@ void cleave__border_release(struct cleave *index, struct cleave__border *border)
 }
 
 bool cleave__border_look(struct cleave *index, const struct cleave__position *position, uint64_t first, uint64_t last,
-			 struct cleave__border *border)
+			 struct cleave__border *border) PORT_UNCHECKED
 {
 	const struct cleave__node *node = position->node;
 	bool reaches[2] = { first == node->first && first != 0, last == node->last && last != UINT64_MAX };
@@ -121,7 +122,7 @@ static void copy_parent(const struct move *move, struct cleave__branch *copy, st
 }
 
 /* Try to lock P and what is above it.  A and B are locked: if P lives, they hang there. */
-static bool lock_above(struct move *move)
+static bool lock_above(struct move *move) PORT_UNCHECKED
 {
 	struct cleave__node *parent = &move->parent->node;
 	bool live;
@@ -138,6 +139,7 @@ static bool lock_above(struct move *move)
 
 /* Build the three nodes under the locks, and publish them. */
 static bool replace(struct move *move, struct cleave__node *fresh[3], unsigned int own, uint64_t first, uint64_t last)
+	PORT_UNCHECKED
 {
 	unsigned int at = move->above ? cleave__branch_index(move->above, move->old[RIGHT]->first) : 0;
 	uint64_t gap;
@@ -161,6 +163,7 @@ static bool replace(struct move *move, struct cleave__node *fresh[3], unsigned i
 
 bool cleave__border_move(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 uint64_t first, uint64_t last, struct cleave__border *border, struct cleave__node **others)
+	PORT_UNCHECKED
 {
 	unsigned int side = border->joins[LEFT] ? LEFT : RIGHT, own = RIGHT - side;
 	struct move move = { .index = index, .self = self, .parent = position->parent,

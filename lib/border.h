@@ -40,7 +40,7 @@ struct cleave__border {
  * False: a neighbour is locked or dead; nothing is held.
  */
 bool cleave__border_look(struct cleave *index, const struct cleave__position *position, uint64_t first, uint64_t last,
-			 struct cleave__border *border);
+			 struct cleave__border *border) PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 /*
  * Erase [first, last], join the gap of the one neighbour, and move the border.
@@ -48,7 +48,8 @@ bool cleave__border_look(struct cleave *index, const struct cleave__position *po
  * False: nothing changed; it takes a restructure.
  */
 bool cleave__border_move(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-			 uint64_t first, uint64_t last, struct cleave__border *border, struct cleave__node **others);
+			 uint64_t first, uint64_t last, struct cleave__border *border, struct cleave__node **others)
+	PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 void cleave__border_release(struct cleave *index, struct cleave__border *border);
 

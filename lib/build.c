@@ -113,7 +113,7 @@ void cleave__free_tree(struct cleave_thread *self, struct cleave__node *root)
 }
 
 /* Put the tree in place of an empty index's only leaf.  -EEXIST: it is not empty, and the tree is still private. */
-static int install(struct cleave *index, struct cleave_thread *self, struct cleave__node *root)
+static int install(struct cleave *index, struct cleave_thread *self, struct cleave__node *root) PORT_UNCHECKED
 {
 	struct cleave_txn txn;
 	struct cleave__node *old;

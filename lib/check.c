@@ -56,7 +56,7 @@ struct visitor {
 		      unsigned int index, unsigned int depth);
 };
 
-static void visit_all(const struct cleave *index, struct visitor *visitor)
+static void visit_all(const struct cleave *index, struct visitor *visitor) PORT_INSIDE
 {
 	struct cleave__branch *path[CLEAVE__LEVELS];
 	unsigned int at[CLEAVE__LEVELS];
@@ -94,7 +94,7 @@ struct counting {
 };
 
 static void count_node(struct visitor *visitor, struct cleave__node *node, const struct cleave__branch *parent,
-		       unsigned int index, unsigned int depth)
+		       unsigned int index, unsigned int depth) PORT_INSIDE
 {
 	struct cleave_statistics *statistics = ((struct counting *)visitor)->statistics;
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
@@ -122,7 +122,7 @@ static void count_node(struct visitor *visitor, struct cleave__node *node, const
 	}
 }
 
-void cleave_statistics_rcu(const struct cleave *index, struct cleave_statistics *statistics)
+void cleave_statistics_rcu(const struct cleave *index, struct cleave_statistics *statistics) PORT_INSIDE
 {
 	struct counting counting = { { count_node }, statistics };
 
@@ -161,7 +161,7 @@ static void expect(struct checking *checking, const struct cleave__node *node, b
 		violation(checking, node, rule);
 }
 
-static uint64_t true_gap(const struct cleave__node *node)
+static uint64_t true_gap(const struct cleave__node *node) PORT_INSIDE
 {
 	uint64_t gap = 0;
 
@@ -187,7 +187,7 @@ static void check_branch(struct checking *checking, const struct cleave__node *n
 	}
 }
 
-static void check_leaf(struct checking *checking, const struct cleave__node *node)
+static void check_leaf(struct checking *checking, const struct cleave__node *node) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
 	uint64_t order = cleave__order_rcu(leaf);
@@ -220,7 +220,7 @@ static void check_leaf(struct checking *checking, const struct cleave__node *nod
 }
 
 static void check_node(struct visitor *visitor, struct cleave__node *node, const struct cleave__branch *parent,
-		       unsigned int index, unsigned int depth)
+		       unsigned int index, unsigned int depth) PORT_INSIDE
 {
 	struct checking *checking = (struct checking *)visitor;
 
@@ -242,7 +242,7 @@ static void check_node(struct visitor *visitor, struct cleave__node *node, const
 		check_leaf(checking, node);
 }
 
-size_t cleave_check(struct cleave *index, struct cleave_lines *lines)
+size_t cleave_check(struct cleave *index, struct cleave_lines *lines) PORT_UNCHECKED
 {
 	struct checking checking = { .visitor = { check_node }, .lines = lines };
 
@@ -259,7 +259,7 @@ struct dumping {
 };
 
 static void dump_node(struct visitor *visitor, struct cleave__node *node, const struct cleave__branch *parent,
-		      unsigned int index, unsigned int depth)
+		      unsigned int index, unsigned int depth) PORT_INSIDE
 {
 	struct dumping *dumping = (struct dumping *)visitor;
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
@@ -292,7 +292,7 @@ static void dump_node(struct visitor *visitor, struct cleave__node *node, const 
 	}
 }
 
-void cleave_dump_rcu(const struct cleave *index, struct cleave_lines *lines, bool nodes)
+void cleave_dump_rcu(const struct cleave *index, struct cleave_lines *lines, bool nodes) PORT_INSIDE
 {
 	struct dumping dumping = { .visitor = { dump_node }, .lines = lines, .nodes = nodes };
 

@@ -3,7 +3,7 @@
 #include "txn.h"
 
 /* The branches, level by level, by the transaction's list. */
-static void lock_branches(struct cleave_txn *txn)
+static void lock_branches(struct cleave_txn *txn) PORT_UNCHECKED
 {
 	struct cleave *index = txn->index;
 	unsigned int top;
@@ -33,7 +33,7 @@ void cleave_prefork(struct cleave_txn *txn, struct cleave *index, struct cleave_
 	lock_branches(txn);
 }
 
-void cleave_postfork_parent(struct cleave_txn *txn)
+void cleave_postfork_parent(struct cleave_txn *txn) PORT_UNCHECKED
 {
 	struct cleave__node *next;
 
@@ -57,18 +57,18 @@ void cleave_postfork_child(struct cleave_txn *txn)
 	cleave_postfork_parent(txn);
 }
 
-void cleave_domain_prefork(struct cleave_domain *domain, struct cleave_thread *self)
+void cleave_domain_prefork(struct cleave_domain *domain, struct cleave_thread *self) PORT_LOCKS(domain->lock)
 {
 	cleave__lock_word(domain, self, &domain->lock);
 }
 
-void cleave_domain_postfork_parent(struct cleave_domain *domain, struct cleave_thread *self)
+void cleave_domain_postfork_parent(struct cleave_domain *domain, struct cleave_thread *self) PORT_UNLOCKS(domain->lock)
 {
 	(void)self;
 	cleave__unlock(domain, &domain->lock, true);
 }
 
-void cleave_domain_postfork_child(struct cleave_domain *domain, struct cleave_thread *self)
+void cleave_domain_postfork_child(struct cleave_domain *domain, struct cleave_thread *self) PORT_UNLOCKS(domain->lock)
 {
 	PORT_STORE(&domain->lock, CLEAVE__LOCKED, PORT_RELAXED);
 	cleave_domain_postfork_parent(domain, self);

@@ -60,6 +60,7 @@ static bool place(const struct search *search, uint64_t first, uint64_t last, ui
 
 /* *largest: of the leaf's gaps, if none fits. */
 static bool search_leaf(const struct search *search, struct cleave__node *node, struct found *found, uint64_t *largest)
+	PORT_INSIDE
 {
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
 	uint64_t order = cleave__order_rcu(leaf);
@@ -86,13 +87,14 @@ static bool search_leaf(const struct search *search, struct cleave__node *node, 
 
 /* Nothing fits below child i: lower its bound, if it is higher than what is there. */
 static void lower(const struct search *search, const struct cleave__branch *branch, unsigned int i, uint64_t largest)
+	PORT_INSIDE
 {
 	if (search->self && largest < cleave__branch_gap(branch, i))
 		cleave__lower_rcu((struct cleave *)search->index, search->self, branch->node.level - 1u, branch->pivot[i]);
 }
 
 /* The search in one direction: depth first, without recursion. */
-static bool search_tree(const struct search *search, struct found *found)
+static bool search_tree(const struct search *search, struct found *found) PORT_INSIDE
 {
 	struct cleave__branch *path[CLEAVE__LEVELS];
 	unsigned int visited[CLEAVE__LEVELS]; /* children of each */
@@ -134,7 +136,7 @@ static bool search_tree(const struct search *search, struct found *found)
 	}
 }
 
-static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up, struct found *found)
+static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up, struct found *found) PORT_INSIDE
 {
 	search->min = min;
 	search->max = max;
@@ -150,7 +152,7 @@ static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
 	return x ^ x >> 31;
 }
 
-static bool find_nearest(struct search *search, const struct cleave_request *request, struct found *found)
+static bool find_nearest(struct search *search, const struct cleave_request *request, struct found *found) PORT_INSIDE
 {
 	uint64_t hint = request->hint < request->min ? request->min :
 			request->hint > request->max ? request->max : request->hint;
@@ -171,7 +173,7 @@ static bool find_nearest(struct search *search, const struct cleave_request *req
 }
 
 static bool find(const struct cleave *index, struct cleave_thread *self, const struct cleave_request *request,
-		 uint64_t align, struct found *found)
+		 uint64_t align, struct found *found) PORT_INSIDE
 {
 	struct search search = { .index = index, .self = self, .size = request->size, .align = align,
 				 .phase = request->phase };

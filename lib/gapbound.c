@@ -14,7 +14,7 @@ uint64_t cleave__node_gap(struct cleave__node *node)
  * lowered nor be lost in a copy, because both need the child's lock or take the bound along.
  */
 static bool high_enough(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
-			uint64_t gap, bool in_section)
+			uint64_t gap, bool in_section) PORT_UNCHECKED
 {
 	struct cleave__position position;
 	bool enough;
@@ -35,7 +35,7 @@ static bool high_enough(struct cleave *index, struct cleave_thread *self, unsign
 }
 
 bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr, uint64_t gap,
-		   bool try_only)
+		   bool try_only) PORT_UNCHECKED
 {
 	/* All stay locked to the end: a bound above may be too low only while the branch below is locked. */
 	struct cleave__branch *held[CLEAVE__LEVELS];
@@ -70,6 +70,7 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 }
 
 void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr)
+	PORT_UNCHECKED
 {
 	bool lower;
 	struct cleave__node *child = cleave__lock_node(index, self, level, addr, true, &lower);

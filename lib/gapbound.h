@@ -21,7 +21,7 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
  * A search found nothing under the child of `level` that holds `addr`, though its bound let it in: if child and parent
  * are free to lock, lower the bound to what the child has.  Inside a read section; never waits.
  */
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr);
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr) PORT_INSIDE;
 
 /* The largest gap inside a node: exact for a leaf, the largest bound for a branch.  The node is locked or private. */
 uint64_t cleave__node_gap(struct cleave__node *node);

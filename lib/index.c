@@ -2,7 +2,7 @@
 /* The public face: life of an index, lookups, coverage. */
 #include "build.h"
 
-int cleave_init(struct cleave *index, struct cleave_thread *self)
+int cleave_init(struct cleave *index, struct cleave_thread *self) PORT_UNCHECKED
 {
 	struct cleave__node *node;
 	int error = cleave__pool_fill(self, 1, 0, true);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "nodelock.h"
 
-void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *lock, bool live)
+void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *lock, bool live) PORT_UNCHECKED
 {
 	struct cleave_bucket *bucket = cleave__bucket(domain, lock);
 	uint32_t seen = PORT_LOAD(lock, PORT_RELAXED);
@@ -17,7 +17,7 @@ void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *
 }
 
 /* Take the lock if it is free, or was handed to one who asked. */
-static bool try_or_claim(struct cleave_thread *self, struct cleave_word32 *lock, bool asked)
+static bool try_or_claim(struct cleave_thread *self, struct cleave_word32 *lock, bool asked) PORT_TRYLOCKS(*lock)
 {
 	uint32_t seen = PORT_LOAD(lock, PORT_RELAXED);
 
@@ -85,7 +85,7 @@ void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self,
 
 /* The first try failed, inside a read section: go on until the leaf is locked. */
 static void lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position)
+			     struct cleave__position *position) PORT_INSIDE PORT_LOCKS(position->node->lock)
 {
 	struct cleave__wait wait = { .hold_on = true };
 
@@ -137,7 +137,7 @@ bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave
 
 /* Inside a read section: lock the node, if it is live.  A dead one is not ours to touch once the section ends. */
 static bool lock_live_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__node *node, bool try_only,
-			  struct cleave__wait *wait)
+			  struct cleave__wait *wait) PORT_INSIDE PORT_TRYLOCKS(node->lock)
 {
 	if (try_only ? !cleave__trylock(&node->lock) : !cleave__lock_or_mark(index->domain, self, &node->lock, wait))
 		return false;
@@ -150,7 +150,7 @@ static bool lock_live_rcu(struct cleave *index, struct cleave_thread *self, stru
 }
 
 struct cleave__node *cleave__lock_node(struct cleave *index, struct cleave_thread *self, unsigned int level,
-				       uint64_t addr, bool try_only, bool *lower)
+				       uint64_t addr, bool try_only, bool *lower) PORT_UNCHECKED
 {
 	struct cleave__wait wait = { .hold_on = true };
 
@@ -173,7 +173,7 @@ struct cleave__node *cleave__lock_node(struct cleave *index, struct cleave_threa
 }
 
 bool cleave__lock_above(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
-			bool try_only, struct cleave__branch **parent)
+			bool try_only, struct cleave__branch **parent) PORT_UNCHECKED
 {
 	for (;;) {
 		bool lower;

@@ -52,8 +52,8 @@ void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *
  * the receiver would own a stranger.
  * [M3-rel] what the holder wrote; pairs with [M3-acq] cleave__trylock() and the claim in nodelock.c.
  */
-static inline PORT_UNCHECKED void cleave__unlock(struct cleave_domain *domain, struct cleave_word32 *lock, bool live)
-	PORT_UNLOCKS(*lock)
+static inline void cleave__unlock(struct cleave_domain *domain, struct cleave_word32 *lock, bool live)
+	PORT_UNLOCKS(*lock) PORT_UNCHECKED
 {
 	uint32_t seen = CLEAVE__LOCKED;
 
@@ -85,12 +85,12 @@ void cleave__park(struct cleave_domain *domain, struct cleave_thread *self, stru
 void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *lock)
 	PORT_LOCKS(*lock) PORT_OUTSIDE;
 
-static inline PORT_UNCHECKED void cleave__enter(const struct cleave *index, struct cleave_thread *self) PORT_ENTERS
+static inline void cleave__enter(const struct cleave *index, struct cleave_thread *self) PORT_ENTERS PORT_UNCHECKED
 {
 	index->domain->ops->enter(index->domain, self);
 }
 
-static inline PORT_UNCHECKED void cleave__leave(const struct cleave *index, struct cleave_thread *self) PORT_LEAVES
+static inline void cleave__leave(const struct cleave *index, struct cleave_thread *self) PORT_LEAVES PORT_UNCHECKED
 {
 	index->domain->ops->leave(index->domain, self);
 }
@@ -100,8 +100,7 @@ static inline PORT_UNCHECKED void cleave__leave(const struct cleave *index, stru
  * (parent, rank) can be used.
  */
 void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position)
-	PORT_ENTERS PORT_LOCKS(position->node->lock);
+			     struct cleave__position *position) PORT_ENTERS PORT_LOCKS(position->node->lock);
 
 /*
  * The same for a leaf that was found in the caller's section, which stays open, or ends and is opened again; `position`

@@ -83,7 +83,7 @@ static inline unsigned int cleave__pool_clean_cells(struct cleave_thread *self, 
 void cleave__pool_trim(struct cleave_thread *self);
 
 /* Garbage is above the domain's limit: wait for a grace period.  Outside of read sections, without node locks here. */
-void cleave__pool_wait_garbage(struct cleave_thread *self);
+void cleave__pool_wait_garbage(struct cleave_thread *self) PORT_OUTSIDE;
 
 /* The end of a call, outside of read sections and locks: let the port push on what the call waits for in vain. */
 static inline void cleave__pool_nudge(struct cleave_thread *self)

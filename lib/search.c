@@ -13,7 +13,7 @@
 #define TEXT_OF(name) TEXT_OF_(name)
 
 static PORT_ALWAYS_INLINE const struct cleave__leaf *find(const struct cleave *index, uint64_t addr, uint64_t *order,
-							   bool *more, unsigned int *r)
+							   bool *more, unsigned int *r) PORT_INSIDE
 {
 	struct cleave__position position;
 	const struct cleave__leaf *leaf;
@@ -29,7 +29,7 @@ static PORT_ALWAYS_INLINE const struct cleave__leaf *find(const struct cleave *i
 	return leaf;
 }
 
-static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry)
+static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry) PORT_INSIDE
 {
 	uint64_t order;
 	unsigned int r;
@@ -40,7 +40,7 @@ static void *lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave
 	return entry->value;
 }
 
-static void *value_rcu(const struct cleave *index, uint64_t addr)
+static void *value_rcu(const struct cleave *index, uint64_t addr) PORT_INSIDE
 {
 	struct cleave__position position;
 	const struct cleave__leaf *leaf;
@@ -54,7 +54,7 @@ static void *value_rcu(const struct cleave *index, uint64_t addr)
 }
 
 static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
-			       struct cleave_ticket *ticket)
+			       struct cleave_ticket *ticket) PORT_INSIDE
 {
 	uint64_t order;
 	unsigned int r;
@@ -67,7 +67,7 @@ static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 	return entry->value;
 }
 
-static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__position *position)
+static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__position *position) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf;
 
@@ -79,7 +79,7 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 }
 
 static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,
-		      struct cleave__position *position)
+		      struct cleave__position *position) PORT_INSIDE
 {
 	return cleave__walk(index, level, addr, search_branch, position);
 }

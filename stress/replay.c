@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * cleave-replay: replays recordings of address-space calls on the plain model and compares it
- * with each snapshot the recorder took.
+ * with each snapshot the recorder took; or on the library's maps as well, which are compared with
+ * each snapshot, too.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -10,14 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "space_map.h"
 #include "space_model.h"
 #include "trace.h"
 
 #define EXIT_USAGE	2
 
+enum mode {
+	MODE_CHECK,		/* only read the file */
+	MODE_MODEL,
+	MODE_MAP,		/* maps as well */
+	MODE_MAP_JOINED,	/* maps which join neighbours */
+};
+
 struct replay {
 	const char *path;
 	struct space_model *model;
+	struct space_map *map;		/* NULL: only the model */
 	uint64_t event;			/* how many have been read */
 	uint64_t kinds[TRACE_KINDS];
 	uint64_t failed_calls;
@@ -28,6 +38,7 @@ struct replay {
 	uint64_t compared;
 	uint64_t mismatches;		/* of ranges and protections */
 	uint64_t other_mismatches;	/* only of the other attributes */
+	uint64_t map_mismatches;	/* of the maps, in any attribute */
 };
 
 static const char *
@@ -43,7 +54,7 @@ side(bool mapped, uint32_t attributes, uint32_t object, uint64_t offset, char *t
 }
 
 static void
-print_difference(const struct replay *replay, uint32_t process,
+print_difference(const struct replay *replay, const char *what, uint32_t process,
 		 const struct space_difference *difference)
 {
 	const struct space_range *model = &difference->model;
@@ -51,12 +62,38 @@ print_difference(const struct replay *replay, uint32_t process,
 	char texts[2][80];
 
 	printf("%s: event %" PRIu64 ", process %" PRIu32 ": %" PRIx64 "-%" PRIx64
-	       " should be %s, is %s\n",
+	       " should be %s, is %s in the %s\n",
 	       replay->path, replay->event, process, difference->start, difference->end,
 	       side(difference->has_snapshot, snapshot->attributes, snapshot->object,
 		    snapshot->offset, texts[0], sizeof(texts[0])),
 	       side(difference->has_model, model->attributes, model->object, model->offset,
-		    texts[1], sizeof(texts[1])));
+		    texts[1], sizeof(texts[1])), what);
+}
+
+static void
+print_line(struct cleave_lines *lines, const char *text)
+{
+	(void)lines;
+	printf("  %s\n", text);
+}
+
+static void
+compare_map(struct replay *replay, const struct space_effect *effect)
+{
+	struct cleave_lines lines = { print_line };
+	struct space_difference difference;
+
+	if (!space_map_matches(replay->map, effect->process, effect->ranges, effect->count,
+			       &difference)) {
+		if (replay->map_mismatches++ == 0)
+			print_difference(replay, "map", effect->process, &difference);
+	}
+	if (space_map_verify(replay->map, effect->process, &lines)) {
+		if (replay->map_mismatches++ == 0)
+			printf("%s: event %" PRIu64 ", process %" PRIu32
+			       ": cleave_map_verify() finds faults\n",
+			       replay->path, replay->event, effect->process);
+	}
 }
 
 static void
@@ -78,7 +115,7 @@ compare(struct replay *replay, const struct space_effect *effect)
 		replay->mismatches++;
 	}
 	if (replay->mismatches + replay->other_mismatches == 1)
-		print_difference(replay, process, &difference);
+		print_difference(replay, "model", process, &difference);
 }
 
 static int
@@ -91,9 +128,13 @@ on_effect(void *context, const struct space_effect *effect)
 
 	if (effect->kind == SPACE_SNAPSHOT) {
 		compare(replay, effect);
+		if (replay->map)
+			compare_map(replay, effect);
 		return 0;
 	}
 	error = space_model_effect(replay->model, effect);
+	if (!error && replay->map)
+		error = space_map_effect(replay->map, effect);
 	count = space_model_ranges(replay->model, effect->process, &ranges);
 	if (count > replay->peak_ranges)
 		replay->peak_ranges = count;
@@ -105,6 +146,9 @@ on_next(void *context, uint32_t process, uint64_t from, struct space_range *rang
 {
 	const struct replay *replay = context;
 
+	/* What mremap moves is what the map holds. */
+	if (replay->map)
+		return space_map_next(replay->map, process, from, range);
 	return space_model_next(replay->model, process, from, range);
 }
 
@@ -142,14 +186,48 @@ report(const struct replay *replay)
 			printf(" %s %" PRIu64, trace_kind_name((enum trace_kind)kind),
 			       replay->kinds[kind]);
 	printf("\n");
+	if (replay->map) {
+		struct space_map_figures figures;
+
+		space_map_figures(replay->map, &figures);
+		printf("  maps: at most %" PRIu64 " entries in a snapshot, %" PRIu64 " forks, %"
+		       PRIu64 " objects, %" PRIu64 " mismatches\n", figures.peak_entries,
+		       figures.forks, figures.objects, replay->map_mismatches);
+	}
 	if (replay->other_mismatches)
 		printf("  of the mismatches %" PRIu64 " are only of shared, grows down, object or"
 		       " offset\n", replay->other_mismatches);
 }
 
+static int
+create(struct replay *replay, const struct trace *trace, enum mode mode)
+{
+	int error = space_model_create(&replay->model);
+
+	if (!error && mode != MODE_MODEL)
+		error = space_map_create(&replay->map, trace_page_size(trace),
+					 mode == MODE_MAP_JOINED);
+	return error;
+}
+
+/* Return whether something was wrong. */
+static bool
+judge(struct replay *replay)
+{
+	size_t left;
+	bool wrong = replay->mismatches || replay->other_mismatches || replay->map_mismatches;
+
+	report(replay);
+	left = space_map_destroy(replay->map);
+	replay->map = NULL;
+	if (left)
+		printf("%s: %zu objects have references in the end\n", replay->path, left);
+	return wrong || left;
+}
+
 /* Return an exit status. */
 static int
-replay_file(const char *path)
+replay_file(const char *path, enum mode mode)
 {
 	static const struct space_ops ops = { on_effect, on_next };
 	struct replay replay = { .path = path };
@@ -157,13 +235,13 @@ replay_file(const char *path)
 	struct trace *trace;
 	struct trace_event event;
 	char message[256];
-	int got, error;
+	int got = 0, error, status = EXIT_USAGE;
 
 	if (trace_open(&trace, path, message, sizeof(message))) {
 		fprintf(stderr, "cleave-replay: %s: %s\n", path, message);
 		return EXIT_USAGE;
 	}
-	error = space_model_create(&replay.model);
+	error = create(&replay, trace, mode);
 	if (!error)
 		error = space_create(&space, &ops, &replay);
 	while (!error && (got = trace_next(trace, &event)) != 0) {
@@ -174,17 +252,18 @@ replay_file(const char *path)
 		count_event(&replay, &event);
 		error = space_apply(space, &event);
 	}
+	if (error) {
+		fprintf(stderr, "cleave-replay: %s: event %" PRIu64 ": %s\n", path, replay.event,
+			strerror(-error));
+		status = EXIT_FAILURE;
+	} else if (got == 0) {
+		status = judge(&replay) ? EXIT_FAILURE : EXIT_SUCCESS;
+	}
+	space_map_destroy(replay.map);
 	space_destroy(space);
 	space_model_destroy(replay.model);
 	trace_close(trace);
-	if (error) {
-		fprintf(stderr, "cleave-replay: %s: %s\n", path, strerror(-error));
-		return EXIT_FAILURE;
-	}
-	if (got < 0)
-		return EXIT_USAGE;
-	report(&replay);
-	return replay.mismatches || replay.other_mismatches ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status;
 }
 
 /* Only read the file, which checks every field of it. Return an exit status. */
@@ -205,16 +284,19 @@ check_file(const char *path)
 }
 
 static const char help[] =
-"usage: cleave-replay [--check] FILE...\n"
+"usage: cleave-replay [--check | --map | --map-joined] FILE...\n"
 "\n"
 "Replays recordings of address-space calls, which cleave-record made, on a plain model, and\n"
 "compares the model with every snapshot of the real mappings in the recording.\n"
 "\n"
-"  --check   only look whether the files are undamaged, do not replay them\n"
-"  --help    this text\n"
+"  --check        only look whether the files are undamaged, do not replay them\n"
+"  --map          replay them on the library's maps as well, and compare those, too\n"
+"  --map-joined   the same, with maps which join neighbours that differ in nothing\n"
+"  --help         this text\n"
 "\n"
 "Examples:\n"
 "  cleave-replay stress/traces/*.trace.zst\n"
+"  cleave-replay --map stress/traces/java.trace.zst\n"
 "  cleave-replay --check out.trace.zst\n"
 "\n"
 "Exit status: 0 all match, 1 a snapshot does not, 2 a damaged file or wrong usage.\n";
@@ -224,16 +306,24 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "check", no_argument, NULL, 'c' },
+		{ "map", no_argument, NULL, 'm' },
+		{ "map-joined", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	bool only_check = false;
+	enum mode mode = MODE_MODEL;
 	int option, worst = EXIT_SUCCESS;
 
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			only_check = true;
+			mode = MODE_CHECK;
+			break;
+		case 'm':
+			mode = MODE_MAP;
+			break;
+		case 'j':
+			mode = MODE_MAP_JOINED;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -247,7 +337,8 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	for (int i = optind; i < argc; i++) {
-		int status = only_check ? check_file(argv[i]) : replay_file(argv[i]);
+		int status = mode == MODE_CHECK ? check_file(argv[i]) :
+						  replay_file(argv[i], mode);
 
 		if (status > worst)
 			worst = status;

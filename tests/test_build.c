@@ -263,12 +263,53 @@ static void destroy_frees_indexes_of_every_size(void **state)
 
 #define WITH_DOMAIN(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* However little it has: a lone leaf that begins with a gap, or one entry over all addresses. */
+static void an_index_with_one_entry_is_not_empty(void **state)
+{
+	const struct cleave_entry good[] = { { 10, 19, &manual } };
+	const struct cleave_entry there[] = { { 5, 9, &manual }, { 0, 9, &manual }, { 0, CLEAVE_LAST, &manual } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(there) / sizeof(there[0]); i++) {
+		struct world world;
+
+		check_context("entry %zu", i);
+		start_empty(&world);
+		assert_int_equal(cleave_insert(&world.index, &manual.self, there[i].first, there[i].last, there[i].value, NULL),
+				 0);
+		model_store(&world.model, there[i].first, there[i].last, there[i].value, NULL);
+		assert_int_equal(cleave_build(&world.index, &manual.self, good, 1), -EEXIST);
+		world_compare(&world);
+		world_stop(&world);
+	}
+}
+
+/* A published transaction only waits for its end. */
+static void a_put_after_the_publication_is_refused(void **state)
+{
+	struct cleave_txn txn;
+	struct world world;
+
+	(void)state;
+	start_empty(&world);
+	assert_int_equal(cleave_begin(&txn, &world.index, &manual.self, 10, 29), 0);
+	assert_int_equal(cleave_put(&txn, 10, 19, &manual), 0);
+	cleave_publish(&txn);
+	assert_int_equal(cleave_put(&txn, 20, 29, &manual), -EINVAL);
+	cleave_end(&txn, NULL);
+	model_store(&world.model, 10, 19, &manual, NULL);
+	world_compare(&world);
+	world_stop(&world);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_DOMAIN(builds_of_every_small_size),
 		WITH_DOMAIN(a_build_fills_leaves_densely),
 		WITH_DOMAIN(bad_builds_are_refused),
+		WITH_DOMAIN(an_index_with_one_entry_is_not_empty),
+		WITH_DOMAIN(a_put_after_the_publication_is_refused),
 		WITH_DOMAIN(a_duplicate_shares_values_without_a_copier),
 		WITH_DOMAIN(a_failing_copier_undoes_what_it_made),
 		WITH_DOMAIN(destroy_frees_indexes_of_every_size),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* fork() while other threads write: the child's copy is consistent, and the child can go on with it. */
+#include "child.h"
 #include "fixture.h"
 
 #include <sys/wait.h>
@@ -56,7 +57,7 @@ static _Noreturn void child(struct fixture *fixture)
 		cleave_section_quiescent(&fixture->main);
 	}
 	check_index(index);
-	_exit(0);
+	child_exit(0);
 }
 
 static void the_child_validates_and_writes_on(void **state)

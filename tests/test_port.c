@@ -20,6 +20,8 @@
 
 #include <cmocka.h>
 
+#include "child.h"
+
 #define LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STORE(p, value) __atomic_store_n(p, value, __ATOMIC_RELEASE)
 
@@ -520,7 +522,7 @@ static void child(void)
 	pthread_join(reader.thread, NULL);
 	cleave_section_unregister(own, &domain);
 	cleave_section_stop(&domain);
-	_exit(0);
+	child_exit(0);
 }
 
 static void test_fork(void **state)

@@ -9,8 +9,8 @@
  *   PORT_ENTERS, PORT_LEAVES		   the function opens or closes the read section
  *   PORT_INSIDE, PORT_OUTSIDE		   the caller is in one; is in none
  *   PORT_ASSUMES_INSIDE		   the function is a claim (checked at run time in debug builds) to be in one
- *   PORT_UNCHECKED			   before the type: what the body does is beyond the analysis; its callers are
- *					   still held to what its declaration says
+ *   PORT_UNCHECKED			   what the body does is beyond the analysis; its callers are still held to
+ *					   what its declaration says
  *
  * The analysis follows a lock under one name inside one function.  Beyond it are: sets of locks (a transaction's leaves
  * and branches), a node that has two names or was returned, a section that is opened only if the caller has none

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The sparse anonymous store: slot numbers (pages of a segment) to anons.  Creating a store costs O(1) whatever its
+ * size; memory follows what is populated; lookups take no lock; filling an empty slot is one compare-and-swap, so that
+ * faults on different slots never wait for each other; a clone (fork) costs O(1) and copies one path at the first
+ * write after it, by either side.  doc/anon.md has the design.
+ *
+ *	store	struct cleave_anon		slots [0, nslots), at most 2^35 of them
+ *	anon	struct cleave_anon_page		the content of one slot: a page or a swap token; shared by clones
+ *	window	(store, first slot)		what a map's object holds; how many cover a slot is counted per range
+ *	context	struct cleave_anon_context	of one thread that changes stores: its guard, spare nodes, what it retired
+ *
+ * Slots are numbered; ranges of them are [first, last], both inclusive.
+ *
+ * Names: `_rcu` is called inside a read section (section.h); `try_` is called between cleave_anon_guard() and
+ * cleave_anon_unguard(), never sleeps, allocates or waits, and returns -EAGAIN instead.  All others are called outside
+ * read sections, guards and transactions on the store, and may sleep.
+ *
+ * Errors: 0 or a negative errno value: -EINVAL (arguments), -ENOMEM, -EEXIST (the slot holds something else), -ENOENT
+ * (it holds nothing), -EAGAIN (try forms), -EBUSY (a window over slots that are being wiped).  A failed call has changed
+ * nothing.
+ *
+ * Ordering: what a thread stored before it filled or replaced a slot is visible to whoever finds the anon there.  Every
+ * call that changes one slot takes effect at one instant.
+ */
+#ifndef CLEAVE_ANON_H
+#define CLEAVE_ANON_H
+
+#include "cleave.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CLEAVE_ANON_SLOTS (UINT64_C(1) << 35) /* the most slots of a store: 128 TiB of 4 KiB pages */
+
+struct cleave_anon;
+struct cleave__anon_node;
+
+/* ---- Types.  Members are the library's.  Keys as in types.h; c only the thread that opened the context. ---- */
+
+/*
+ * What an anon holds: 0 nothing yet, an even number a page (its address), an odd number a swap token.
+ */
+#define CLEAVE_ANON_IS_SWAPPED(content) (((content)&1) != 0)
+
+/*
+ * An anon.  `state`: shares (bits 0 to 31: slots of leaves that point here), pins (32 to 47), and the marks in transit,
+ * locked, waited for.  The last share and pin free it, a grace period later.
+ */
+struct cleave_anon_page {
+	struct cleave_word state;   /* [a] */
+	struct cleave_word content; /* [a] written by who holds its lock or has it in transit */
+	struct cleave_anon_page *link;
+};
+
+/* What the embedder supplies. */
+struct cleave_anon_ops {
+	/* Nobody can reach the anon any more: give back its page or swap token.  Outside read sections and guards. */
+	void (*release)(const struct cleave_anon_ops *ops, uint64_t content);
+};
+
+/*
+ * One thread's announcement of what it is about to enter into a page table or to change in a store.  A cache line.
+ * `first` and `last` are pages of `map`'s address space, `slot` is the store's slot of page `first`.
+ */
+struct cleave_guard {
+	struct cleave_word word;  /* [a] bit 0: set; bits 1 to 62 count; bit 63: somebody waits for a change */
+	struct cleave_word map;	  /* [c/a] NULL: no map */
+	struct cleave_word store; /* [c/a] NULL: no store */
+	struct cleave_word first; /* [c/a] */
+	struct cleave_word last;  /* [c/a] */
+	struct cleave_word slot;  /* [c/a] */
+	struct cleave_guard *next; /* [I] */
+	uint64_t pad;
+};
+
+/* The guards of a domain, and where threads sleep that wait for one, or for a lock or a mark in a store. */
+struct cleave_guards {
+	struct cleave_domain *domain; /* [I] */
+	struct cleave_word head;      /* [a] pushed on; never shrinks */
+	uint64_t pad[6];
+	struct cleave_bucket bucket[CLEAVE_BUCKETS];
+};
+
+/* All stores that may share anons.  [l] under `lock`. */
+struct cleave_anon_domain {
+	struct cleave_guards guards;
+	const struct cleave_anon_ops *ops; /* [I] */
+	struct cleave_word generation;	   /* [a] the last given out; odd */
+	struct cleave_word32 lock;	   /* [a] last in the lock order */
+	uint32_t pad1;
+	struct cleave_anon *first; /* [l] in order of registration */
+	struct cleave_word last;   /* [l] */
+	uint64_t stores;	   /* [l] */
+	struct cleave_word nodes;  /* [a] allocated, whatever their state */
+	struct cleave_word anons;  /* [a] allocated and not in a cache */
+};
+
+/* What waits for one grace period. */
+struct cleave_anon_limbo {
+	struct cleave__anon_node *nodes; /* unlinked, nobody else's */
+	struct cleave_anon_page *pages;	 /* without share and pin */
+	struct cleave_anon *stores;	 /* without reference and pin */
+	uint64_t cookie;
+	uint32_t count;
+	uint32_t displaced; /* nodes in the context's ring that lose one count */
+};
+
+#define CLEAVE_ANON_RING 512 /* displaced nodes of a context: one more waits for a grace period */
+
+struct cleave_anon_context {
+	struct cleave_guard guard;
+	struct cleave_anon_domain *domain; /* [I] */
+	struct cleave_thread *self;	   /* [c] */
+	struct cleave_word32 used;	   /* [a] a thread has it */
+	uint32_t nnodes;		   /* [c] */
+	struct cleave__anon_node *nodes;   /* [c] spare */
+	struct cleave_anon_page *pages;	   /* [c] spare */
+	uint32_t npages;		   /* [c] */
+	uint32_t ticks;			   /* [c] */
+	struct cleave__anon_node *dead;	   /* [c] without a count: their children lose one each */
+	struct cleave_word32 *count;	   /* [c] where to sleep after -EAGAIN; NULL: nowhere */
+	uint32_t seen;			   /* [c] */
+	uint32_t wanted;		   /* [c] spare nodes that a try form lacked */
+	struct cleave_anon_limbo young;	   /* [c] no cookie yet */
+	struct cleave_anon_limbo old;	   /* [c] */
+	uint32_t ring_head;		   /* [c] */
+	uint32_t pad;
+	struct cleave__anon_node *ring[CLEAVE_ANON_RING]; /* [c] first in, first out: old ones, then young ones */
+	uint64_t waits; /* [t/a] sleeps for locks, marks, guards and clones */
+	uint64_t copies; /* [t/a] nodes copied */
+	uint64_t takeovers; /* [t/a] nodes stamped instead */
+	uint64_t nodes_made; /* [t/a] */
+	uint64_t removed; /* [t/a] empty nodes removed */
+};
+
+/* A store. */
+struct cleave_anon {
+	struct cleave_word root;	/* [a] the root node's address; its level in the low bits */
+	struct cleave_word generation;	/* [a] nodes stamped with it may be written; changes at clones */
+	struct cleave_word32 cloning;	/* [a] clones under way: no writer begins */
+	struct cleave_word32 root_lock; /* [a] */
+	struct cleave_word nslots;	/* [a] */
+	struct cleave_anon_domain *domain; /* [I] */
+	uint64_t id;			   /* [I] never reused; the order of locks among stores */
+	struct cleave_word refs;   /* [a] references, pins (from bit 32), shared (bit 63) */
+	struct cleave_word wiping; /* [a] changes of windows whose wipe has not ended */
+	struct cleave_anon *next;  /* [l]; then the limbo's */
+	struct cleave_anon *prev;  /* [l] */
+	uint64_t pad[6];
+	struct cleave windows; /* ranges of slots to the number of windows that cover them */
+};
+
+/* ---- Domains and contexts ---- */
+
+/*
+ * Prepare a domain over an RCU domain, whose memory and grace periods it uses.
+ * Context: any; cannot fail.
+ */
+CLEAVE_API void cleave_anon_domain_init(struct cleave_anon_domain *domain, struct cleave_domain *rcu,
+					const struct cleave_anon_ops *ops);
+
+/* Free the context records.  All stores are gone and all contexts closed.  Context: frees. */
+CLEAVE_API void cleave_anon_domain_exit(struct cleave_anon_domain *domain);
+
+/*
+ * A context for the thread `self`, whose record stays in use until the context is closed.  Records are type-stable: a
+ * closed one is given out again, none is freed before the domain ends.
+ * Context: may allocate.  Complexity: O(contexts).  Return: the context; NULL: no memory.
+ */
+CLEAVE_API struct cleave_anon_context *cleave_anon_context_open(struct cleave_anon_domain *domain,
+								struct cleave_thread *self);
+
+/* Free what the context retired and keeps in store (waits for a grace period or two), and give the record back. */
+CLEAVE_API void cleave_anon_context_close(struct cleave_anon_context *context);
+
+/* Free all that this context has retired.  Context: waits for grace periods. */
+CLEAVE_API void cleave_anon_flush(struct cleave_anon_context *context);
+
+/* ---- Life of a store ---- */
+
+/*
+ * Make an empty store of `nslots` slots, 1 to CLEAVE_ANON_SLOTS, with one reference and no window.
+ * Context: may sleep; allocates.  Complexity: O(1), in time and in memory.  Return: 0, -EINVAL, -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_create(struct cleave_anon_context *context, uint64_t nslots, struct cleave_anon **store);
+
+/* Take another reference.  `shared`: of another map, which sees the changes: marks the store as shared.  Any context. */
+CLEAVE_API void cleave_anon_ref(struct cleave_anon *store, bool shared);
+
+/*
+ * Drop a reference; at the last but one the store is no longer shared, at the last it goes, with all its anons, a
+ * grace period later and in bounded steps.  A walker's pin defers that.
+ * Context: outside read sections and guards.  Complexity: O(1).
+ */
+CLEAVE_API void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store);
+
+CLEAVE_API bool cleave_anon_shared(const struct cleave_anon *store);
+CLEAVE_API uint64_t cleave_anon_refs(const struct cleave_anon *store);
+CLEAVE_API uint64_t cleave_anon_slots(const struct cleave_anon *store);
+
+/* ---- Anons ---- */
+
+/*
+ * A new anon with one share, the caller's, which filling a slot hands over to the slot.
+ * Context: may allocate.  Return: NULL: no memory.
+ */
+CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_context *context, uint64_t content);
+
+/* Drop a share, once no translation of the slot that had it remains.  Any context but a guard's.  Complexity: O(1). */
+CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
+
+/*
+ * A pin keeps an anon, but does not count as a share.  False: its last share is gone already.
+ * Context: read section, or with a share or pin.
+ */
+CLEAVE_API bool cleave_anon_page_pin_rcu(struct cleave_anon_page *anon);
+CLEAVE_API void cleave_anon_page_unpin(struct cleave_anon_context *context, struct cleave_anon_page *anon);
+
+CLEAVE_API uint64_t cleave_anon_page_shares(const struct cleave_anon_page *anon);
+CLEAVE_API uint64_t cleave_anon_page_content(const struct cleave_anon_page *anon);
+
+/*
+ * Begin I/O: pins the anon and marks it in transit, if its content is still `expected`.  One thread wins.
+ * Context: read section, or with a share or pin.
+ * Return: 0; -EAGAIN: in transit already (cleave_anon_wait() sleeps until it may have ended); -ENOENT: other content, or
+ * no share left.
+ */
+CLEAVE_API int cleave_anon_transit_begin_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon,
+					     uint64_t expected);
+/* End it with a new content (or the old one), wake who waits, and unpin. */
+CLEAVE_API void cleave_anon_transit_end(struct cleave_anon_context *context, struct cleave_anon_page *anon,
+					uint64_t content);
+/* Is it in transit?  If so, cleave_anon_wait() sleeps until that may have ended.  Sequentially consistent. */
+CLEAVE_API bool cleave_anon_in_transit_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon);
+
+/* The anon's own lock, for the embedder: it follows the anon from store to store. */
+CLEAVE_API int cleave_anon_page_trylock_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon);
+CLEAVE_API void cleave_anon_page_unlock(struct cleave_anon_context *context, struct cleave_anon_page *anon);
+
+/* ---- Lookups ---- */
+
+/*
+ * The anon in a slot, or NULL.
+ * Context: read section; takes no lock, writes nothing.  Complexity: O(levels), at most 7 loads.
+ * Linearizes at: the load of the slot, or of the link that ends the path (of a node that was unlinked meanwhile: at the
+ * unlinking).
+ */
+CLEAVE_API struct cleave_anon_page *cleave_anon_lookup_rcu(const struct cleave_anon *store, uint64_t slot);
+
+/* `n` neighbouring slots from `first` into anons[]; NULL where there is none, and beyond the store's end.  Each slot by itself. */
+CLEAVE_API void cleave_anon_lookups_rcu(const struct cleave_anon *store, uint64_t first, size_t n,
+					struct cleave_anon_page **anons);
+
+/* A populated slot. */
+struct cleave_anon_visit {
+	uint64_t slot;
+	struct cleave_anon_page *anon;
+};
+
+/*
+ * The next populated slots at or above *slot, in order, at most `n`.  *slot becomes the place to go on from, also in a
+ * later read section, whatever changed meanwhile: a slot that stays populated is visited once.
+ * Context: read section.  Complexity: O(levels + nodes passed); 1 to 2 ns a slot where they are dense.
+ * Linearizes at: each slot for itself, in order.  Return: how many; less than n: the end.
+ */
+CLEAVE_API size_t cleave_anon_next_rcu(const struct cleave_anon *store, uint64_t *slot, struct cleave_anon_visit *visits,
+				       size_t n);
+
+/* The number of populated slots; exact when nobody changes them.  Context: read section.  Complexity: O(nodes). */
+CLEAVE_API uint64_t cleave_anon_count_rcu(const struct cleave_anon *store);
+
+struct cleave_anon_statistics {
+	uint64_t populated; /* slots */
+	uint64_t leaves;
+	uint64_t branches;
+	uint64_t shared; /* of these nodes: pointed to by more than one store or node */
+	uint64_t bytes;	 /* of all these nodes */
+	uint64_t levels;
+};
+
+CLEAVE_API void cleave_anon_statistics_rcu(const struct cleave_anon *store, struct cleave_anon_statistics *statistics);
+
+/* ---- Changes of one slot ---- */
+
+/*
+ * Stock the context with what a change of one slot of this store may need, so that the next try form does not lack
+ * nodes.  Context: may sleep; allocates.  Return: 0, -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_prepare(struct cleave_anon_context *context, const struct cleave_anon *store);
+
+/*
+ * Put the anon, and the caller's share of it, into an empty slot.
+ * *winner (may be NULL): what is there, pinned for the caller, if somebody else was first.
+ * Context: may sleep (for a clone, a busy slot, a node's lock) and allocate.  Complexity: O(levels).
+ * Linearizes at: the compare-and-swap of the slot; a failure at the load that found it full.
+ * Return: 0; -EEXIST: the share stays with the caller; -EINVAL: no such slot; -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_fill(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				struct cleave_anon_page *anon, struct cleave_anon_page **winner);
+
+/*
+ * Replace `old` by `anon`.  The share of `old` that the slot had is the caller's afterwards: drop it when no translation
+ * of the slot remains.
+ * Context, complexity: as cleave_anon_fill().  Linearizes at: the compare-and-swap.
+ * Return: 0; -EEXIST: the slot holds another one; -ENOENT: none; -EINVAL; -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_replace(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				   struct cleave_anon_page *old, struct cleave_anon_page *anon);
+
+/*
+ * Empty a slot, and remove the nodes that this leaves empty.  The slot's share goes to the caller with *anon.
+ * Return: 0; -ENOENT: it is empty; -EINVAL; -ENOMEM: a shared path could not be copied.
+ */
+CLEAVE_API int cleave_anon_remove(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				  struct cleave_anon_page **anon);
+
+/* ---- The same in steps, for the fault path ---- */
+
+/*
+ * Set the context's guard on a range of slots and enter a read section, unless the store is being cloned.  Nothing
+ * that sleeps, allocates or waits may be called until cleave_anon_unguard().
+ * Linearizes at: the store of the guard's word (seq_cst).  Return: 0; -EAGAIN: no guard is set: cleave_anon_wait().
+ */
+CLEAVE_API int cleave_anon_guard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+				 uint64_t last);
+CLEAVE_API void cleave_anon_unguard(struct cleave_anon_context *context);
+
+/* Sleep until what made the last try form fail with -EAGAIN may have changed.  Outside guards and read sections. */
+CLEAVE_API void cleave_anon_wait(struct cleave_anon_context *context);
+
+/*
+ * cleave_anon_fill() and cleave_anon_replace() under the guard.  Both fail with -ENOMEM where the context lacks nodes:
+ * cleave_anon_prepare() outside, and begin again.  *winner is not pinned, but valid until cleave_anon_unguard().
+ */
+CLEAVE_API int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				    struct cleave_anon_page *anon, struct cleave_anon_page **winner);
+CLEAVE_API int cleave_anon_try_replace(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				       struct cleave_anon_page *old, struct cleave_anon_page *anon);
+
+/* A slot that this thread has marked busy, in a leaf of the store's own. */
+struct cleave_anon_busy {
+	struct cleave_word *slot;
+	struct cleave_anon_page *anon; /* NULL: it is empty */
+};
+
+/*
+ * Mark a slot busy, empty or not; its path becomes the store's own.  Everybody else who would change it waits.  Released
+ * before cleave_anon_unguard().  Its page may be written in place if cleave_anon_page_shares(busy->anon) is 1.
+ * Linearizes at: the compare-and-swap (seq_cst).  Return: 0, -EAGAIN, -ENOMEM (prepare), -EINVAL.
+ */
+CLEAVE_API int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				    struct cleave_anon_busy *busy);
+
+/*
+ * Put this anon, with the caller's share of it, into the slot and keep it busy, so that it is there before its page is
+ * entered.  The share of what was there (busy->anon) becomes the caller's, and busy->anon is the new one.
+ */
+CLEAVE_API void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
+				    struct cleave_anon_page *anon);
+
+/* Give the slot this anon (with the caller's share of it; busy->anon to keep what is there; NULL: none) and release it. */
+CLEAVE_API void cleave_anon_release(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
+				    struct cleave_anon_page *anon);
+
+/*
+ * Wait until every guard on these slots that was set before has been cleared; not for the caller's own.
+ * Context: outside read sections, or under the caller's guard: then its read section is left meanwhile, after which only
+ * what it has marked busy is still valid.
+ */
+CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct cleave_anon *store,
+					uint64_t first, uint64_t last);
+
+/* ---- Ranges ---- */
+
+/*
+ * Empty the slots [first, last]: boundary nodes are edited or copied, whole subtrees are unlinked; anons and nodes lose
+ * their counts a grace period later.  Translations of the range are gone already, or nobody has any.
+ * Context: may sleep and allocate.  Complexity: O(levels), and what was populated afterwards, in bounded steps.
+ * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
+ * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
+ */
+CLEAVE_API int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+				uint64_t last);
+
+/*
+ * MADV_FREE: cleave_anon_wipe(), but of a store with more than one reference nothing goes.  *freed (may be NULL) says
+ * which of the two it was; the caller deactivates pages if it is false.
+ */
+CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+				   uint64_t last, bool *freed);
+
+/* Cut the store to its first `nslots` slots (at least 1), and wipe the rest.  Return: 0; -EINVAL: not fewer; -ENOMEM. */
+CLEAVE_API int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots);
+/* Add slots at the end.  Complexity: O(1).  Return: 0; -EINVAL: not more, or above CLEAVE_ANON_SLOTS. */
+CLEAVE_API int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots);
+
+/* Copies the content of anons. */
+struct cleave_anon_copier {
+	/* The content of a copy into *content.  May sleep.  0, or a negative errno that ends the call. */
+	int (*copy)(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content);
+	/* Give back a copy that was not needed. */
+	void (*undo)(struct cleave_anon_copier *copier, uint64_t content);
+};
+
+/*
+ * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.
+ * *slot (may be NULL) is where to go on after a failure; slots below are done.
+ * Return: 0, -EINVAL, -ENOMEM, what the copier returned.
+ */
+CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+				   uint64_t last, struct cleave_anon_copier *copier, uint64_t *slot);
+
+/* ---- Clones ---- */
+
+/*
+ * A clone of each of `n` distinct stores, as they are at one instant:
+ *
+ *	cleave_anon_clone_begin()	makes the (still empty) clones, stops writers, waits once for those under way
+ *	cleave_anon_clone_end()		shares the structure; cannot fail
+ *	(the embedder takes write permission from all translations of the stores)
+ *	cleave_anon_clone_done()	lets writers go on
+ *
+ * What returned before begin was called is in both, what begins after end returned is in one only.  The thread must not
+ * write to the stores between begin and done.  A clone has one reference and no windows.
+ * Context: may sleep; begin allocates.  Complexity: O(n + contexts), whatever is populated.
+ * Linearizes at: the store of the generation, for each store.  Return (begin): 0, -EINVAL (n is 0), -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_clone_begin(struct cleave_anon_context *context, struct cleave_anon *const *stores,
+				       struct cleave_anon **clones, size_t n);
+CLEAVE_API void cleave_anon_clone_end(struct cleave_anon_context *context, struct cleave_anon *const *stores,
+				      struct cleave_anon *const *clones, size_t n);
+CLEAVE_API void cleave_anon_clone_done(struct cleave_anon_context *context, struct cleave_anon *const *stores, size_t n);
+/* Instead of end and done: take it all back. */
+CLEAVE_API void cleave_anon_clone_abort(struct cleave_anon_context *context, struct cleave_anon *const *stores,
+					struct cleave_anon **clones, size_t n);
+
+/* ---- Windows ---- */
+
+struct cleave__anon_range {
+	uint64_t first;
+	uint64_t last;
+	int64_t delta;
+};
+
+/* A change of the windows of one store. */
+struct cleave_anon_change {
+	struct cleave_anon_context *context;
+	struct cleave_anon *store;
+	uint64_t first; /* locked */
+	uint64_t last;
+	uint64_t hull_first; /* of what changes */
+	uint64_t hull_last;
+	void *dying;			   /* the mark of the slots that lose their last window */
+	struct cleave__anon_range *ranges; /* sorted, disjoint */
+	uint32_t nranges;
+	uint32_t capacity;
+	struct cleave__anon_node *nodes; /* kept for the wipe */
+	uint32_t nnodes;
+	uint32_t ndying; /* ranges that die */
+	struct cleave_txn txn;
+};
+
+/*
+ * Change the numbers of windows that cover the slots [first, last]:
+ *
+ *	cleave_anon_windows_begin()	locks the numbers of the range
+ *	cleave_anon_windows_put()	`delta` more windows over a range; as often as need be
+ *	cleave_anon_windows_prepare()	reserves all that the rest needs
+ *	cleave_anon_windows_commit()	cannot fail; slots without a window are dying now
+ *	(the embedder waits for guards and removes translations)
+ *	cleave_anon_windows_wipe()	cannot fail; the dying slots are emptied
+ *
+ * or cleave_anon_windows_abort() instead of the commit.  The thread does not change windows of the store otherwise in
+ * between.  put and prepare may fail with -ENOMEM: the change is as before.  put: -EBUSY: a window over slots that are
+ * dying of another change; -EINVAL: outside of the range, or fewer windows than none.
+ * Linearizes at: the commit's store, for all numbers at once.
+ */
+CLEAVE_API int cleave_anon_windows_begin(struct cleave_anon_change *change, struct cleave_anon_context *context,
+					 struct cleave_anon *store, uint64_t first, uint64_t last);
+CLEAVE_API int cleave_anon_windows_put(struct cleave_anon_change *change, uint64_t first, uint64_t last, int delta);
+CLEAVE_API int cleave_anon_windows_prepare(struct cleave_anon_change *change);
+CLEAVE_API void cleave_anon_windows_commit(struct cleave_anon_change *change);
+CLEAVE_API void cleave_anon_windows_wipe(struct cleave_anon_change *change);
+CLEAVE_API void cleave_anon_windows_abort(struct cleave_anon_change *change);
+
+/* The number of windows over a slot; 0 if it is dying.  Context: read section.  Complexity: O(log windows). */
+CLEAVE_API uint64_t cleave_anon_windows_rcu(const struct cleave_anon *store, uint64_t slot);
+
+/*
+ * Wipe all slots that no window covers: for a clone, after it was given the child's windows and before the child becomes
+ * visible.  Nobody changes windows meanwhile.
+ * Context: as cleave_anon_wipe().  Complexity: O(windows * levels).  Return: 0, -ENOMEM.
+ */
+CLEAVE_API int cleave_anon_wipe_outside(struct cleave_anon_context *context, struct cleave_anon *store);
+
+/* ---- All stores of a domain ---- */
+
+/* What to do with whose content. */
+struct cleave_anon_walker {
+	/* Asked inside a read section, without locks. */
+	bool (*match)(struct cleave_anon_walker *walker, uint64_t content);
+	/*
+	 * The anon is pinned and in transit.  Give its new content, which does not match.  May sleep.  0, or a negative
+	 * errno that ends the walk (the content stays).
+	 */
+	int (*visit)(struct cleave_anon_walker *walker, uint64_t content, uint64_t *fresh);
+	uint64_t visited;
+	uint64_t stores;
+};
+
+/*
+ * Visit each anon of each store whose content matches, exactly once, while everything else goes on: anons that are
+ * there for the whole walk, in whichever store, are visited.
+ * Context: may sleep, and waits for anons in transit.  Complexity: O(populated).  Return: 0, or what `visit` returned.
+ */
+CLEAVE_API int cleave_anon_walk(struct cleave_anon_context *context, struct cleave_anon_walker *walker);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A context's spare nodes and anons, and what it has retired:
+ *
+ *	unlinked nodes, displaced nodes, anons, stores -> young --one cookie--> old --done--> counts drop -> freed
+ *
+ * Counts drop and nodes are freed outside guards, in bounded steps.
+ */
+#ifndef CLEAVE_ANON_CONTEXT_H
+#define CLEAVE_ANON_CONTEXT_H
+
+#include "anon_node.h"
+
+#define CLEAVE__ANON_STEPS 512u /* slots of dead nodes that one call looks at */
+#define CLEAVE__ANON_KEEP 64u	/* spare nodes, and spare anons, that a context keeps */
+
+/*
+ * Have at least so many spare nodes, and room for so many displaced ones.  May sleep.  0, -ENOMEM.
+ */
+int cleave__anon_stock(struct cleave_anon_context *context, unsigned int nodes, unsigned int displaced);
+
+/* A spare node for the caller to publish.  NULL: there is none, or no room in the ring; `wanted` says so. */
+struct cleave__anon_node *cleave__anon_take(struct cleave_anon_context *context, unsigned int level,
+					    uint64_t generation);
+/* Put back a node that nobody has seen. */
+void cleave__anon_give(struct cleave_anon_context *context, struct cleave__anon_node *node);
+
+static inline bool cleave__anon_ring_has_room(const struct cleave_anon_context *context)
+{
+	return context->old.displaced + context->young.displaced < CLEAVE_ANON_RING;
+}
+
+/* A node that was published over, or unlinked, and may have other counts: it loses one, a grace period later. */
+void cleave__anon_displace(struct cleave_anon_context *context, struct cleave__anon_node *node);
+
+/* An unlinked node of this store's own. */
+void cleave__anon_retire(struct cleave_anon_context *context, struct cleave__anon_node *node);
+
+/* A store without references. */
+void cleave__anon_retire_store(struct cleave_anon_context *context, struct cleave_anon *store);
+
+/* At the end of a call, outside guards and sections: go on with what waits, if it is worth it. */
+void cleave__anon_tidy_slowly(struct cleave_anon_context *context);
+
+static inline void cleave__anon_tidy(struct cleave_anon_context *context)
+{
+	if (PORT_UNLIKELY(context->dead || context->young.count | context->old.count))
+		cleave__anon_tidy_slowly(context);
+}
+
+/* ---- Waiting ---- */
+
+/*
+ * Inside a guard: remember where to sleep until a lock may be free, a slot no longer busy, an anon no longer marked, a
+ * clone over.
+ */
+void cleave__anon_await_lock(struct cleave_anon_context *context, struct cleave_word32 *lock);
+void cleave__anon_await_mark(struct cleave_anon_context *context, struct cleave_word *word, uint64_t mark,
+			     uint64_t waited);
+void cleave__anon_await_clone(struct cleave_anon_context *context, struct cleave_anon *store);
+
+/* Walk again at once. */
+static inline int cleave__anon_again(struct cleave_anon_context *context)
+{
+	context->count = NULL;
+	return -EAGAIN;
+}
+
+/* Outside guards: lock a word that outlives everybody. */
+void cleave__anon_lock_word(struct cleave_anon_context *context, struct cleave_word32 *lock);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Ranges: wipe, truncate, extend.
+ *
+ * A wipe of [first, last] goes from left to right:
+ *
+ *	      [ a b c d ]		a child that is covered and shared is unlinked whole, whatever is below it;
+ *		| . . |			one that is the store's own is emptied itself, leaf by leaf, and removed as any
+ *	  [ab] ..xxxxxx.. [cd]		empty node; a shared boundary child is copied first, without what is covered
+ *
+ * An owned leaf is never unlinked with a busy slot in it, and neither is what is above it:
+ *	1. A: marks slot 5 busy in leaf L, waits for other guards on slot 5
+ *	2. wipe: unlinks L's parent
+ *	3. B: makes another leaf, marks slot 5 busy there, waits for other guards on slot 5: for A's, as A for B's.
+ */
+#include "anon_wipe.h"
+
+#define LEAVES 16u /* that are emptied under one guard */
+
+struct cut {
+	struct cleave_anon_context *context;
+	struct cleave_anon *store;
+	uint64_t generation;
+	uint64_t first;
+	uint64_t last;
+	uint64_t next; /* below it all is done: after a wait, what was filled meanwhile is not emptied again */
+	bool pruning;  /* all is empty; only empty nodes are left to unlink */
+	unsigned int leaves; /* left for this guard */
+};
+
+static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t base, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i <= to; i++, cut->next = base + i) {
+		uint64_t seen = cleave__anon_slot_visit(&leaf->slot[i]);
+
+		do {
+			if (!seen || seen == CLEAVE__ANON_SEALED)
+				break;
+			if (seen & CLEAVE__ANON_MARKS) {
+				cleave__anon_await_mark(cut->context, &leaf->slot[i], CLEAVE__ANON_BUSY,
+							CLEAVE__ANON_WAITED);
+				return -EAGAIN;
+			}
+			/* [A2-sc] as a removal */
+		} while (!PORT_CAS(&leaf->slot[i], &seen, 0, PORT_SEQ_CST, PORT_SEQ_CST));
+		if (cleave__anon_page(seen))
+			cleave_anon_page_drop(cut->context, cleave__anon_page(seen));
+	}
+	return 0;
+}
+
+/* Unlink a shared child from an owned branch, or a shared root.  It may have become the store's own meanwhile. */
+static int unlink_shared(struct cut *cut, struct cleave_word *link, struct cleave_word32 *lock,
+			 struct cleave__anon_node *node)
+{
+	int result = 0;
+
+	if (!cleave__anon_ring_has_room(cut->context)) {
+		cut->context->wanted = 1;
+		return -ENOMEM; /* outside, the ring is emptied */
+	}
+	if (!cleave__anon_trylock(lock)) {
+		cleave__anon_await_lock(cut->context, lock);
+		return -EAGAIN;
+	}
+	if ((cleave__anon_slot_visit(link) & ~(uint64_t)CLEAVE__ANON_LEVEL) != (uintptr_t)node ||
+	    cleave__anon_owned(node, cut->generation)) {
+		result = cleave__anon_again(cut->context);
+	} else {
+		PORT_STORE(link, 0, PORT_SEQ_CST); /* [A1-sc] as any change of a link */
+		cleave__anon_displace(cut->context, node);
+	}
+	cleave__anon_unlock(&cut->context->domain->guards, lock);
+	return result;
+}
+
+/* Cut what is below `link`; `node` is there and begins at slot `base`.  `next` says what is done. */
+static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_word32 *lock, struct cleave__anon_node *node,
+		    unsigned int level, bool root, uint64_t base)
+{
+	uint64_t span = UINT64_C(1) << cleave__anon_shift(level), end = base + (span << CLEAVE__ANON_BITS) - 1;
+	uint64_t begin = cut->pruning ? cut->first : cut->next, first = begin > base ? begin : base;
+	uint64_t last = cut->last < end ? cut->last : end;
+	unsigned int low = (unsigned int)((first - base) / span), high = (unsigned int)((last - base) / span);
+	int result = 0;
+
+	if (!cleave__anon_owned(node, cut->generation)) {
+		/* A copy leaves out what is covered, if nothing on its left must be done first. */
+		bool leave_out = first == base + low * span && last >= first + (span - 1);
+		unsigned int to = last == base + (high + 1) * span - 1 ? high : high - 1;
+		struct cleave__anon_node *old = node;
+
+		if (cut->pruning)
+			return 0;
+		if (leave_out && first == base && last == end) {
+			result = unlink_shared(cut, link, lock, node);
+			if (!result)
+				cut->next = end + 1;
+			return result;
+		}
+		result = cleave__anon_own(cut->context, cut->store, link, lock, level, root, leave_out ? low : 1,
+					  leave_out ? to : 0, &node);
+		if (result)
+			return result;
+		if (node != old && leave_out) {
+			cut->next = base + (to + 1) * span;
+			low = to + 1;
+		}
+		if (!node)
+			return 0;
+	}
+	if (level == 0 && !cut->pruning && low <= high) {
+		if (cut->leaves-- == 0)
+			return cleave__anon_again(cut->context); /* a guard is not held for long */
+		result = clear_leaf(cut, node, base, low, high);
+	}
+	for (unsigned int i = low; level > 0 && i <= high && !result; i++) {
+		uint64_t child_first = base + i * span;
+		struct cleave__anon_node *child = cleave__anon_child(cleave__anon_slot_visit(&node->slot[i]));
+
+		if (child)
+			result = cut_node(cut, &node->slot[i], &node->lock, child, level - 1, false, child_first);
+		if (!result && !cut->pruning)
+			cut->next = child_first + span;
+	}
+	if (!result && cleave__anon_unlink_empty(cut->context, link, lock, node) < 0 && cut->pruning)
+		result = -EAGAIN;
+	return result;
+}
+
+static int cut_range(struct cut *cut)
+{
+	uint64_t root = cleave__anon_slot_visit(&cut->store->root);
+	unsigned int level = cleave__anon_level_of(root);
+
+	if (!root || (cut->pruning ? cut->first : cut->next) > cleave__anon_top(level) ||
+	    (!cut->pruning && cut->next > cut->last))
+		return 0;
+	return cut_node(cut, &cut->store->root, &cut->store->root_lock, cleave__anon_node_of(root), level, true, 0);
+}
+
+unsigned int cleave__anon_wipe_needs(const struct cleave_anon *store)
+{
+	return cleave__anon_needs(cleave_anon_slots(store));
+}
+
+void cleave__anon_wipe_stocked(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+			       uint64_t last)
+{
+	struct cleave_domain *rcu = context->domain->guards.domain;
+	unsigned int needs = cleave__anon_wipe_needs(store);
+	struct cut cut = { context, store, 0, first, last, first, false, 0 };
+	int result;
+
+	do {
+		result = cleave__anon_open(context, store, first, last);
+		if (!result) {
+			cut.generation = PORT_LOAD(&store->generation, PORT_RELAXED);
+			cut.leaves = LEAVES;
+			if (!cut.pruning)
+				result = cut_range(&cut);
+			if (!result) {
+				cut.pruning = true;
+				result = cut_range(&cut);
+			}
+			cleave__anon_close(context);
+		}
+		if (result == -EAGAIN)
+			cleave_anon_wait(context);
+		else if (result && cleave__anon_stock(context, needs, CLEAVE_ANON_RING))
+			rcu->ops->wait(rcu, context->self, rcu->ops->cookie(rcu, context->self));
+	} while (result);
+}
+
+int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t last)
+{
+	unsigned int needs = cleave__anon_wipe_needs(store);
+	int result;
+
+	if (first > last)
+		return -EINVAL;
+	cleave__anon_tidy(context);
+	result = cleave__anon_stock(context, needs, needs);
+	if (!result)
+		cleave__anon_wipe_stocked(context, store, first, last);
+	cleave__anon_tidy(context);
+	return result;
+}
+
+int cleave_anon_discard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t last,
+			bool *freed)
+{
+	bool free = cleave_anon_refs(store) == 1;
+
+	if (first > last)
+		return -EINVAL;
+	if (freed)
+		*freed = free;
+	return free ? cleave_anon_wipe(context, store, first, last) : 0;
+}
+
+/*
+ * [A15-sc] 1. truncate: nslots			1'. fill: guard
+ *	    2. truncate: waits for guards	2'. fill: nslots
+ */
+int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots)
+{
+	unsigned int needs = cleave__anon_wipe_needs(store);
+	uint64_t old = cleave_anon_slots(store);
+	int result;
+
+	if (nslots == 0 || nslots >= old)
+		return -EINVAL;
+	cleave__anon_tidy(context);
+	result = cleave__anon_stock(context, needs, needs);
+	if (result)
+		return result;
+	PORT_STORE(&store->nslots, nslots, PORT_SEQ_CST); /* [A15-sc] */
+	cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, store, nslots, UINT64_MAX);
+	cleave__anon_wipe_stocked(context, store, nslots, UINT64_MAX);
+	cleave__anon_tidy(context);
+	return 0;
+}
+
+int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots)
+{
+	if (nslots <= cleave_anon_slots(store) || nslots > CLEAVE_ANON_SLOTS)
+		return -EINVAL;
+	PORT_STORE(&store->nslots, nslots, PORT_SEQ_CST); /* [A15-sc] */
+	return 0;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the files of the map share.  They stand on the index's public functions alone.
+ *
+ * The index holds pointers to attribute objects.  Where a range begins and ends is known by the index alone; offsets
+ * are deltas; so a clip leaves both halves with the same object.  An object counts the pages mapped under it:
+ *
+ *	private --stage--> counted --publish--> live --displaced, count 0--> retired --grace period--> released
+ *
+ * Counts grow before the pages are visible and shrink after they are gone, so that zero is final.
+ */
+#ifndef CLEAVE_LIB_MAP_H
+#define CLEAVE_LIB_MAP_H
+
+#include "port/port.h"
+
+#include <cleave/map.h>
+
+/*
+ * Attributes of the ranges that point to it.  [I] from publication on: never written while it is live.
+ * [a] atomic; [t] the thread that retired it; [o] the thread that wires.
+ */
+struct cleave__map_object {
+	struct cleave_map_attributes attributes; /* [I] */
+	uint64_t version;			 /* [I] */
+	struct cleave__map_object *next;	 /* [t] */
+	struct cleave_word pages;		 /* [a] mapped under it; a cache line that lookups do not touch */
+	uint64_t cookie;			 /* [t] */
+	const struct cleave_map_thread *owner;	 /* [I] IN_TRANSITION: who wires */
+	struct cleave__map_object *settled;	 /* [o] IN_TRANSITION: what takes its place */
+	uint64_t pad[4];
+};
+
+_Static_assert(offsetof(struct cleave__map_object, pages) == 64, "the counter has a cache line of its own");
+_Static_assert(sizeof(struct cleave__map_object) == 128, "two lines");
+
+/* Stands for a guard page: no object of any map, never counted. */
+extern const struct cleave__map_object cleave__map_guard;
+
+static inline struct cleave__map_object *cleave__map_guard_value(void)
+{
+	return (struct cleave__map_object *)(uintptr_t)&cleave__map_guard;
+}
+
+static inline bool cleave__map_is_guard(const struct cleave__map_object *object)
+{
+	return object == &cleave__map_guard;
+}
+
+/* Is there an entry: neither free nor a guard? */
+static inline bool cleave__map_is_entry(const struct cleave__map_object *object)
+{
+	return object && !cleave__map_is_guard(object);
+}
+
+/* ... that is no HOLE? */
+static inline bool cleave__map_is_mapped(const struct cleave__map_object *object)
+{
+	return cleave__map_is_entry(object) && !(object->attributes.flags & CLEAVE_MAP_HOLE);
+}
+
+static inline uint64_t cleave__map_page(const struct cleave_map *map)
+{
+	return UINT64_C(1) << map->config.page_shift;
+}
+
+static inline bool cleave__map_aligned(const struct cleave_map *map, uint64_t addr)
+{
+	return (addr & (cleave__map_page(map) - 1)) == 0;
+}
+
+static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_map *map)
+{
+	return map->maps->ops;
+}
+
+/* ---- map_object.c ---- */
+
+#define CLEAVE__MAP_BATCH 16u	  /* retired objects that share a cookie */
+#define CLEAVE__MAP_GARBAGE 4096u /* retired objects of a thread above which it waits */
+#define CLEAVE__MAP_STOCK 16u	  /* clean objects that a thread keeps */
+
+bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other);
+/* An object without pages and references; NULL: no memory. */
+struct cleave__map_object *cleave__map_object_new(struct cleave_map_thread *thread,
+						  const struct cleave_map_attributes *attributes);
+/* Give back an object that was never counted; its references were not taken. */
+void cleave__map_object_free(struct cleave_map_thread *thread, struct cleave__map_object *object);
+/* Take, drop what it refers to. */
+void cleave__map_object_ref(struct cleave_map_thread *thread, const struct cleave__map_object *object);
+/*
+ * *last if it has these attributes, else a new object that takes its references; *last is it then.
+ * A new one without pages is the caller's to discard.
+ */
+struct cleave__map_object *cleave__map_object_like(struct cleave_map_thread *thread, struct cleave__map_object **last,
+						   const struct cleave_map_attributes *attributes);
+/* Retire the object that `like` made last, if nothing was staged with it. */
+void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *last);
+void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages);
+void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
+/* Work off a part of what is retired.  may_wait: too much of it is waited for. */
+void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait);
+
+/* ---- map_txn.c ---- */
+
+/* What holds an address, with what is staged; start and end lie inside the map. */
+struct cleave__map_view {
+	uint64_t start;
+	uint64_t end;
+	struct cleave__map_object *object;
+	bool staged;
+};
+
+#define CLEAVE__BEGIN_TRY 1u	/* do not wait */
+#define CLEAVE__BEGIN_ANYWAY 2u /* settles a wiring: waits for locks only, and in every map */
+
+/*
+ * Lock [start, end) and, where the map joins or guards, what this needs around it.
+ * Return: 0; -EAGAIN: TRY, and locked, busy or being wired.
+ */
+int cleave__map_begin(struct cleave_map_txn *txn, struct cleave_map *map, struct cleave_map_thread *thread,
+		      uint64_t start, uint64_t end, unsigned int how);
+/*
+ * What the index holds at `addr`, before the publication.  All that is locked stays as it is, so that the last answer
+ * is remembered.
+ */
+void *cleave__map_old(struct cleave_map_txn *txn, uint64_t addr, struct cleave_entry *entry);
+void cleave__map_view(struct cleave_map_txn *txn, uint64_t addr, struct cleave__map_view *view);
+/* Stage.  -ENOMEM is remembered. */
+int cleave__map_stage(struct cleave_map_txn *txn, uint64_t start, uint64_t end, struct cleave__map_object *object);
+/* Stage [start, end) with these attributes, under an object of its own or *last. */
+int cleave__map_stage_like(struct cleave_map_txn *txn, uint64_t start, uint64_t end,
+			   const struct cleave_map_attributes *attributes, struct cleave__map_object **last);
+/* Commit if there was no error; else abort, and hand the error on. */
+int cleave__map_finish(struct cleave_map_txn *txn, int error);
+/* Park until wakeups is no longer `seen`; wake those who do. */
+void cleave__map_wait(struct cleave_map *map, struct cleave_map_thread *thread, uint32_t seen);
+void cleave__map_wake(struct cleave_map *map);
+uint32_t cleave__map_wakeups(struct cleave_map *map);
+
+static inline uint64_t cleave__map_pages(const struct cleave_map_txn *txn, uint64_t start, uint64_t end)
+{
+	return (end - start) >> txn->map->config.page_shift;
+}
+
+/* ---- map_layout.c ---- */
+
+/* Stage guard pages where they belong after the staged changes. */
+int cleave__map_place_guards(struct cleave_map_txn *txn);
+/* Join what is staged with what it meets. */
+int cleave__map_join_pieces(struct cleave_map_txn *txn);
+/* Join all entries of [low, high), which is locked, that may be joined. */
+int cleave__map_join_runs(struct cleave_map_txn *txn, uint64_t low, uint64_t high);
+
+/* ---- map_change.c ---- */
+
+#define CLEAVE__ACT_REMOVE 1u	/* translations go */
+#define CLEAVE__ACT_RESTRICT 2u /* permissions were lost */
+#define CLEAVE__ACT_UNWIRE 4u	/* wirings go */
+
+/* A window that a commit ends. */
+struct cleave__map_drop {
+	void *store;
+	uint64_t first;
+	uint64_t n;
+};
+
+/* One range with one old and one new object. */
+struct cleave__map_change {
+	uint32_t piece;
+	uint64_t start;
+	uint64_t end;
+	struct cleave__map_object *old;
+	struct cleave__map_object *new;
+};
+
+#define CLEAVE__FIRST_CHANGE        \
+	{                           \
+		.piece = UINT32_MAX \
+	}
+
+/* The next change, upward; only before the publication.  False: that was the last. */
+bool cleave__map_next_change(struct cleave_map_txn *txn, struct cleave__map_change *change);
+/* CLEAVE__ACT_... */
+uint32_t cleave__map_actions(const struct cleave__map_change *change);
+/* Take back what cleave_map_prepare() has reserved for windows. */
+void cleave__map_undo_windows(struct cleave_map_txn *txn);
+/* Bytes of data in a range under an object. */
+uint64_t cleave__map_data(const struct cleave_map *map, const struct cleave__map_object *object, uint64_t start,
+			  uint64_t end);
+/* Add to a thread's stripe of the accounts, modulo 2^64. */
+void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t size, uint64_t data);
+/* Reserve growth under the limits (0, -ENOMEM); give it back. */
+int cleave__map_charge(struct cleave_map *map, const struct cleave__map_bytes *bytes);
+void cleave__map_uncharge(struct cleave_map *map, const struct cleave__map_bytes *bytes);
+
+/* ---- map.c ---- */
+
+/* Fill in an entry's attributes. */
+void cleave__map_describe(struct cleave_map_entry *entry, uint64_t start, uint64_t end,
+			  const struct cleave__map_object *object);
+/* The highest border of a selector in [low, high], if there is one. */
+bool cleave__map_border(const struct cleave_map *map, uint64_t low, uint64_t high, uint64_t *border);
+/* The lowest border of a selector in (addr, end), or `end`. */
+uint64_t cleave__map_border_above(const struct cleave_map *map, uint64_t addr, uint64_t end);
+/* cleave_map_init() without the index's content. */
+int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, const struct cleave_map_config *config);
+
+/* ---- map_range.c ---- */
+
+/*
+ * The rules for ranges: -EINVAL if start > end or unaligned; else clamp them to the map.
+ * Return: 0; -EINVAL; 1: nothing is left.
+ */
+int cleave__map_clamp(const struct cleave_map *map, uint64_t *start, uint64_t *end);
+
+#endif

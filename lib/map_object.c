@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Attribute objects: memory, versions, the page counter, and their end.  What is retired waits in lists of the thread;
+ * one cookie serves a batch.
+ */
+#include "map.h"
+
+#define VERSION_BITS 40 /* of a thread's own count; above them its number */
+
+const struct cleave__map_object cleave__map_guard = { .attributes = { .flags = 0 } };
+
+/* ---- Threads ---- */
+
+void cleave_maps_init(struct cleave_maps *maps, struct cleave_domain *domain, const struct cleave_map_ops *ops)
+{
+	memset(maps, 0, sizeof(*maps));
+	maps->domain = domain;
+	maps->ops = ops;
+	PORT_STORE(&maps->numbers, 1, PORT_RELAXED);
+}
+
+void cleave_map_thread_init(struct cleave_map_thread *thread, struct cleave_maps *maps, struct cleave_thread *self)
+{
+	uint64_t number = PORT_FETCH_ADD(&maps->numbers, 1, PORT_RELAXED);
+
+	memset(thread, 0, sizeof(*thread));
+	thread->maps = maps;
+	thread->self = self;
+	thread->version = number << VERSION_BITS;
+	thread->random = number;
+	thread->stripe = (uint32_t)(number % CLEAVE_MAP_STRIPES);
+	thread->stock = CLEAVE__MAP_STOCK;
+	thread->old_end = &thread->old;
+}
+
+/* Versions are never used twice: each thread counts below a number of its own. */
+static uint64_t next_version(struct cleave_map_thread *thread)
+{
+	uint64_t version = ++thread->version;
+
+	if (PORT_UNLIKELY((version & ((UINT64_C(1) << VERSION_BITS) - 1)) == 0)) {
+		thread->version = PORT_FETCH_ADD(&thread->maps->numbers, 1, PORT_RELAXED) << VERSION_BITS;
+		version = ++thread->version;
+	}
+	return version;
+}
+
+/* ---- Memory ---- */
+
+static struct cleave__map_object *alloc_object(struct cleave_map_thread *thread)
+{
+	const struct cleave_memory *memory = thread->maps->domain->memory;
+
+	return memory->alloc(memory, sizeof(struct cleave__map_object), 64);
+}
+
+struct cleave__map_object *cleave__map_object_new(struct cleave_map_thread *thread,
+						  const struct cleave_map_attributes *attributes)
+{
+	struct cleave__map_object *object = thread->free;
+
+	if (object) {
+		thread->free = object->next;
+		thread->nfree--;
+	} else {
+		object = alloc_object(thread);
+		if (!object)
+			return NULL;
+	}
+	memset(object, 0, sizeof(*object));
+	object->attributes = *attributes;
+	object->version = next_version(thread);
+	return object;
+}
+
+void cleave__map_object_free(struct cleave_map_thread *thread, struct cleave__map_object *object)
+{
+	const struct cleave_memory *memory = thread->maps->domain->memory;
+
+	if (thread->nfree < thread->stock) {
+		object->next = thread->free;
+		thread->free = object;
+		thread->nfree++;
+	} else {
+		memory->free(memory, object, sizeof(*object));
+	}
+}
+
+int cleave_map_reserve(struct cleave_map_thread *thread, unsigned int changes)
+{
+	int error = cleave_reserve(thread->self, 3 * changes);
+
+	if (error)
+		return error;
+	if (thread->stock < 3 * changes)
+		thread->stock = 3 * changes;
+	while (thread->nfree < 3 * changes) {
+		struct cleave__map_object *object = alloc_object(thread);
+
+		if (!object)
+			return -ENOMEM;
+		cleave__map_object_free(thread, object);
+	}
+	return 0;
+}
+
+/* ---- References ---- */
+
+void cleave__map_object_ref(struct cleave_map_thread *thread, const struct cleave__map_object *object)
+{
+	const struct cleave_map_ops *ops = thread->maps->ops;
+	const struct cleave_map_attributes *attributes = &object->attributes;
+
+	if (attributes->object && ops->object_ref)
+		ops->object_ref(ops, attributes->object, attributes->flags);
+	if (attributes->store && ops->store_ref)
+		ops->store_ref(ops, attributes->store);
+}
+
+static void object_unref(struct cleave_map_thread *thread, const struct cleave__map_object *object)
+{
+	const struct cleave_map_ops *ops = thread->maps->ops;
+	const struct cleave_map_attributes *attributes = &object->attributes;
+
+	if (attributes->object && ops->object_unref)
+		ops->object_unref(ops, attributes->object, attributes->flags);
+	if (attributes->store && ops->store_unref)
+		ops->store_unref(ops, attributes->store);
+}
+
+bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other)
+{
+	return one->object == other->object && one->delta == other->delta && one->store == other->store &&
+	       one->store_delta == other->store_delta && one->flags == other->flags && one->wired == other->wired &&
+	       one->protection == other->protection && one->max_protection == other->max_protection &&
+	       one->inheritance == other->inheritance && one->advice == other->advice;
+}
+
+struct cleave__map_object *cleave__map_object_like(struct cleave_map_thread *thread, struct cleave__map_object **last,
+						   const struct cleave_map_attributes *attributes)
+{
+	struct cleave__map_object *object = *last;
+
+	if (object && cleave__map_equal(&object->attributes, attributes))
+		return object;
+	object = cleave__map_object_new(thread, attributes);
+	if (!object)
+		return NULL;
+	cleave__map_object_ref(thread, object);
+	*last = object;
+	return object;
+}
+
+/* ---- The end ---- */
+
+static void retire(struct cleave_map_thread *thread, struct cleave__map_object *object)
+{
+	object->next = thread->young;
+	thread->young = object;
+	thread->nyoung++;
+}
+
+void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *last)
+{
+	if (last && PORT_LOAD(&last->pages, PORT_RELAXED) == 0)
+		retire(thread, last);
+}
+
+void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages)
+{
+	/* The caller keeps it from reaching 0: it is private, or the caller has a range under it locked. */
+	if (!cleave__map_is_guard(object))
+		PORT_FETCH_ADD(&object->pages, pages, PORT_RELAXED);
+}
+
+void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages)
+{
+	if (cleave__map_is_guard(object))
+		return;
+	/*
+	 * [P1-rel] [P1-acq] whoever takes the last pages retires the object after all that others did with it.
+	 */
+	if (PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL) == pages)
+		retire(thread, object);
+}
+
+/* Give the young ones a cookie. */
+static void mature(struct cleave_map_thread *thread)
+{
+	struct cleave_domain *domain = thread->maps->domain;
+	uint64_t cookie;
+
+	if (!thread->young)
+		return;
+	cookie = domain->ops->cookie(domain, thread->self);
+	*thread->old_end = thread->young;
+	while (thread->young) {
+		thread->young->cookie = cookie;
+		thread->old_end = &thread->young->next;
+		thread->young = thread->young->next;
+	}
+	thread->nold += thread->nyoung;
+	thread->nyoung = 0;
+	if (domain->ops->advance)
+		domain->ops->advance(domain, thread->self, cookie);
+}
+
+/* Release the oldest ones whose grace period is over. */
+static void release(struct cleave_map_thread *thread, bool wait)
+{
+	struct cleave_domain *domain = thread->maps->domain;
+	struct cleave__map_object *object;
+
+	while ((object = thread->old) != NULL) {
+		if (!domain->ops->done(domain, thread->self, object->cookie)) {
+			if (!wait)
+				return;
+			domain->ops->wait(domain, thread->self, object->cookie);
+			continue;
+		}
+		thread->old = object->next;
+		if (!thread->old)
+			thread->old_end = &thread->old;
+		thread->nold--;
+		object_unref(thread, object);
+		cleave__map_object_free(thread, object);
+	}
+}
+
+void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait)
+{
+	struct cleave_domain *domain = thread->maps->domain;
+
+	if (thread->releasing)
+		return; /* an embedder's callback changes a map */
+	thread->releasing = true;
+	if (thread->nyoung >= CLEAVE__MAP_BATCH)
+		mature(thread);
+	if (thread->old) {
+		if (may_wait && thread->nold > CLEAVE__MAP_GARBAGE)
+			domain->ops->wait(domain, thread->self, thread->old->cookie);
+		release(thread, false);
+	}
+	thread->releasing = false;
+}
+
+void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait)
+{
+	if (thread->releasing)
+		return;
+	thread->releasing = true;
+	do {
+		mature(thread);
+		release(thread, wait);
+	} while (wait && (thread->young || thread->old)); /* a callback retired more */
+	thread->releasing = false;
+}
+
+void cleave_map_thread_exit(struct cleave_map_thread *thread)
+{
+	const struct cleave_memory *memory = thread->maps->domain->memory;
+	struct cleave__map_object *object;
+
+	cleave_map_thread_flush(thread, true);
+	while ((object = thread->free) != NULL) {
+		thread->free = object->next;
+		memory->free(memory, object, sizeof(*object));
+	}
+	thread->nfree = 0;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: ISC */
+#include "port/port.h"
+
+#include "anon_calls.h"
+
+struct world *world;
+
+/* ---- Pages ---- */
+
+static void release(const struct cleave_anon_ops *ops, uint64_t content)
+{
+	(void)ops;
+	if (PORT_FETCH_ADD(&world->released[content / 2], 1, PORT_RELAXED))
+		sim_fail("page %u is released twice", (unsigned int)(content / 2));
+	/* Nobody reads it any more. */
+	PORT_STORE(&world->page[content / 2], 0, PORT_RELAXED);
+}
+
+const struct cleave_anon_ops anon_ops = { release };
+
+uint64_t page_take(uint8_t number, bool swapped)
+{
+	uint32_t page = PORT_FETCH_ADD(&world->next_page, 1, PORT_RELAXED) + 1;
+
+	if (page >= PAGES)
+		sim_fail("too many pages");
+	PORT_STORE(&world->page[page], number, PORT_RELAXED);
+	return (uint64_t)page * 2 + swapped;
+}
+
+static uint8_t page_number(uint64_t content)
+{
+	return (uint8_t)PORT_LOAD(&world->page[content / 2], PORT_ACQUIRE);
+}
+
+/* Write a page under its slot's mark, and enter it writable for the store; what it said before. */
+static uint8_t page_write(uint64_t content, unsigned int store, uint8_t number)
+{
+	return (uint8_t)PORT_EXCHANGE(&world->page[content / 2], number | (uint64_t)(store + 1) << 8, PORT_ACQ_REL);
+}
+
+/* Take the store's write permission away; what the page says from now on, as long as it is shared. */
+static uint8_t page_protect(uint64_t content, unsigned int store)
+{
+	uint64_t seen = PORT_LOAD(&world->page[content / 2], PORT_ACQUIRE);
+
+	while (seen >> 8 == store + 1 &&
+	       !PORT_CAS(&world->page[content / 2], &seen, seen & 0xff, PORT_ACQ_REL, PORT_ACQUIRE))
+		;
+	return (uint8_t)seen;
+}
+
+void anon_map(unsigned int store, unsigned int slot)
+{
+	uint64_t content = cleave_anon_page_content(cleave_anon_lookup_rcu(world->stores[store], slot));
+
+	world->translation[store][slot].word = content / 2;
+	world->page[content / 2].word |= (uint64_t)(store + 1) << 8;
+}
+
+/* ---- Calls ---- */
+
+static struct cleave_anon_page *take_anon(struct cleave_anon_context *context, uint8_t number)
+{
+	return cleave_anon_page_make(context, page_take(number, false));
+}
+
+static void enter(unsigned int thread)
+{
+	sim_ops.enter(&world->domain, &world->threads[thread]);
+}
+
+static void leave(unsigned int thread)
+{
+	sim_ops.leave(&world->domain, &world->threads[thread]);
+}
+
+static void read_slot(unsigned int thread, struct record *record)
+{
+	struct cleave_anon_page *anon;
+
+	enter(thread);
+	anon = cleave_anon_lookup_rcu(world->stores[record->call.store], record->call.slot);
+	record->answer = anon ? page_number(cleave_anon_page_content(anon)) : 0;
+	leave(thread);
+}
+
+static void fill(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon_page *anon = take_anon(context, record->call.value), *winner = NULL;
+	int result;
+
+	record->failed = !anon;
+	if (!anon)
+		return;
+	result = cleave_anon_fill(context, world->stores[record->call.store], record->call.slot, anon, &winner);
+	record->answer = 0;
+	if (result == 0)
+		return;
+	record->failed = result == -ENOMEM;
+	if (result == -EEXIST) {
+		record->answer = page_number(cleave_anon_page_content(winner));
+		cleave_anon_page_unpin(context, winner);
+	} else if (result != -ENOMEM) {
+		sim_fail("fill: %d", result);
+	}
+	cleave_anon_page_drop(context, anon);
+}
+
+static void write_slot(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon *store = world->stores[record->call.store];
+	uint8_t s = record->call.store, slot = record->call.slot;
+	struct cleave_anon_page *fresh = take_anon(context, record->call.value), *old;
+	struct cleave_word *translation = &world->translation[s][slot];
+	struct cleave_anon_busy busy;
+	bool in_place;
+	int result;
+
+	record->failed = !fresh;
+	if (!fresh)
+		return;
+	for (;;) {
+		result = cleave_anon_guard(context, store, slot, slot);
+		if (!result) {
+			result = cleave_anon_try_busy(context, store, slot, &busy);
+			if (!result)
+				break;
+			cleave_anon_unguard(context);
+		}
+		if (result == -EAGAIN) {
+			cleave_anon_wait(context);
+		} else if (result != -ENOMEM || cleave_anon_prepare(context, store)) {
+			if (result != -ENOMEM)
+				sim_fail("busy: %d", result);
+			cleave_anon_page_drop(context, fresh);
+			record->failed = true;
+			return;
+		}
+	}
+	old = busy.anon;
+	in_place = old && cleave_anon_page_shares(old) == 1 &&
+		   !CLEAVE_ANON_IS_SWAPPED(cleave_anon_page_content(old));
+	if (in_place) {
+		record->answer = page_write(cleave_anon_page_content(old), s, record->call.value);
+		PORT_STORE(translation, cleave_anon_page_content(old) / 2, PORT_RELEASE);
+	} else {
+		cleave_anon_wait_guards(context, store, slot, slot);
+		PORT_STORE(translation, 0, PORT_RELEASE);
+		record->answer = old ? page_protect(cleave_anon_page_content(old), s) : 0;
+		cleave_anon_install(context, &busy, fresh);
+		page_write(cleave_anon_page_content(fresh), s, record->call.value);
+		PORT_STORE(translation, cleave_anon_page_content(fresh) / 2, PORT_RELEASE);
+	}
+	cleave_anon_release(context, &busy, in_place ? old : fresh);
+	cleave_anon_unguard(context);
+	if (in_place)
+		cleave_anon_page_drop(context, fresh);
+	else if (old)
+		cleave_anon_page_drop(context, old);
+}
+
+static void poke(struct cleave_anon_context *context, struct record *record)
+{
+	uint64_t page = PORT_LOAD(&world->translation[record->call.store][record->call.slot], PORT_ACQUIRE), seen;
+
+	if (page) {
+		seen = PORT_LOAD(&world->page[page], PORT_ACQUIRE);
+		if (seen >> 8 == record->call.store + 1u &&
+		    PORT_CAS(&world->page[page], &seen, (seen & ~UINT64_C(0xff)) | record->call.value, PORT_ACQ_REL,
+			     PORT_ACQUIRE))
+			return;
+	}
+	write_slot(context, record);
+}
+
+static void remove_slot(struct cleave_anon_context *context, struct record *record)
+{
+	uint8_t s = record->call.store, slot = record->call.slot;
+	struct cleave_anon_page *anon;
+	int result = cleave_anon_remove(context, world->stores[s], slot, &anon);
+
+	record->answer = 0;
+	record->failed = result == -ENOMEM;
+	if (result && result != -ENOMEM && result != -ENOENT)
+		sim_fail("remove: %d", result);
+	if (!result) {
+		record->answer = page_number(cleave_anon_page_content(anon));
+		cleave_anon_page_drop(context, anon);
+	}
+}
+
+static void clone_store(struct cleave_anon_context *context, struct record *record)
+{
+	uint8_t s = record->call.store;
+	struct cleave_anon *clone;
+
+	record->failed = cleave_anon_clone_begin(context, &world->stores[s], &clone, 1) != 0;
+	if (record->failed)
+		return;
+	cleave_anon_clone_end(context, &world->stores[s], &clone, 1);
+	for (uint32_t page = 1; page <= PORT_LOAD(&world->next_page, PORT_ACQUIRE); page++)
+		page_protect((uint64_t)page * 2, s);
+	cleave_anon_clone_done(context, &world->stores[s], 1);
+	world->stores[record->call.value] = clone;
+}
+
+/* One more or fewer window.  Its translations are the caller's business: there are none. */
+static int change_windows(struct cleave_anon_context *context, struct cleave_anon *store, const struct call *call,
+			  int delta)
+{
+	struct cleave_anon_change change;
+	int result = cleave_anon_windows_begin(&change, context, store, call->slot, call->last);
+
+	if (result)
+		sim_fail("begin: %d", result);
+	result = cleave_anon_windows_put(&change, call->slot, call->last, delta);
+	if (!result)
+		result = cleave_anon_windows_prepare(&change);
+	if (result) {
+		cleave_anon_windows_abort(&change);
+		return result;
+	}
+	cleave_anon_windows_commit(&change);
+	cleave_anon_windows_wipe(&change);
+	return 0;
+}
+
+static void clone_child(struct cleave_anon_context *context, struct record *record)
+{
+	clone_store(context, record);
+	if (record->failed)
+		return;
+	if (change_windows(context, world->stores[record->call.value], &record->call, 1) ||
+	    cleave_anon_wipe_outside(context, world->stores[record->call.value]))
+		sim_fail("a child's windows");
+}
+
+static bool match(struct cleave_anon_walker *walker, uint64_t content)
+{
+	(void)walker;
+	return CLEAVE_ANON_IS_SWAPPED(content);
+}
+
+static int visit(struct cleave_anon_walker *walker, uint64_t content, uint64_t *fresh)
+{
+	(void)walker;
+	if (PORT_FETCH_ADD(&world->visits[content / 2], 1, PORT_RELAXED))
+		sim_fail("token %u is visited twice", (unsigned int)(content / 2));
+	/* It keeps its number: tokens are not released. */
+	*fresh = content ^ 1;
+	return 0;
+}
+
+void anon_call(unsigned int thread, struct record *record)
+{
+	struct cleave_anon_context *context = world->contexts[thread];
+	struct cleave_anon_walker walker = { .match = match, .visit = visit };
+	const struct call *call = &record->call;
+
+	record->failed = false;
+	/* The clone that a thread could not make. */
+	if (!world->stores[call->store]) {
+		record->failed = true;
+		return;
+	}
+	switch (call->kind) {
+	case READ:
+		read_slot(thread, record);
+		break;
+	case FILL:
+		fill(context, record);
+		break;
+	case WRITE:
+		write_slot(context, record);
+		break;
+	case POKE:
+		poke(context, record);
+		break;
+	case REMOVE:
+		remove_slot(context, record);
+		break;
+	case WIPE:
+		record->failed = cleave_anon_wipe(context, world->stores[call->store], call->slot,
+						  call->last == SLOTS - 1 ? UINT64_MAX : call->last) != 0;
+		break;
+	case CLONE:
+		clone_store(context, record);
+		break;
+	case FLUSH:
+		cleave_anon_flush(context);
+		break;
+	case WALK:
+		if (cleave_anon_walk(context, &walker))
+			sim_fail("walk");
+		break;
+	case MAP:
+	case UNMAP:
+		record->failed = change_windows(context, world->stores[call->store], call, call->kind == MAP ? 1 : -1) != 0;
+		break;
+	case CHILD:
+		clone_child(context, record);
+		break;
+	case NOTHING:
+	case KINDS:
+		break;
+	}
+}
+
+/* ---- The end ---- */
+
+void anon_state(struct state *state)
+{
+	memset(state, 0, sizeof(*state));
+	for (unsigned int s = 0; s < STORES; s++)
+		for (unsigned int slot = 0; world->stores[s] && slot < SLOTS; slot++) {
+			struct cleave_anon_page *anon = cleave_anon_lookup_rcu(world->stores[s], slot);
+
+			state->value[s][slot] = anon ? page_number(cleave_anon_page_content(anon)) : 0;
+			state->windows[s][slot] = (uint8_t)cleave_anon_windows_rcu(world->stores[s], slot);
+		}
+}
+
+const char *anon_end(void)
+{
+	for (unsigned int s = 0; s < STORES; s++)
+		if (world->stores[s])
+			cleave_anon_unref(world->contexts[THREADS], world->stores[s]);
+	for (unsigned int t = 0; t <= THREADS; t++)
+		cleave_anon_context_close(world->contexts[t]);
+	/* What one gave up, another may have had a count of: once more is enough, because each close settles its own. */
+	if (world->anons.stores)
+		return "a store is left";
+	if (world->anons.nodes.word)
+		return "a node is left";
+	if (world->anons.anons.word)
+		return "an anon is left";
+	for (unsigned int page = 1; page <= world->next_page.word; page++)
+		if (world->released[page].word != 1)
+			return "a page is left";
+	return NULL;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: ISC */
+#include "anon_model.h"
+
+#include <stdlib.h>
+
+#define MOST_ITEMS 24u
+
+/* A call, or its part on one slot: a wipe takes effect slot by slot. */
+struct item {
+	const struct record *record;
+	uint8_t slot;
+	uint32_t before; /* items that must come first */
+};
+
+static struct item items[MOST_ITEMS];
+static unsigned int nitems;
+static const struct state *wanted;
+
+static bool by_slot(enum kind kind)
+{
+	return kind == WIPE || kind == MAP || kind == UNMAP;
+}
+
+/* False: it would have answered otherwise. */
+static bool apply(struct state *state, const struct item *item)
+{
+	const struct call *call = &item->record->call;
+	uint8_t *value = &state->value[call->store][item->slot];
+
+	switch (call->kind) {
+	case READ:
+		return *value == item->record->answer;
+	case FILL:
+		if (*value != item->record->answer)
+			return false;
+		if (!*value)
+			*value = call->value;
+		return true;
+	case WRITE:
+		if (*value != item->record->answer)
+			return false;
+		*value = call->value;
+		return true;
+	case POKE:
+		*value = call->value;
+		return true;
+	case REMOVE:
+		if (*value != item->record->answer)
+			return false;
+		*value = 0;
+		return true;
+	case WIPE:
+		*value = 0;
+		return true;
+	case CLONE:
+	case CHILD:
+		for (unsigned int i = 0; i < SLOTS; i++) {
+			bool in = call->kind == CLONE || (i >= call->slot && i <= call->last);
+
+			state->value[call->value][i] = in ? state->value[call->store][i] : 0;
+			state->windows[call->value][i] = call->kind == CHILD && in;
+		}
+		return true;
+	case MAP:
+		state->windows[call->store][item->slot]++;
+		return true;
+	case UNMAP:
+		if (--state->windows[call->store][item->slot] == 0)
+			*value = 0;
+		return true;
+	default:
+		return true;
+	}
+}
+
+static bool search(const struct state *state, uint32_t done)
+{
+	if (done == (UINT32_C(1) << nitems) - 1) {
+		for (unsigned int s = 0; s < STORES; s++)
+			for (unsigned int i = 0; i < SLOTS; i++)
+				if (state->value[s][i] != wanted->value[s][i] ||
+				    state->windows[s][i] != wanted->windows[s][i])
+					return false;
+		return true;
+	}
+	for (unsigned int k = 0; k < nitems; k++) {
+		struct state next = *state;
+
+		if ((done >> k & 1) || (items[k].before & ~done) || !apply(&next, &items[k]))
+			continue;
+		if (search(&next, done | UINT32_C(1) << k))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Lookups are acquire, not sequentially consistent: what a thread reads after it has changed or read another slot may be
+ * older, where loads may be stale.  A clone that is its own is no such slot.
+ */
+static bool may_be_older(const struct record *records, unsigned int i)
+{
+	const struct call *call = &records[i].call;
+
+	if (call->kind != READ || call->store >= 2)
+		return false;
+	while (i-- > 0)
+		if (records[i].call.store != call->store || records[i].call.slot != call->slot)
+			return true;
+	return false;
+}
+
+bool anon_explained(const struct state *start, const struct state *end, struct record records[THREADS][MOST_CALLS],
+		    const unsigned int *ncalls, bool weak)
+{
+	uint32_t of[THREADS][MOST_CALLS] = { { 0 } };
+
+	nitems = 0;
+	wanted = end;
+	for (unsigned int t = 0; t < THREADS; t++)
+		for (unsigned int i = 0; i < ncalls[t]; i++) {
+			struct record *record = &records[t][i];
+			const struct call *call = &record->call;
+
+			if (weak && may_be_older(records[t], i))
+				continue;
+			if (record->failed || call->kind == FLUSH || call->kind == WALK || call->kind == NOTHING)
+				continue;
+			for (unsigned int slot = call->slot; slot <= (by_slot(call->kind) ? call->last : call->slot); slot++) {
+				if (nitems == MOST_ITEMS)
+					abort();
+				of[t][i] |= UINT32_C(1) << nitems;
+				items[nitems++] = (struct item){ record, (uint8_t)slot, 0 };
+			}
+		}
+	for (unsigned int t = 0; t < THREADS; t++)
+		for (unsigned int i = 0; i < ncalls[t]; i++)
+			for (unsigned int k = 0; k < nitems; k++) {
+				if (!(of[t][i] >> k & 1))
+					continue;
+				for (unsigned int u = 0; u < THREADS; u++)
+					for (unsigned int j = 0; j < ncalls[u]; j++) {
+						bool first = u == t ? j < i
+							     : weak ? (records[t][i].seen >> (u * MOST_CALLS + j) & 1) != 0
+								    : records[u][j].returned <= records[t][i].began;
+
+						if (first)
+							items[k].before |= of[u][j];
+					}
+			}
+	return search(start, 0);
+}

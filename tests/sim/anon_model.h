@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: ISC */
+/* Stores as arrays, and whether some order of the calls explains what they answered. */
+#ifndef CLEAVE_SIM_ANON_MODEL_H
+#define CLEAVE_SIM_ANON_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STORES 5u /* two prepared ones, and a clone of each thread */
+#define SLOTS 4u
+#define THREADS 3u
+#define MOST_CALLS 4u /* of one thread */
+
+enum kind {
+	NOTHING,
+	READ,	/* a lookup, and what the page says */
+	FILL,	/* into an empty slot; answers what was there */
+	WRITE,	/* a write fault: answers what was there */
+	POKE,	/* a store by the program: through a translation, else a fault */
+	REMOVE, /* answers what was there */
+	WIPE,	/* [slot, last] */
+	CLONE,	/* of the store; the clone is the thread's */
+	FLUSH,	/* what this thread retired loses its counts */
+	WALK,	/* all tokens are brought in */
+	MAP,	/* one more window over [slot, last] */
+	UNMAP,	/* one fewer; slots without a window are emptied */
+	CHILD,	/* a clone that keeps only a window over [slot, last] */
+	KINDS
+};
+
+struct call {
+	enum kind kind;
+	uint8_t store;
+	uint8_t slot;
+	uint8_t last;
+	uint8_t value;
+};
+
+struct record {
+	struct call call;
+	uint8_t answer;
+	bool failed;	   /* it has done nothing: no memory, or slots that are dying */
+	uint32_t began;	   /* calls that had returned by then */
+	uint32_t returned; /* 0: not yet */
+	uint32_t clock;
+	uint32_t seen; /* in stale memory: mask of the calls that happened before */
+};
+
+struct state {
+	uint8_t value[STORES][SLOTS];
+	uint8_t windows[STORES][SLOTS];
+};
+
+/* What must be explained: records[thread][i], and the state at the end. */
+bool anon_explained(const struct state *start, const struct state *end, struct record records[THREADS][MOST_CALLS],
+		    const unsigned int *ncalls, bool weak);
+
+#endif

@@ -1,0 +1,107 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Does the simulator find bugs of the anonymous store?  Each is planted into a private copy of the library.
+#	tests/sim/anon_planted.sh SOURCE_ROOT [NAME...]
+# Environment: CC, EXECUTIONS (of each named variant: a list, each tried if the one before found nothing), STRATEGY.
+set -eu
+export LC_ALL=C
+
+root=$(cd "$1" && pwd)
+shift
+work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
+trap 'rm -rf "$work"' EXIT INT TERM
+missed=0
+wanted=$*
+
+build() { # the copy in $work/lib
+	set -- -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
+		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1
+	# The index does not change: built once.
+	if [ ! -e "$work/index.a" ]; then
+		mkdir -p "$work/objects"
+		for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/anon_*.c; do
+			case ${source##*/} in
+			anon*.c | guard.c | map*.c | fault*.c) [ "${source%/*}" = "$root/tests/sim" ] || continue ;;
+			esac
+			${CC:-cc} "$@" -c -o "$work/objects/$(basename "$source").o" "$source"
+		done
+		ar rc "$work/index.a" "$work"/objects/*.o
+	fi
+	${CC:-cc} "$@" -o "$work/sim" "$work/objects/anon_sim.c.o" "$work"/lib/anon*.c "$work"/lib/guard.c "$work/index.a"
+}
+
+# plant NAME FILE PERL...: what the bug is called, where, and how to make it
+plant() {
+	name=$1
+	case " $wanted " in
+	"  " | *" $name "*) ;;
+	*) return ;;
+	esac
+	rm -rf "$work/lib"
+	cp -R "$root/lib" "$work/lib"
+	shift
+	while [ $# -gt 0 ]; do
+		cp "$work/lib/$1" "$work/before"
+		perl -0pi -e "$2" "$work/lib/$1"
+		if cmp -s "$work/before" "$work/lib/$1"; then
+			echo "$name: nothing to change in lib/$1" >&2
+			exit 2
+		fi
+		shift 2
+	done
+	build || exit 2
+	total=0
+	for executions in ${EXECUTIONS:-200 2000 20000 100000}; do
+		status=0
+		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
+			> "$work/out" 2>&1 || status=$?
+		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
+		[ $status -eq 0 ] || break
+	done
+	if [ $status -ne 0 ]; then
+		what=$(sed -n 's/^FAILED: //p' "$work/out")
+		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "${what:-crashes (exit $status)}"
+	else
+		printf '%-28s MISSED in %s executions\n' "$name" "$total"
+		missed=1
+	fi
+}
+
+plant clone_without_waiting anon_clone.c 's/\tif \(n == 1\)\n.*?\telse\n.*?;\n//s'
+plant flag_before_guard anon_path.h \
+	's/(\tcleave__guard_set\(&context->guard, NULL, store, first, last, first\);\n)(.*?)(\trcu->ops->enter)/\tuint64_t cloning = PORT_LOAD(&store->cloning, PORT_SEQ_CST);\n$1$2$3/s; s/PORT_UNLIKELY\(PORT_LOAD\(&store->cloning, PORT_SEQ_CST\)\)/PORT_UNLIKELY(cloning)/'
+plant guard_word_relaxed guard.h 's/(PORT_STORE\(&guard->word, word \+ 1, )PORT_SEQ_CST/$1PORT_RELAXED/'
+plant flag_load_acquire anon_path.h 's/PORT_LOAD\(&store->cloning, PORT_SEQ_CST\)/PORT_LOAD(&store->cloning, PORT_ACQUIRE)/'
+plant drop_without_grace_period anon_context.c \
+	's/if \(!rcu->ops->done\(rcu, context->self, context->old\.cookie\)\)/if (false)/'
+plant displaced_dropped_at_once anon_path.c 's/\t\t\tcleave__anon_displace\(context, old\);/\t\t\tcleave__anon_node_put(old);/'
+plant copy_beside_takeover anon_path.c \
+	's/(\tint result = 0;\n\n)(\tif \(!cleave__anon_trylock\(lock\)\) \{\n\t\tcleave__anon_await_lock\(context, lock\);\n\t\treturn -EAGAIN;\n\t\}\n\tword = cleave__anon_slot_visit\(link\);)/$1\tif (cleave__anon_node_alone(old)) {\n\t\tcleave__anon_stamp_locked(old, generation);\n\t\treturn 0;\n\t}\n$2/'
+plant takeover_by_count_alone anon_path.h \
+	's/(\tif \(PORT_LIKELY\(cleave__anon_owned\(node, .*?\)\)\)\n)/\tif (cleave__anon_node_alone(node))\n\t\treturn 0;\n$1/'
+plant counts_raised_late anon_path.c 's/\t\telse\n\t\t\tcleave__anon_node_get\(cleave__anon_child\(word\)\);\n//; s/(\t\tif \(level == 0\))/$1/; s/(\t\t\tcleave__anon_displace\(context, old\);\n)/$1\t\t\tfor (unsigned int i = 0; fresh && level > 0 && i < CLEAVE__ANON_FANOUT; i++)\n\t\t\t\tif (cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)))\n\t\t\t\t\tcleave__anon_node_get(cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)));\n/'
+plant shares_raised_not_at_all anon_path.c 's/PORT_FETCH_ADD\(&cleave__anon_page\(word\)->state, 1, PORT_RELAXED\)/PORT_FETCH_ADD(&cleave__anon_page(word)->state, 0, PORT_RELAXED)/'
+plant cloning_cleared_too_early anon_clone.c \
+	's/(\t\tcleave__anon_register\(context, clone\);\n\t\}\n)/$1\tlet_writers_go_on(context, stores, n);\n/; s/(void cleave_anon_clone_done\(.*?\{\n)\tlet_writers_go_on\(context, stores, n\);\n/$1\t(void)stores;\n\t(void)n;\n/s'
+plant cloning_is_a_flag anon_clone.c \
+	's/PORT_FETCH_ADD\(&stores\[i\]->cloning, UINT32_MAX, PORT_SEQ_CST\)/PORT_STORE(&stores[i]->cloning, 0, PORT_SEQ_CST)/; s/PORT_FETCH_ADD\(&stores\[i\]->cloning, 1, PORT_SEQ_CST\)/PORT_STORE(&stores[i]->cloning, 1, PORT_SEQ_CST)/; s/PORT_ASSERT\(PORT_LOAD\(&stores\[i\]->cloning, PORT_RELAXED\) > 0, "a clone is done once"\);//'
+plant generation_not_bumped anon_clone.c 's/\t\tPORT_STORE\(&store->generation, cleave__anon_generation.*?\n//'
+plant removed_without_sealing anon_path.c 's/cleave__anon_seal_locked\(node\)/cleave__anon_node_empty(node)/'
+plant unsealed_by_nobody anon_node.c 's/\twhile \(i-- > 0\)\n.*?\n//'
+plant copy_relaxed anon_path.c \
+	's/(PORT_STORE\(link, !fresh \? .*?)PORT_SEQ_CST/$1PORT_RELAXED/s'
+plant fill_relaxed anon.c 's/PORT_CAS\(word, &seen, \(uintptr_t\)anon, PORT_SEQ_CST, PORT_SEQ_CST\)\)\)\n\t\treturn 0;/PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELAXED, PORT_RELAXED)))\n\t\treturn 0;/'
+plant share_dropped_twice anon_wipe.c \
+	's/(\t\t\tcleave_anon_page_drop\(cut->context, cleave__anon_page\(seen\)\);\n)/$1$1/; s/(\t\tif \(cleave__anon_page\(seen\)\))\n(.*?\n.*?\n)/$1 {\n$2\t\t}\n/'
+plant count_dropped_twice anon_context.c 's/(\t\tdrop_node\(context, context->ring\[context->ring_head\]\);\n)/$1$1/'
+plant page_freed_at_once anon_page.c 's/\t\tanon->link = context->young\.pages;\n\t\tcontext->young\.pages = anon;\n\t\tcontext->young\.count\+\+;/\t\tuint64_t content = PORT_LOAD(&anon->content, PORT_RELAXED);\n\t\tif (content)\n\t\t\tcontext->domain->ops->release(context->domain->ops, content);\n\t\tanon->link = context->pages;\n\t\tcontext->pages = anon;\n\t\tcontext->npages++;/'
+plant busy_slot_unlinked anon_wipe.c 's/if \(!cleave__anon_owned\(node, cut->generation\)\) \{\n/if (!cleave__anon_owned(node, cut->generation) || (base >= cut->next && end <= cut->last)) {\n/; s/ \|\|\n\t    cleave__anon_owned\(node, cut->generation\)\) \{/) {/'
+plant clone_not_at_tail anon_store.c 's/\tstore->prev = \(struct cleave_anon \*\)\(uintptr_t\)PORT_LOAD\(&domain->last, PORT_RELAXED\);\n\tstore->next = NULL;\n.*?PORT_STORE\(&domain->last, \(uint64_t\)\(uintptr_t\)store, PORT_RELAXED\);/\tstore->prev = NULL;\n\tstore->next = domain->first;\n\tif (store->next)\n\t\tstore->next->prev = store;\n\telse\n\t\tPORT_STORE(&domain->last, (uint64_t)(uintptr_t)store, PORT_RELAXED);\n\tdomain->first = store;/s'
+plant transit_by_everybody anon_page.c 's/\t\tif \(seen & TRANSIT\) \{\n.*?\n\t\t\}\n//s'
+plant wiped_again_after_wait anon_wipe.c 's/uint64_t begin = cut->pruning \? cut->first : cut->next,/uint64_t begin = cut->first,/'
+plant lock_wakes_nobody anon_node.h 's/\t\tcleave__guards_wake\(guards, lock\);\n//'
+plant guard_wakes_nobody guard.h 's/\t\tcleave__guards_wake\(guards, guard\);\n//'
+plant count_read_after_mark guard.c 's/\t\tuint32_t seen = PORT_LOAD\(count, PORT_ACQUIRE\);\n/\t\tuint32_t seen;\n/; s/(\t\t\tcontinue;\n)(\t\tguards->domain->ops->park)/$1\t\tseen = PORT_LOAD(count, PORT_ACQUIRE);\n$2/'
+plant childs_clone_not_wiped anon_window.c 's/\t\tif \(!number_of\(entry\.value\)\)\n\t\t\tresult = .*?;\n//s'
+plant window_over_dying_slots anon_window.c 's/\t\tif \(is_dying\(value\)\)\n\t\t\treturn -EBUSY;\n//'
+exit $missed

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Runs stores under chosen schedules.  Each execution must end, without a broken rule, a use of what was freed, a leak
+ * or a second visit, with answers that some sequential order explains.
+ */
+#include "anon_calls.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- Scenarios ---- */
+
+/* What is there when the threads begin.  Nodes have two slots: leaves {0, 1} and {2, 3} below one branch. */
+enum shape {
+	EMPTY,	   /* store 0 is empty */
+	LONE,	   /* store 0 has slots 0 and 1 */
+	ALONE,	   /* store 0 has slot 0 */
+	CLONED,	   /* stores 0 and 1 share all slots */
+	DISPLACED, /* then store 0 wrote slot 0; thread 0 has retired the old path, without a grace period */
+	SWAPPED,   /* as CLONED; slots 0 and 2 are tokens */
+	WINDOWED,  /* as CLONED; a window covers store 0 */
+	SHAPES
+};
+
+struct scenario {
+	const char *name;
+	enum shape shape;
+	struct call calls[THREADS][MOST_CALLS];
+};
+
+/* clang-format off */
+#define C(k, s, slot_, v) { k, s, slot_, slot_, v }
+
+static const struct scenario scenarios[] = {
+	{ "fill_fill", EMPTY, { { C(FILL, 0, 0, 5), C(READ, 0, 1, 0) }, { C(FILL, 0, 0, 6), C(READ, 0, 0, 0) },
+				{ C(FILL, 0, 1, 7) } } },
+	{ "fill_remove_fill", ALONE, { { C(FILL, 0, 1, 5), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 0, 0), C(FILL, 0, 0, 6) },
+				       { C(FILL, 0, 1, 7), C(READ, 0, 1, 0) } } },
+	{ "fill_seal", ALONE, { { C(FILL, 0, 1, 5), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 0, 0) } } },
+	{ "seal_seal", LONE, { { C(REMOVE, 0, 0, 0), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 1, 0), C(FILL, 0, 2, 5) },
+			       { C(FILL, 0, 0, 6) } } },
+	{ "fill_wipe", ALONE, { { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6), C(READ, 0, 1, 0) }, { { WIPE, 0, 0, 1, 0 } },
+				{ { WIPE, 0, 1, 3, 0 } } } },
+	{ "wipe_copy", CLONED, { { C(WRITE, 0, 1, 5), C(READ, 0, 0, 0) }, { { WIPE, 0, 0, 0, 0 } }, { { WIPE, 1, 0, 3, 0 } } } },
+	{ "clone_fill", ALONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(READ, 2, 1, 0), C(READ, 2, 3, 0) },
+				 { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6) } } },
+	{ "clone_write", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 0, 0), C(READ, 2, 0, 0), C(READ, 2, 1, 0) },
+				 { C(WRITE, 0, 0, 5), C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) } } },
+	{ "clone_clone_write", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 0, 0), C(READ, 2, 1, 0) },
+				       { C(CLONE, 0, 0, 3), C(READ, 3, 1, 0), C(READ, 3, 0, 0) },
+				       { C(WRITE, 0, 0, 5), C(POKE, 0, 1, 6), C(READ, 0, 0, 0) } } },
+	{ "clone_poke", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(READ, 2, 0, 0) },
+				{ C(WRITE, 0, 0, 5), C(POKE, 0, 1, 6) } } },
+	{ "clone_wipe", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(WRITE, 2, 0, 7), C(READ, 2, 0, 0) },
+				{ { WIPE, 0, 0, 1, 0 }, C(FILL, 0, 0, 5) } } },
+	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
+				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
+	{ "copy_both_sides", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0), C(READ, 0, 0, 0) },
+				       { C(WRITE, 1, 0, 6), C(FLUSH, 0, 0, 0), C(READ, 1, 0, 0) },
+				       { C(READ, 0, 0, 0), C(READ, 1, 0, 0) } } },
+	{ "drop_takeover", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(FILL, 1, 0, 7) },
+				     { C(READ, 0, 0, 0), C(READ, 0, 1, 0) } } },
+	{ "takeover_copy", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(READ, 1, 1, 0) },
+					{ C(WRITE, 1, 1, 7), C(READ, 1, 0, 0) } } },
+	{ "takeover_wipe", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(READ, 1, 1, 0) },
+					{ { WIPE, 1, 1, 2, 0 }, C(READ, 1, 0, 0) } } },
+	{ "takeover_seal", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(REMOVE, 1, 0, 0), C(REMOVE, 1, 1, 0) },
+					{ C(WRITE, 1, 1, 7), C(READ, 1, 0, 0) } } },
+	{ "walk_write", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WRITE, 0, 0, 5), C(WRITE, 1, 2, 6) }, { C(READ, 1, 0, 0) } } },
+	{ "walk_clone_wipe", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(CLONE, 1, 0, 3), { WIPE, 1, 0, 3, 0 }, C(READ, 3, 0, 0) } } },
+	{ "unmap_map", WINDOWED, { { { UNMAP, 0, 2, 3, 0 } },
+				   { { MAP, 0, 2, 2, 0 }, C(FILL, 0, 2, 5), C(READ, 0, 2, 0) } } },
+	{ "unmap_map_write", WINDOWED, { { { UNMAP, 0, 0, 3, 0 }, C(READ, 0, 1, 0) }, { { MAP, 0, 1, 2, 0 }, C(WRITE, 0, 1, 6) },
+					 { C(CLONE, 0, 0, 4), C(READ, 4, 1, 0), C(READ, 4, 1, 0) } } },
+	{ "unmap_unmap", WINDOWED, { { { MAP, 0, 1, 2, 0 }, { UNMAP, 0, 0, 1, 0 } }, { { UNMAP, 0, 1, 3, 0 }, C(FILL, 0, 3, 7) } } },
+	{ "child", WINDOWED, { { { CHILD, 0, 1, 2, 2 }, C(READ, 2, 1, 0), C(READ, 2, 0, 0) }, { C(WRITE, 0, 1, 5), { UNMAP, 0, 0, 3, 0 } } } },
+	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
+};
+/* clang-format on */
+
+static const char *const kind_names[] = { "nothing", "read",  "fill",  "write", "poke",
+					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child" };
+
+/* Pairs and triples of every kind, in every shape: by number. */
+#define RANDOM_PROGRAMS 4000u
+
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return x ^ x >> 31;
+}
+
+static void random_program(unsigned int number, struct scenario *scenario)
+{
+	uint64_t random = mix(number + 1);
+	unsigned int threads = 2 + number % 2, poke = random >> 40 & 1;
+
+	memset(scenario, 0, sizeof(*scenario));
+	scenario->name = threads == 2 ? "pairs" : "triples";
+	scenario->shape = (enum shape)(random % SHAPES);
+	for (unsigned int t = 0; t < threads; t++) {
+		bool cloned = false;
+
+		for (unsigned int i = 0; i < 2u + (threads == 2); i++) {
+			struct call *call = &scenario->calls[t][i];
+
+			random = mix(random + t + 7 * i);
+			call->kind = (enum kind)(READ + (random >> 8) % (KINDS - READ));
+			if (poke && (call->kind == REMOVE || call->kind == WIPE || call->kind == UNMAP))
+				call->kind = POKE; /* they leave translations to their callers */
+			if (!poke && call->kind == POKE)
+				call->kind = WRITE;
+			if ((call->kind == CLONE || call->kind == CHILD) && cloned)
+				call->kind = READ;
+			call->store = (uint8_t)(scenario->shape >= CLONED ? random >> 16 & 1 : 0);
+			if (cloned && (random >> 17 & 1))
+				call->store = (uint8_t)(2 + t);
+			call->slot = (uint8_t)((random >> 20) % 3);
+			call->last = call->kind == WIPE || call->kind >= MAP ? (uint8_t)(call->slot + (random >> 24) % (SLOTS - call->slot)) : call->slot;
+			call->value = (uint8_t)(10 + 10 * t + i);
+			if (call->kind == CLONE || call->kind == CHILD) {
+				call->store = (uint8_t)(scenario->shape >= CLONED ? random >> 16 & 1 : 0);
+				call->value = (uint8_t)(2 + t);
+				cloned = true;
+			}
+		}
+	}
+}
+
+/* ---- One variant ---- */
+
+static struct scenario now_running;
+static unsigned int ncalls[THREADS], nthreads;
+static struct record records[THREADS][MOST_CALLS];
+static struct sim_snapshot snapshot;
+static struct state start_state;
+static char failure[1024];
+
+static void put(unsigned int store, unsigned int slot, uint8_t number, bool swapped)
+{
+	struct cleave_anon_page *anon = cleave_anon_page_make(world->contexts[THREADS], page_take(number, swapped));
+
+	if (!anon || cleave_anon_fill(world->contexts[THREADS], world->stores[store], slot, anon, NULL))
+		abort();
+}
+
+static void prepare(const struct scenario *scenario)
+{
+	enum shape shape = scenario->shape;
+
+	sim_snapshot_free(&snapshot);
+	now_running = *scenario;
+	sim_arena_clear();
+	world = sim_arena_alloc(sizeof(*world));
+	memset(world, 0, sizeof(*world));
+	sim_domain = &world->domain;
+	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL, UINT64_MAX / 2);
+	cleave_anon_domain_init(&world->anons, &world->domain, &anon_ops);
+	for (unsigned int t = 0; t <= THREADS; t++) {
+		cleave_thread_init(&world->threads[t], &world->domain);
+		world->contexts[t] = cleave_anon_context_open(&world->anons, &world->threads[t]);
+		if (!world->contexts[t] || cleave_reserve(&world->threads[t], 4))
+			abort();
+	}
+	if (cleave_anon_create(world->contexts[THREADS], SLOTS, &world->stores[0]))
+		abort();
+	if (shape == LONE || shape == ALONE || shape >= CLONED)
+		put(0, 0, 1, shape == SWAPPED);
+	if (shape == LONE || shape >= CLONED)
+		put(0, 1, 2, false);
+	if (shape >= CLONED) {
+		put(0, 2, 3, shape == SWAPPED);
+		put(0, 3, 4, false);
+	}
+	if (shape == LONE) {
+		anon_map(0, 0);
+		anon_map(0, 1);
+	}
+	if (shape >= CLONED) {
+		cleave_anon_clone_begin(world->contexts[THREADS], &world->stores[0], &world->stores[1], 1);
+		cleave_anon_clone_end(world->contexts[THREADS], &world->stores[0], &world->stores[1], 1);
+		cleave_anon_clone_done(world->contexts[THREADS], &world->stores[0], 1);
+	}
+	if (shape == WINDOWED) {
+		struct record record = { .call = { MAP, 0, 0, SLOTS - 1, 0 } };
+
+		anon_call(THREADS, &record);
+	}
+	for (unsigned int t = 0; t < THREADS; t++)
+		if (cleave_anon_prepare(world->contexts[t], world->stores[0]))
+			abort();
+	if (shape == DISPLACED) {
+		struct record record = { .call = C(WRITE, 0, 0, 9) };
+
+		anon_call(0, &record);
+	}
+	cleave_anon_flush(world->contexts[THREADS]);
+	nthreads = 0;
+	for (unsigned int t = 0; t < THREADS; t++) {
+		for (ncalls[t] = 0; ncalls[t] < MOST_CALLS && scenario->calls[t][ncalls[t]].kind; ncalls[t]++)
+			;
+		if (ncalls[t])
+			nthreads = t + 1;
+	}
+	anon_state(&start_state);
+	sim_snapshot_take(&snapshot);
+}
+
+static void body(unsigned int thread)
+{
+	for (unsigned int i = 0; i < ncalls[thread]; i++) {
+		struct record *record = &records[thread][i];
+
+		record->began = sim_call(kind_names[record->call.kind]);
+		record->seen = 0;
+		for (unsigned int t = 0; t < nthreads; t++)
+			for (unsigned int k = 0; k < ncalls[t]; k++)
+				if (t != thread && records[t][k].returned && sim_saw(t, records[t][k].clock))
+					record->seen |= UINT32_C(1) << (t * MOST_CALLS + k);
+		anon_call(thread, record);
+		record->clock = sim_clock();
+		record->returned = sim_return();
+	}
+}
+
+static void print_history(const struct state *end)
+{
+	for (unsigned int t = 0; t < nthreads; t++)
+		for (unsigned int i = 0; i < ncalls[t]; i++) {
+			const struct record *record = &records[t][i];
+			const struct call *call = &record->call;
+
+			printf("  T%u %s store %u slot %u", t, kind_names[call->kind], call->store, call->slot);
+			if (call->last > call->slot)
+				printf("-%u", call->last);
+			if (call->value)
+				printf(" %u", call->value);
+			printf(": %s%u   (began after %u returns, return %u)\n", record->failed ? "failed " : "", record->answer,
+			       record->began, record->returned);
+		}
+	for (unsigned int s = 0; s < STORES; s++)
+		if (world->stores[s])
+			printf("  store %u: began %u %u %u %u, ends %u %u %u %u\n", s, start_state.value[s][0],
+			       start_state.value[s][1], start_state.value[s][2], start_state.value[s][3], end->value[s][0],
+			       end->value[s][1], end->value[s][2], end->value[s][3]);
+}
+
+static bool walked(void)
+{
+	for (unsigned int t = 0; t < nthreads; t++)
+		for (unsigned int i = 0; i < ncalls[t]; i++)
+			if (records[t][i].call.kind == WALK)
+				return true;
+	return false;
+}
+
+static bool token_left(void)
+{
+	for (unsigned int s = 0; s < STORES; s++)
+		for (unsigned int slot = 0; world->stores[s] && slot < SLOTS; slot++) {
+			struct cleave_anon_page *anon = cleave_anon_lookup_rcu(world->stores[s], slot);
+
+			if (anon && CLEAVE_ANON_IS_SWAPPED(cleave_anon_page_content(anon)))
+				return true;
+		}
+	return false;
+}
+
+static enum sim_result execute(uint64_t i, struct sim_execution *execution, bool print)
+{
+	struct state end;
+	enum sim_result result;
+	const char *left;
+
+	sim_snapshot_restore(&snapshot);
+	for (unsigned int t = 0; t < THREADS; t++)
+		for (unsigned int k = 0; k < MOST_CALLS; k++)
+			records[t][k] = (struct record){ .call = now_running.calls[t][k] };
+	failure[0] = '\0';
+	result = sim_execute(nthreads, body, i, execution);
+	if (result == SIM_PRUNED)
+		return result;
+	if (result == SIM_FAILED) {
+		snprintf(failure, sizeof(failure), "%s", sim_failure());
+	} else {
+		anon_state(&end);
+		if (!anon_explained(&start_state, &end, records, ncalls, sim_weak())) {
+			snprintf(failure, sizeof(failure), "no order of the calls explains their answers");
+			result = SIM_FAILED;
+		} else if (walked() && token_left()) {
+			snprintf(failure, sizeof(failure), "a token was missed");
+			result = SIM_FAILED;
+		} else if ((left = anon_end()) != NULL) {
+			snprintf(failure, sizeof(failure), "%s", left);
+			result = SIM_FAILED;
+		}
+	}
+	if (print && result == SIM_FAILED)
+		print_history(&end);
+	return result;
+}
+
+/* ---- The program ---- */
+
+struct totals {
+	uint64_t executions, pruned, steps;
+	unsigned int failures, finished, variants;
+};
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void variant(unsigned int number, struct scenario *scenario)
+{
+	if (number < COUNT(scenarios))
+		*scenario = scenarios[number];
+	else
+		random_program(number - (unsigned int)COUNT(scenarios), scenario);
+}
+
+/* Run one variant; returns false if it failed. */
+static bool run(unsigned int number, struct sim_options *options, uint64_t executions, double until,
+		struct totals *totals)
+{
+	struct sim_execution execution;
+	enum sim_result result;
+	struct scenario scenario;
+	uint64_t i;
+
+	variant(number, &scenario);
+	prepare(&scenario);
+	sim_explore(options);
+	totals->variants++;
+	for (i = 0; i < executions && ((i & 63) || seconds() < until); i++) {
+		result = execute(i, &execution, false);
+		totals->executions += result != SIM_PRUNED;
+		totals->pruned += result == SIM_PRUNED;
+		totals->steps += execution.steps;
+		if (result == SIM_FAILED) {
+			totals->failures++;
+			printf("FAILED: %s: %s\n", scenario.name, failure);
+			printf("  --variant %u --strategy %s --seed %llu --stale %d --replay ", number,
+			       options->strategy == SIM_DFS ? "dfs" : options->strategy == SIM_PCT ? "pct" : "random",
+			       (unsigned long long)options->seed, options->stale);
+			if (options->strategy == SIM_DFS)
+				printf("%s\n", sim_choices());
+			else
+				printf("%llu:%u\n", (unsigned long long)i, execution.length);
+			return false;
+		}
+		if (options->strategy == SIM_DFS && !sim_next()) {
+			totals->finished++;
+			break;
+		}
+	}
+	return true;
+}
+
+static void usage(FILE *file)
+{
+	fputs("Usage: cleave-sim-anon [options]\n"
+	      "Run the anonymous store under chosen schedules and judge every execution.\n"
+	      "  --seconds N        for all together (default 60)\n"
+	      "  --executions N     instead: of each variant\n"
+	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
+	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound, of the named ones\n"
+	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
+	      "  --deviations N     stale loads and grace periods seen late, of one execution (default 4; dfs: 1)\n"
+	      "  --stale 0|1        loads may return older values (default 1)\n"
+	      "  --seed N           (default 1)\n"
+	      "  --replay WHAT      with --variant: repeat what a failure printed, and print the interleaving\n"
+	      "  --first            stop at the first failure\n"
+	      "  --json FILE        write the totals there too\n"
+	      "  --list, --help\n"
+	      "Examples:\n"
+	      "  cleave-sim-anon --seconds 20\n"
+	      "  cleave-sim-anon --variant 6 --strategy dfs --seconds 30\n"
+	      "Exit: 0 all passed, 1 a failure was found, 2 an error.\n",
+	      file);
+}
+
+static int replay(unsigned int number, struct sim_options *options, const char *what)
+{
+	struct sim_execution execution;
+	struct scenario scenario;
+	uint64_t i = 0;
+	char *end;
+
+	variant(number, &scenario);
+	prepare(&scenario);
+	options->trace = true;
+	if (options->strategy == SIM_DFS) {
+		options->choices = what;
+	} else {
+		i = strtoull(what, &end, 0);
+		options->length = *end == ':' ? (unsigned int)strtoul(end + 1, NULL, 0) : 0;
+	}
+	sim_explore(options);
+	if (execute(i, &execution, true) != SIM_FAILED)
+		return 0;
+	printf("FAILED: %s: %s\n", scenario.name, failure);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "seconds", 1, NULL, 's' },	 { "executions", 1, NULL, 'e' }, { "variant", 1, NULL, 'v' },
+		{ "strategy", 1, NULL, 'y' },	 { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
+		{ "stale", 1, NULL, 'w' },	 { "seed", 1, NULL, 'r' },	  { "replay", 1, NULL, 'R' },
+		{ "first", 0, NULL, 'f' },	 { "json", 1, NULL, 'j' },	  { "list", 0, NULL, 'l' },
+		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
+	};
+	struct sim_options options = { .seed = 1, .bound = UINT32_MAX, .deviations = UINT32_MAX, .stale = true,
+				       .false_done = true, .spurious = true };
+	const char *what = NULL, *json = NULL;
+	unsigned int first = 0, last, only = UINT32_MAX;
+	uint64_t executions = 0;
+	struct totals totals = { 0 };
+	double budget = 60, end;
+	bool stop = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			budget = strtod(optarg, NULL);
+			break;
+		case 'e':
+			executions = strtoull(optarg, NULL, 0);
+			break;
+		case 'v':
+			only = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'y':
+			options.strategy = strcmp(optarg, "dfs") == 0 ? SIM_DFS : strcmp(optarg, "pct") == 0 ? SIM_PCT : SIM_RANDOM;
+			break;
+		case 'p':
+			options.bound = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'd':
+			options.deviations = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'w':
+			options.stale = strtoul(optarg, NULL, 0) != 0;
+			break;
+		case 'r':
+			options.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'R':
+			what = optarg;
+			break;
+		case 'f':
+			stop = true;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		case 'l':
+			for (unsigned int i = 0; i < COUNT(scenarios); i++)
+				printf("%u %s\n", i, scenarios[i].name);
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (options.bound == UINT32_MAX)
+		options.bound = options.strategy == SIM_PCT ? 3 : 2;
+	if (options.deviations == UINT32_MAX)
+		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
+	last = options.strategy == SIM_DFS ? (unsigned int)COUNT(scenarios) : (unsigned int)COUNT(scenarios) + RANDOM_PROGRAMS;
+	if (only != UINT32_MAX) {
+		first = only;
+		last = only + 1;
+	}
+	if (optind < argc || options.bound > 8 || options.deviations > 15 || (what && only == UINT32_MAX) ||
+	    (only != UINT32_MAX && only >= COUNT(scenarios) + RANDOM_PROGRAMS)) {
+		usage(stderr);
+		return 2;
+	}
+	if (what)
+		return replay(only, &options, what);
+	end = seconds() + (executions ? 1e9 : budget);
+	/* The named ones get half of the time. */
+	for (unsigned int i = first; i < last && !(stop && totals.failures); i++) {
+		bool named = i < COUNT(scenarios);
+		double left = end - seconds(), until;
+		uint64_t before = totals.executions;
+
+		until = executions ? end
+			: named	   ? seconds() + left / (double)(COUNT(scenarios) - i + (last > COUNT(scenarios) ? COUNT(scenarios) : 0))
+				   : seconds() + left / (double)(last - i);
+		run(i, &options, executions ? (named ? executions : executions / 20 + 1) : UINT64_MAX, until, &totals);
+		if (named)
+			printf("%-20s %10llu\n", scenarios[i].name, (unsigned long long)(totals.executions - before));
+	}
+	sim_snapshot_free(&snapshot);
+	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures\n",
+	       (unsigned long long)totals.executions, (unsigned long long)totals.pruned, (unsigned long long)totals.steps,
+	       totals.variants, totals.finished, totals.failures);
+	if (json) {
+		FILE *file = fopen(json, "w");
+
+		if (!file) {
+			perror(json);
+			return 2;
+		}
+		fprintf(file, "{\"executions\": %llu, \"pruned\": %llu, \"steps\": %llu, \"variants\": %u, \"finished\": %u, "
+			"\"failures\": %u}\n",
+			(unsigned long long)totals.executions, (unsigned long long)totals.pruned,
+			(unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures);
+		fclose(file);
+	}
+	return totals.failures ? 1 : 0;
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Memory orders under chosen schedules, stale reads included: the liburcu port's own sources, its worker as a coroutine
+ * and grace periods of the simulator, and changes of an index against the guard of a validating lookup.  Each protocol of
+ * doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see them.
+ *
+ *	cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]
+ * Exit status: 0; 1: an execution failed; 2: wrong usage.
+ */
+/* As for Thread Sanitizer: read-modify-writes, where x86 has a barrier of its own; but without what it is told. */
+#define CLEAVE_SECTION_TSAN 1
+#include "port/user/user.h"
+#undef CLEAVE__TSAN
+#define CLEAVE__TSAN 0
+
+#include "port/urcu/urcu.c"
+
+#include "port/sim/sim.h"
+
+#include "txn.h"
+
+#include <getopt.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+#define THREADS 3u
+
+/* All that the threads share. */
+struct shared {
+	struct cleave_urcu urcu;
+	struct cleave_urcu_thread records[SIM_THREADS];
+	struct cleave index;
+	struct cleave_word pointer; /* to the object below: 1 or 0 */
+	struct cleave_word guard;
+	struct cleave_word finished;
+	uint64_t object;       /* plain: reused after a grace period */
+	uint64_t grace_list;   /* plain: what synchronize_rcu() takes apart */
+	uint64_t readers_list; /* plain: what a registration changes */
+	uint64_t saw_guard, was_valid;
+};
+
+struct scenario {
+	const char *name;
+	unsigned int nthreads;
+	unsigned int variants;
+	void (*prepare)(unsigned int variant);
+	void (*body)(unsigned int thread);
+	const char *(*judge)(void); /* NULL: right */
+};
+
+static struct shared *shared;
+static unsigned int variant_now;
+
+/* ---- What the port calls ---- */
+
+long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2, uint32_t value3);
+
+/* The futexes of lib/port/user/user.c. */
+long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2, uint32_t value3)
+{
+	(void)timeout;
+	(void)word2;
+	(void)value3;
+	if (number != SYS_futex)
+		abort();
+	if ((operation & FUTEX_CMD_MASK) == FUTEX_WAIT)
+		sim_ops.park(NULL, NULL, (struct cleave_word32 *)(void *)word, value);
+	else
+		sim_ops.wake(NULL, (struct cleave_word32 *)(void *)word);
+	return 0;
+}
+
+/* The simulator judges happens-before by itself. */
+void __tsan_acquire(void *address)
+{
+	(void)address;
+}
+
+void __tsan_release(void *address)
+{
+	(void)address;
+}
+
+void AnnotateIgnoreSyncBegin(const char *file, int line)
+{
+	(void)file;
+	(void)line;
+}
+
+void AnnotateIgnoreSyncEnd(const char *file, int line) __attribute__((alias("AnnotateIgnoreSyncBegin")));
+void AnnotateIgnoreReadsBegin(const char *file, int line) __attribute__((alias("AnnotateIgnoreSyncBegin")));
+void AnnotateIgnoreReadsEnd(const char *file, int line) __attribute__((alias("AnnotateIgnoreSyncBegin")));
+void AnnotateIgnoreWritesBegin(const char *file, int line) __attribute__((alias("AnnotateIgnoreSyncBegin")));
+void AnnotateIgnoreWritesEnd(const char *file, int line) __attribute__((alias("AnnotateIgnoreSyncBegin")));
+
+static void synchronize(void)
+{
+	PORT_CELL_WRITE(shared->grace_list, shared->grace_list + 1);
+	sim_ops.wait(NULL, NULL, sim_ops.cookie(NULL, NULL));
+}
+
+static void *register_thread(void)
+{
+	PORT_CELL_WRITE(shared->readers_list, shared->readers_list + 1);
+	return shared;
+}
+
+static void unregister_thread(void)
+{
+	PORT_CELL_WRITE(shared->readers_list, shared->readers_list - 1);
+}
+
+static const struct cleave__urcu_flavour flavour = {
+	.synchronize = synchronize,
+	.register_thread = register_thread,
+	.unregister_thread = unregister_thread,
+};
+
+static void prepare(void)
+{
+	sim_arena_clear();
+	shared = sim_arena_alloc(sizeof(*shared));
+	cleave_domain_init(&shared->urcu.domain, &sim_ops, &sim_memory, NULL, UINT64_MAX / 2);
+	shared->urcu.flavour = &flavour;
+	shared->urcu.worker = 1;
+	for (unsigned int t = 0; t < SIM_THREADS; t++)
+		cleave_thread_init(&shared->records[t].thread, &shared->urcu.domain);
+}
+
+/* The last of `n` threads to finish ends the worker. */
+static void finish(uint64_t n)
+{
+	if (PORT_FETCH_ADD(&shared->finished, 1, PORT_ACQ_REL) + 1 == n)
+		command_worker(&shared->urcu, QUIT);
+}
+
+/* ---- U1, U2: unlink, cookie, grace period, reuse ---- */
+
+static void prepare_grace(unsigned int variant)
+{
+	(void)variant;
+	prepare();
+	PORT_STORE(&shared->pointer, 1, PORT_RELAXED);
+}
+
+static void grace(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+	uint64_t cookie;
+
+	switch (thread) {
+	case 0:
+		work(&shared->urcu);
+		break;
+	case 1:
+		for (unsigned int i = 0; i < 2; i++) {
+			sim_ops.enter(domain, self);
+			if (PORT_LOAD(&shared->pointer, PORT_ACQUIRE))
+				(void)PORT_CELL_READ(shared->object);
+			sim_ops.leave(domain, self);
+		}
+		finish(2);
+		break;
+	case 2:
+		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+		cookie = cleave__urcu_cookie(domain, self);
+		if (variant_now == 0)
+			cleave__urcu_wait(domain, self, cookie);
+		for (unsigned int i = 0; i < 3; i++) {
+			if (cleave__urcu_done(domain, self, cookie)) {
+				PORT_CELL_WRITE(shared->object, 1);
+				break;
+			}
+			cleave__urcu_advance(domain, self, cookie);
+		}
+		finish(2);
+		break;
+	}
+}
+
+/* ---- U3, U4: nobody sleeps through what it waits for ---- */
+
+static void prepare_wait(unsigned int variant)
+{
+	(void)variant;
+	prepare();
+}
+
+static void wait_twice(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+
+	if (thread == 0) {
+		work(&shared->urcu);
+		return;
+	}
+	for (unsigned int i = 0; i < 1 + (variant_now & (thread == 1)); i++)
+		cleave__urcu_wait(domain, self, cleave__urcu_cookie(domain, self));
+	finish(2);
+}
+
+/* ---- U5, U6: fork, registration ---- */
+
+static void fork_or_register(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+
+	switch (thread) {
+	case 0:
+		work(&shared->urcu);
+		break;
+	case 1:
+		cleave_urcu_prefork(&shared->urcu, self);
+		(void)PORT_CELL_READ(shared->grace_list); /* the child's copy */
+		(void)PORT_CELL_READ(shared->readers_list);
+		cleave_urcu_postfork_parent(&shared->urcu, self);
+		finish(2);
+		break;
+	case 2:
+		if (variant_now & 1)
+			cleave__urcu_wait(domain, self, cleave__urcu_cookie(domain, self));
+		cleave_urcu_register(&shared->records[3], &shared->urcu);
+		cleave_urcu_unregister(&shared->records[3], &shared->urcu);
+		if (variant_now & 2)
+			cleave__urcu_wait(domain, self, cleave__urcu_cookie(domain, self));
+		finish(2);
+		break;
+	}
+}
+
+static void register_together(unsigned int thread)
+{
+	cleave_urcu_register(&shared->records[thread], &shared->urcu);
+	cleave_urcu_unregister(&shared->records[thread], &shared->urcu);
+}
+
+/* ---- M4 in the port: who parks ---- */
+
+static void park_and_wake(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+	struct cleave_word32 *count = &domain->bucket[0].count, *lock = &domain->lock;
+	uint32_t seen;
+
+	/* As nodelock.c waits: the count, then the word, then the nap. */
+	if (thread == 0) {
+		PORT_CELL_WRITE(shared->object, 1);
+		PORT_STORE(lock, 1, PORT_RELEASE);
+		PORT_FETCH_ADD(count, 1, PORT_RELEASE);
+		cleave__urcu_wake(domain, count);
+		return;
+	}
+	for (;;) {
+		seen = PORT_LOAD(count, PORT_ACQUIRE);
+		if (PORT_LOAD(lock, PORT_ACQUIRE))
+			break;
+		cleave__urcu_park(domain, self, count, seen);
+	}
+	(void)PORT_CELL_READ(shared->object);
+}
+
+/* ---- M5: what takes a value away, against the guard of a lookup ---- */
+
+#define VALUE(n) ((void *)(uintptr_t)((n) * 16))
+
+enum { EDIT, COPY, LONE_COPY, BORDER, TRANSACTION, DISPLACES };
+
+static void put_entries(unsigned int first, unsigned int last, unsigned int step)
+{
+	for (unsigned int at = first; at <= last; at += step)
+		if (cleave_insert(&shared->index, &shared->records[3].thread, at, at + step - 1, VALUE(1 + at % 3), NULL))
+			abort();
+}
+
+static void prepare_displace(unsigned int variant)
+{
+	prepare();
+	if (cleave_init(&shared->index, &shared->records[3].thread))
+		abort();
+	if (variant == EDIT)
+		put_entries(8, 8, 4);
+	else if (variant == LONE_COPY)
+		put_entries(8, 15, 4);
+	else
+		put_entries(4, 47, 4);
+	for (unsigned int t = 0; t < SIM_THREADS; t++)
+		if (cleave__pool_fill(&shared->records[t].thread, 16, 16, false))
+			abort();
+}
+
+static void displace(unsigned int thread)
+{
+	struct cleave *index = &shared->index;
+	struct cleave_thread *self = &shared->records[thread].thread;
+	struct cleave_ticket ticket;
+	struct cleave_entry entry;
+	void *value;
+
+	if (thread == 0) {
+		/* The section first: for the simulator it begins after the cookies that were taken before. */
+		cleave__enter(index, self);
+		PORT_STORE(&shared->guard, 1, PORT_SEQ_CST);
+		value = cleave_lookup_ticket_rcu(index, 9, &entry, &ticket);
+		shared->was_valid = value && cleave_ticket_valid_rcu(&ticket);
+		cleave__leave(index, self);
+		return;
+	}
+	switch (variant_now) {
+	case TRANSACTION:
+		cleave_store(index, self, 6, 17, NULL, NULL);
+		break;
+	case COPY:
+	case LONE_COPY:
+		cleave_store(index, self, 9, 10, NULL, NULL);
+		break;
+	default:
+		cleave_erase(index, self, 8, 11, NULL);
+		break;
+	}
+	shared->saw_guard = PORT_LOAD(&shared->guard, PORT_SEQ_CST);
+}
+
+static const char *judge_displace(void)
+{
+	return shared->was_valid && !shared->saw_guard ? "a valid lookup's guard was not seen by who displaced" : NULL;
+}
+
+/* ---- The program ---- */
+
+static const struct scenario scenarios[] = {
+	{ "grace", 3, 2, prepare_grace, grace, NULL },
+	{ "wait", 3, 2, prepare_wait, wait_twice, NULL },
+	{ "fork", 3, 4, prepare_wait, fork_or_register, NULL },
+	{ "register", 3, 1, prepare_wait, register_together, NULL },
+	{ "park", 2, 1, prepare_wait, park_and_wake, NULL },
+	{ "displace", 2, DISPLACES, prepare_displace, displace, judge_displace },
+};
+
+#define SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))
+
+struct totals {
+	uint64_t executions;
+	const char *failure;
+};
+
+static struct totals totals;
+
+/* One variant under one strategy, so many executions.  False: one failed. */
+static bool explore(const struct scenario *scenario, unsigned int variant, enum sim_strategy strategy,
+		    uint64_t executions, uint64_t seed, int64_t trace)
+{
+	struct sim_options options = {
+		.strategy = strategy, .bound = 2, .deviations = strategy == SIM_DFS ? 1 : 4,
+		.stale = true, .spurious = strategy != SIM_DFS, .seed = seed, .trace = trace >= 0,
+	};
+	struct sim_snapshot snapshot;
+	bool more = true, ok = true;
+
+	variant_now = variant;
+	scenario->prepare(variant);
+	sim_snapshot_take(&snapshot);
+	sim_explore(&options);
+	for (uint64_t i = trace >= 0 ? (uint64_t)trace : 0; more && ok && i < executions; i++) {
+		struct sim_execution execution;
+		enum sim_result result;
+		const char *failure = NULL;
+
+		sim_snapshot_restore(&snapshot);
+		result = sim_execute(scenario->nthreads, scenario->body, i, &execution);
+		if (result == SIM_FAILED)
+			failure = sim_failure();
+		else if (result == SIM_PASSED && scenario->judge)
+			failure = scenario->judge();
+		totals.executions += result != SIM_PRUNED;
+		if (failure) {
+			ok = false;
+			printf("FAILED: %s, variant %u, %s, execution %llu: %s\n", scenario->name, variant,
+			       strategy == SIM_DFS ? "dfs" : "random", (unsigned long long)i, failure);
+		}
+		if (strategy == SIM_DFS)
+			more = sim_next();
+		if (trace >= 0)
+			break;
+	}
+	sim_snapshot_free(&snapshot);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longs[] = { { "executions", 1, NULL, 'e' }, { "seed", 1, NULL, 's' },
+					       { "scenario", 1, NULL, 'c' },   { "trace", 1, NULL, 't' },
+					       { "help", 0, NULL, 'h' },       { NULL, 0, NULL, 0 } };
+	uint64_t executions = 20000, seed = 1;
+	int64_t trace = -1;
+	const char *only = NULL;
+	unsigned int run = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (option) {
+		case 'e':
+			executions = strtoull(optarg, NULL, 0);
+			break;
+		case 's':
+			seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'c':
+			only = optarg;
+			break;
+		case 't':
+			trace = (int64_t)strtoull(optarg, NULL, 0);
+			executions = UINT64_MAX;
+			break;
+		default:
+			fprintf(option == 'h' ? stdout : stderr,
+				"usage: cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]\n");
+			return option == 'h' ? 0 : 2;
+		}
+	}
+	for (size_t s = 0; s < SCENARIOS; s++) {
+		if (only && strcmp(only, scenarios[s].name) != 0)
+			continue;
+		for (unsigned int v = 0; v < scenarios[s].variants; v++, run++) {
+			if (!explore(&scenarios[s], v, SIM_RANDOM, executions, seed, trace) ||
+			    (trace < 0 && !explore(&scenarios[s], v, SIM_DFS, executions, seed, -1))) {
+				printf("%llu executions\n", (unsigned long long)totals.executions);
+				return 1;
+			}
+		}
+	}
+	if (!run) {
+		fprintf(stderr, "cleave-sim-orders: no scenario %s\n", only);
+		return 2;
+	}
+	printf("%u variants, %llu executions\n", run, (unsigned long long)totals.executions);
+	return 0;
+}

@@ -1,0 +1,676 @@
+/* SPDX-License-Identifier: ISC */
+/* The store's table of features, one test a row: s1 to s17. */
+#include "anon_support.h"
+
+static struct anon_world world;
+
+static int start(void **state)
+{
+	(void)state;
+	anon_world_start(&world, GRACE_LATE);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	anon_world_stop(&world);
+	return 0;
+}
+
+static uint64_t bytes_used(void)
+{
+	return world.manual.memory.bytes.word;
+}
+
+static void s1_creation_costs_the_same_for_any_size(void **state)
+{
+	static const uint64_t sizes[] = { 1, 5, 33, 1000, UINT64_C(1) << 20, (UINT64_C(1) << 31) + 7, CLEAVE_ANON_SLOTS - 1,
+					  CLEAVE_ANON_SLOTS };
+	uint64_t first_cost = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		uint64_t before = bytes_used(), cost;
+		struct cleave_anon *store = store_make(&world, sizes[i]);
+
+		cost = bytes_used() - before;
+		if (i == 0)
+			first_cost = cost;
+		assert_true(cost <= first_cost); /* less, where the index of windows reuses a leaf */
+		assert_true(cost < 2048);
+		assert_int_equal(cleave_anon_slots(store), sizes[i]);
+		/* The first and the last slot are there, the next is not. */
+		if (sizes[i] > 1)
+			store_fill(&world, store, 0);
+		store_fill(&world, store, sizes[i] - 1);
+		assert_int_equal(store_count(&world, store), sizes[i] > 1 ? 2 : 1);
+		assert_int_equal(cleave_anon_fill(world.context, store, sizes[i], NULL, NULL), -EINVAL);
+		cleave_anon_unref(world.context, store);
+		cleave_anon_flush(world.context);
+	}
+	assert_int_equal(cleave_anon_create(world.context, 0, &(struct cleave_anon *){ NULL }), -EINVAL);
+	assert_int_equal(cleave_anon_create(world.context, CLEAVE_ANON_SLOTS + 1, &(struct cleave_anon *){ NULL }), -EINVAL);
+}
+
+static void s2_lookups_see_absent_nodes_as_empty_and_stop_at_the_end(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 1000);
+	struct cleave_anon_page *anons[100], *a, *b;
+
+	(void)state;
+	assert_null(store_lookup(&world, store, 0));
+	assert_null(store_lookup(&world, store, UINT64_MAX));
+	a = store_fill(&world, store, 900);
+	b = store_fill(&world, store, 999);
+	assert_ptr_equal(store_lookup(&world, store, 900), a);
+	assert_null(store_lookup(&world, store, 899));
+	manual_enter(&world.manual);
+	cleave_anon_lookups_rcu(store, 900, 100, anons);
+	for (size_t i = 1; i < 99; i++)
+		assert_null(anons[i]);
+	assert_ptr_equal(anons[0], a);
+	assert_ptr_equal(anons[99], b);
+	cleave_anon_lookups_rcu(store, 998, 100, anons);
+	assert_null(anons[0]);
+	assert_ptr_equal(anons[1], b);
+	for (size_t i = 2; i < 100; i++)
+		assert_null(anons[i]);
+	cleave_anon_lookups_rcu(store, 0, 100, anons);
+	for (size_t i = 0; i < 100; i++)
+		assert_null(anons[i]);
+	manual_leave(&world.manual);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s3_a_second_fill_gets_the_winner(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 30);
+	struct cleave_anon_page *first = store_fill(&world, store, 77), *late = page_make(world.context, world.pages),
+				*winner = NULL;
+
+	(void)state;
+	assert_int_equal(cleave_anon_fill(world.context, store, 77, late, &winner), -EEXIST);
+	assert_ptr_equal(winner, first);
+	cleave_anon_page_unpin(world.context, winner);
+	assert_int_equal(cleave_anon_fill(world.context, store, 77, late, NULL), -EEXIST);
+	/* Without nodes the try form fails and changes nothing; after prepare it does not. */
+	for (uint64_t far = 1;; far++) {
+		struct cleave_anon_page *anon = page_make(world.context, world.pages);
+		int result;
+
+		assert_int_equal(cleave_anon_guard(world.context, store, far << 20, far << 20), 0);
+		result = cleave_anon_try_fill(world.context, store, far << 20, anon, NULL);
+		cleave_anon_unguard(world.context);
+		if (result) {
+			assert_int_equal(result, -ENOMEM);
+			assert_null(store_lookup(&world, store, far << 20));
+			cleave_anon_page_drop(world.context, anon);
+			break;
+		}
+	}
+	assert_int_equal(cleave_anon_guard(world.context, store, 5000, 5000), 0);
+	assert_int_equal(cleave_anon_try_fill(world.context, store, 5000, late, NULL), -ENOMEM);
+	cleave_anon_unguard(world.context);
+	assert_null(store_lookup(&world, store, 5000));
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	assert_int_equal(cleave_anon_guard(world.context, store, 5000, 5000), 0);
+	assert_int_equal(cleave_anon_try_fill(world.context, store, 5000, late, NULL), 0);
+	cleave_anon_unguard(world.context);
+	assert_ptr_equal(store_lookup(&world, store, 5000), late);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s4_replace_compares_and_hands_back_the_old_share(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 100);
+	struct cleave_anon_page *old = store_fill(&world, store, 3), *fresh = page_make(world.context, world.pages),
+				*other = page_make(world.context, world.pages);
+
+	(void)state;
+	assert_int_equal(cleave_anon_replace(world.context, store, 4, old, fresh), -ENOENT);
+	assert_int_equal(cleave_anon_replace(world.context, store, 3, other, fresh), -EEXIST);
+	assert_int_equal(cleave_anon_replace(world.context, store, 3, old, fresh), 0);
+	assert_ptr_equal(store_lookup(&world, store, 3), fresh);
+	/* The old one lives until its share is dropped. */
+	cleave_anon_flush(world.context);
+	assert_int_equal(cleave_anon_page_shares(old), 1);
+	assert_int_equal(pages_live(world.pages), 3);
+	cleave_anon_page_drop(world.context, old);
+	cleave_anon_page_drop(world.context, other);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 1);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s5_wipe_costs_what_is_populated(void **state)
+{
+	struct cleave_anon *store = store_make(&world, CLEAVE_ANON_SLOTS);
+	struct cleave_anon_page *anon;
+
+	(void)state;
+	for (uint64_t i = 0; i < 1000; i++)
+		store_fill(&world, store, 1000 + i * 7);
+	store_fill(&world, store, CLEAVE_ANON_SLOTS - 1);
+	assert_int_equal(cleave_anon_wipe(world.context, store, 5, 4), -EINVAL);
+	assert_int_equal(cleave_anon_wipe(world.context, store, 1001, 1006), 0);
+	assert_int_equal(store_count(&world, store), 1001);
+	assert_int_equal(cleave_anon_wipe(world.context, store, 1007, 2000 + 7 * 100), 0);
+	cleave_anon_flush(world.context);
+	for (uint64_t i = 0; i < 1000; i++) {
+		uint64_t slot = 1000 + i * 7;
+
+		assert_int_equal(!store_lookup(&world, store, slot), slot >= 1007 && slot <= 2700);
+	}
+	assert_int_equal(pages_live(world.pages), store_count(&world, store));
+	/* Half of the slots there are: as cheap as the handful that is populated. */
+	assert_int_equal(cleave_anon_wipe(world.context, store, 0, CLEAVE_ANON_SLOTS / 2), 0);
+	assert_int_equal(store_count(&world, store), 1);
+	/* Removing one by one frees the nodes. */
+	assert_int_equal(cleave_anon_remove(world.context, store, 4, &anon), -ENOENT);
+	assert_int_equal(cleave_anon_remove(world.context, store, CLEAVE_ANON_SLOTS - 1, &anon), 0);
+	cleave_anon_page_drop(world.context, anon);
+	cleave_anon_flush(world.context);
+	assert_int_equal(store_statistics(&world, store).bytes, 0);
+	assert_int_equal(pages_live(world.pages), 0);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s6_splitting_a_window_touches_no_slot(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 18);
+	struct cleave_anon_statistics before, after;
+	uint64_t live;
+
+	(void)state;
+	assert_int_equal(store_window(&world, store, 0, (UINT64_C(1) << 18) - 1, 1), 0);
+	for (uint64_t i = 0; i < 1000; i++)
+		store_fill(&world, store, i * 200);
+	cleave_anon_flush(world.context);
+	before = store_statistics(&world, store);
+	live = world.manual.memory.live.word;
+	/* A clip is a second (store, first slot): one more reference, whatever the size. */
+	for (int i = 0; i < 100; i++)
+		cleave_anon_ref(store, false);
+	after = store_statistics(&world, store);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_int_equal(world.manual.memory.live.word, live);
+	assert_int_equal(store_windows(&world, store, 12345), 1);
+	for (int i = 0; i < 101; i++)
+		cleave_anon_unref(world.context, store);
+}
+
+static void s7_slots_without_a_window_are_freed_at_once(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 10000);
+	struct cleave_anon_change change;
+	struct cleave_statistics statistics;
+
+	(void)state;
+	assert_int_equal(store_window(&world, store, 0, 9999, 1), 0);
+	for (uint64_t i = 0; i < 10000; i += 10)
+		store_fill(&world, store, i);
+	assert_int_equal(store_window(&world, store, 1000, 1999, 1), 0);
+	assert_int_equal(store_window(&world, store, 500, 1499, -1), 0);
+	assert_int_equal(store_windows(&world, store, 499), 1);
+	assert_int_equal(store_windows(&world, store, 500), 0);
+	assert_int_equal(store_windows(&world, store, 1000), 1);
+	assert_int_equal(store_windows(&world, store, 1999), 2);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 950);
+	assert_int_equal(store_count(&world, store), 950);
+	/* Fewer than none. */
+	assert_int_equal(store_window(&world, store, 400, 600, -1), -EINVAL);
+	/* Dying slots take no window until they are wiped. */
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, store, 3000, 3999), 0);
+	assert_int_equal(cleave_anon_windows_put(&change, 3000, 3999, -1), 0);
+	assert_int_equal(cleave_anon_windows_prepare(&change), 0);
+	cleave_anon_windows_commit(&change);
+	assert_int_equal(store_window(&world, store, 3999, 3999, 1), -EBUSY);
+	assert_int_equal(store_windows(&world, store, 3999), 0);
+	cleave_anon_windows_wipe(&change);
+	assert_int_equal(store_window(&world, store, 3999, 3999, 1), 0);
+	assert_null(store_lookup(&world, store, 3990));
+	/* Equal neighbours are joined: back to one range, then to none. */
+	assert_int_equal(store_window(&world, store, 500, 999, 1), 0);
+	assert_int_equal(store_window(&world, store, 3000, 3998, 1), 0);
+	assert_int_equal(store_window(&world, store, 1500, 1999, -1), 0);
+	manual_enter(&world.manual);
+	cleave_statistics_rcu(&store->windows, &statistics);
+	manual_leave(&world.manual);
+	assert_int_equal(statistics.entries, 1);
+	assert_int_equal(store_window(&world, store, 0, 9999, -1), 0);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 0);
+	assert_int_equal(store_statistics(&world, store).bytes, 0);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s8_a_clone_costs_no_slot_and_its_first_write_one_path(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 20), *clone;
+	struct cleave_anon_page *anon, *fresh;
+	uint64_t allocated, copies;
+
+	(void)state;
+	for (uint64_t i = 0; i < 4096; i++)
+		store_fill(&world, store, i);
+	anon = store_lookup(&world, store, 100);
+	cleave_anon_flush(world.context);
+	allocated = world.manual.memory.allocated.word;
+	copies = world.context->copies;
+	clone = store_clone(&world, store);
+	assert_true(world.manual.memory.allocated.word - allocated <= 4);
+	assert_int_equal(world.context->copies, copies);
+	assert_ptr_equal(store_lookup(&world, clone, 100), anon);
+	assert_int_equal(cleave_anon_page_shares(anon), 1);
+
+	fresh = store_write(&world, store, 100);
+	assert_ptr_not_equal(fresh, anon);
+	assert_int_equal(world.context->copies - copies, store_statistics(&world, store).levels);
+	assert_ptr_equal(store_lookup(&world, clone, 100), anon);
+	assert_ptr_equal(store_lookup(&world, store, 100), fresh);
+	/* A second write to the same leaf copies nothing; the new anon is written in place. */
+	copies = world.context->copies;
+	assert_ptr_equal(store_write(&world, store, 100), fresh);
+	store_write(&world, store, 101);
+	assert_int_equal(world.context->copies, copies);
+	/* What one side fills, the other does not see. */
+	store_fill(&world, store, 5000);
+	store_fill(&world, clone, 5001);
+	assert_null(store_lookup(&world, clone, 5000));
+	assert_null(store_lookup(&world, store, 5001));
+	/* Once the parent is gone, the child takes over what it has alone. */
+	cleave_anon_unref(world.context, store);
+	cleave_anon_flush(world.context);
+	copies = world.context->copies;
+	anon = store_lookup(&world, clone, 3000);
+	assert_ptr_equal(store_write(&world, clone, 3000), anon);
+	assert_int_equal(world.context->copies, copies);
+	assert_true(world.context->takeovers > 0);
+	cleave_anon_unref(world.context, clone);
+}
+
+static void s9_shared_ends_with_the_second_reference(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 64);
+	bool freed = true;
+
+	(void)state;
+	store_fill(&world, store, 1);
+	assert_false(cleave_anon_shared(store));
+	cleave_anon_ref(store, true);
+	cleave_anon_ref(store, false);
+	assert_true(cleave_anon_shared(store));
+	assert_int_equal(cleave_anon_discard(world.context, store, 0, 63, &freed), 0);
+	assert_false(freed);
+	assert_non_null(store_lookup(&world, store, 1));
+	cleave_anon_unref(world.context, store);
+	assert_true(cleave_anon_shared(store));
+	cleave_anon_unref(world.context, store);
+	assert_false(cleave_anon_shared(store));
+	assert_int_equal(cleave_anon_refs(store), 1);
+	assert_int_equal(cleave_anon_discard(world.context, store, 0, 63, &freed), 0);
+	assert_true(freed);
+	assert_null(store_lookup(&world, store, 1));
+	cleave_anon_unref(world.context, store);
+}
+
+struct copier {
+	struct cleave_anon_copier copier;
+	unsigned int copies;
+	unsigned int limit;
+};
+
+static int copy_page(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content)
+{
+	struct copier *self = (struct copier *)copier;
+
+	CHECK(world.pages->state[from / 2] == 1, "a page that is gone is copied");
+	if (self->copies == self->limit)
+		return -ENOMEM;
+	self->copies++;
+	*content = pages_take(world.pages, false);
+	return 0;
+}
+
+static void undo_page(struct cleave_anon_copier *copier, uint64_t content)
+{
+	((struct copier *)copier)->copies--;
+	pages_release(&world.pages->ops, content);
+}
+
+static void s10_copy_now_goes_on_after_a_failure(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 1000), *clone;
+	struct copier copier = { { copy_page, undo_page }, 0, 100 };
+	uint64_t slot = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 300; i++)
+		store_fill(&world, store, i * 3);
+	clone = store_clone(&world, store);
+	for (uint64_t i = 0; i < 20; i++) /* these are no longer shared */
+		store_write(&world, clone, i * 3);
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 0, 999, &copier.copier, &slot), -ENOMEM);
+	assert_int_equal(copier.copies, 100);
+	assert_true(slot >= 300 && slot < 999);
+	copier.limit = UINT32_MAX;
+	assert_int_equal(cleave_anon_cow_now(world.context, store, slot, 999, &copier.copier, &slot), 0);
+	/* the twenty were copied too if their old anons still had the other share; no others twice */
+	assert_true(copier.copies >= 280 && copier.copies <= 300);
+	for (uint64_t i = 0; i < 300; i++) {
+		assert_ptr_not_equal(store_lookup(&world, store, i * 3), store_lookup(&world, clone, i * 3));
+		assert_int_equal(cleave_anon_page_shares(store_lookup(&world, store, i * 3)), 1);
+	}
+	copier.copies = 0;
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 0, 999, &copier.copier, &slot), 0);
+	assert_int_equal(copier.copies, 0);
+	cleave_anon_unref(world.context, store);
+	cleave_anon_unref(world.context, clone);
+}
+
+static void s11_iteration_is_resumed_by_slot_number(void **state)
+{
+	struct cleave_anon *store = store_make(&world, CLEAVE_ANON_SLOTS);
+	static const uint64_t slots[] = { 0, 1, 31, 32, 33, 1023, 1024, 70000, 1 << 20, UINT64_C(1) << 32,
+					  (UINT64_C(1) << 32) + 1, CLEAVE_ANON_SLOTS - 2, CLEAVE_ANON_SLOTS - 1 };
+	const size_t n = sizeof(slots) / sizeof(slots[0]);
+	struct cleave_anon_visit visits[5];
+	struct cleave_anon_page *anon;
+
+	(void)state;
+	for (size_t i = n; i-- > 0;)
+		store_fill(&world, store, slots[i]);
+	for (size_t step = 1; step <= 5; step++) {
+		uint64_t slot = 0;
+		size_t seen = 0, got;
+
+		do {
+			manual_enter(&world.manual);
+			got = cleave_anon_next_rcu(store, &slot, visits, step);
+			manual_leave(&world.manual);
+			for (size_t i = 0; i < got; i++)
+				assert_int_equal(visits[i].slot, slots[seen++]);
+			/* What comes and goes behind it does not matter, what comes before it does not repeat it. */
+			if (seen > 2 && seen < n) {
+				assert_int_equal(cleave_anon_remove(world.context, store, slots[1], &anon), 0);
+				cleave_anon_page_drop(world.context, anon);
+				store_fill(&world, store, slots[1]);
+			}
+		} while (got == step);
+		assert_int_equal(seen, n);
+	}
+	cleave_anon_unref(world.context, store);
+}
+
+static void s12_truncate_drops_the_tail_and_extend_moves_nothing(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 2000);
+	struct cleave_anon_page *anon;
+
+	(void)state;
+	for (uint64_t i = 0; i < 2000; i += 50)
+		store_fill(&world, store, i);
+	assert_int_equal(cleave_anon_truncate(world.context, store, 2000), -EINVAL);
+	assert_int_equal(cleave_anon_truncate(world.context, store, 0), -EINVAL);
+	assert_int_equal(cleave_anon_truncate(world.context, store, 1001), 0);
+	assert_int_equal(store_count(&world, store), 21);
+	anon = store_lookup(&world, store, 1000);
+	assert_int_equal(cleave_anon_fill(world.context, store, 1001, anon, NULL), -EINVAL);
+	assert_int_equal(cleave_anon_extend(store, 1001), -EINVAL);
+	assert_int_equal(cleave_anon_extend(store, CLEAVE_ANON_SLOTS + 1), -EINVAL);
+	assert_int_equal(cleave_anon_extend(store, UINT64_C(1) << 33), 0);
+	store_fill(&world, store, (UINT64_C(1) << 33) - 1); /* the root grows */
+	assert_ptr_equal(store_lookup(&world, store, 1000), anon);
+	assert_int_equal(store_count(&world, store), 22);
+	assert_int_equal(cleave_anon_truncate(world.context, store, 1), 0);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 1);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s13_a_busy_slot_stops_nobody_else(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 100);
+	struct cleave_anon_context *other = cleave_anon_context_open(&world.domain, &world.manual.self);
+	struct cleave_anon_page *anon = store_fill(&world, store, 10), *fresh = page_make(world.context, world.pages);
+	struct cleave_anon_busy busy, second;
+
+	(void)state;
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	assert_int_equal(cleave_anon_prepare(other, store), 0);
+	assert_int_equal(cleave_anon_guard(world.context, store, 10, 10), 0);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 10, &busy), 0);
+	assert_ptr_equal(busy.anon, anon);
+	/* The other context, in the same section: manual domains have one. */
+	assert_int_equal(cleave_anon_try_busy(other, store, 10, &second), -EAGAIN);
+	assert_int_equal(cleave_anon_try_fill(other, store, 10, fresh, NULL), -EAGAIN);
+	assert_int_equal(cleave_anon_try_replace(other, store, 10, anon, fresh), -EAGAIN);
+	assert_int_equal(cleave_anon_try_fill(other, store, 11, fresh, NULL), 0);
+	assert_ptr_equal(cleave_anon_lookup_rcu(store, 10), anon);
+	cleave_anon_release(world.context, &busy, anon);
+	/* An empty slot is made busy too. */
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 12, &busy), 0);
+	assert_null(busy.anon);
+	assert_int_equal(cleave_anon_try_busy(other, store, 12, &second), -EAGAIN);
+	assert_null(cleave_anon_lookup_rcu(store, 12));
+	cleave_anon_release(world.context, &busy, NULL);
+	cleave_anon_unguard(world.context);
+	other->count = NULL;
+	assert_int_equal(store_count(&world, store), 2);
+	cleave_anon_unref(world.context, store);
+	cleave_anon_context_close(other);
+}
+
+static void s14_the_lock_follows_the_anon(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 100), *clone;
+	struct cleave_anon_context *other = cleave_anon_context_open(&world.domain, &world.manual.self);
+	struct cleave_anon_page *anon = store_fill(&world, store, 10), *neighbour = store_fill(&world, store, 11);
+
+	(void)state;
+	clone = store_clone(&world, store);
+	manual_enter(&world.manual);
+	assert_int_equal(cleave_anon_page_trylock_rcu(world.context, cleave_anon_lookup_rcu(store, 10)), 0);
+	assert_int_equal(cleave_anon_page_trylock_rcu(other, cleave_anon_lookup_rcu(clone, 10)), -EAGAIN);
+	assert_int_equal(cleave_anon_page_trylock_rcu(other, cleave_anon_lookup_rcu(clone, 11)), 0);
+	cleave_anon_page_unlock(world.context, anon);
+	assert_int_equal(cleave_anon_page_trylock_rcu(other, cleave_anon_lookup_rcu(clone, 10)), 0);
+	cleave_anon_page_unlock(other, anon);
+	cleave_anon_page_unlock(other, neighbour);
+	manual_leave(&world.manual);
+	other->count = NULL;
+	cleave_anon_unref(world.context, store);
+	cleave_anon_unref(world.context, clone);
+	cleave_anon_context_close(other);
+}
+
+struct swap_off {
+	struct cleave_anon_walker walker;
+	unsigned int fail_after;
+	unsigned int visits;
+};
+
+static bool swapped(struct cleave_anon_walker *walker, uint64_t content)
+{
+	(void)walker;
+	return CLEAVE_ANON_IS_SWAPPED(content);
+}
+
+static int page_in(struct cleave_anon_walker *walker, uint64_t content, uint64_t *fresh)
+{
+	struct swap_off *self = (struct swap_off *)walker;
+
+	if (self->visits == self->fail_after)
+		return -ENOMEM;
+	self->visits++;
+	*fresh = pages_take(world.pages, false);
+	pages_release(&world.pages->ops, content);
+	return 0;
+}
+
+static void s15_swap_off_visits_each_anon_once_and_reports_a_failure(void **state)
+{
+	struct swap_off off = { { .match = swapped, .visit = page_in }, 30, 0 };
+	struct cleave_anon *stores[20], *clones[20];
+
+	(void)state;
+	for (unsigned int i = 0; i < 20; i++) {
+		stores[i] = store_make(&world, 1000);
+		for (uint64_t slot = 0; slot < 10; slot++) {
+			uint64_t content = pages_take(world.pages, slot % 2);
+			struct cleave_anon_page *anon = cleave_anon_page_make(world.context, content);
+
+			assert_int_equal(cleave_anon_fill(world.context, stores[i], slot * 20, anon, NULL), 0);
+		}
+	}
+	for (unsigned int i = 0; i < 20; i++) {
+		clones[i] = store_clone(&world, stores[i]);
+		store_write(&world, clones[i], 0);
+	}
+	assert_int_equal(cleave_anon_walk(world.context, &off.walker), -ENOMEM);
+	assert_int_equal(off.walker.visited, 30);
+	off.fail_after = UINT32_MAX;
+	off.walker.stores = 0;
+	assert_int_equal(cleave_anon_walk(world.context, &off.walker), 0);
+	assert_int_equal(off.walker.visited, 100);
+	assert_int_equal(off.walker.stores, 40);
+	assert_int_equal(cleave_anon_walk(world.context, &off.walker), 0);
+	assert_int_equal(off.walker.visited, 100);
+	for (unsigned int i = 0; i < 20; i++) {
+		cleave_anon_unref(world.context, stores[i]);
+		cleave_anon_unref(world.context, clones[i]);
+	}
+}
+
+/* The store that a walker stands on goes when the walker does. */
+struct last_reference {
+	struct cleave_anon_walker walker;
+	struct cleave_anon *store;
+	uint64_t live;
+};
+
+static int drop_store(struct cleave_anon_walker *walker, uint64_t content, uint64_t *fresh)
+{
+	struct last_reference *self = (struct last_reference *)walker;
+
+	if (self->store) {
+		cleave_anon_unref(world.context, self->store);
+		cleave_anon_flush(world.context);
+		self->live = pages_live(world.pages);
+	}
+	self->store = NULL;
+	*fresh = pages_take(world.pages, false);
+	pages_release(&world.pages->ops, content);
+	return 0;
+}
+
+static void s15_a_wipeout_is_deferred_while_the_store_is_pinned(void **state)
+{
+	struct last_reference last = { { .match = swapped, .visit = drop_store }, store_make(&world, 1000), 0 };
+
+	(void)state;
+	for (uint64_t slot = 0; slot < 50; slot++)
+		assert_int_equal(cleave_anon_fill(world.context, last.store, slot,
+						  cleave_anon_page_make(world.context, pages_take(world.pages, true)),
+						  NULL),
+				 0);
+	assert_int_equal(cleave_anon_walk(world.context, &last.walker), 0);
+	assert_int_equal(last.live, 50);
+	assert_int_equal(last.walker.visited, 50);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 0);
+	assert_int_equal(world.domain.stores, 0);
+}
+
+static void s16_counts_are_exact_at_rest(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 5000);
+	uint64_t populated = 0, leaves = 0;
+	bool is_populated[5000] = { 0 };
+	struct cleave_anon_page *anon;
+
+	(void)state;
+	world.rng.state = test_seed();
+	for (int i = 0; i < 20000; i++) {
+		uint64_t slot = rng_below(&world.rng, 5000);
+
+		if (is_populated[slot] && rng_one_in(&world.rng, 2)) {
+			assert_int_equal(cleave_anon_remove(world.context, store, slot, &anon), 0);
+			cleave_anon_page_drop(world.context, anon);
+			is_populated[slot] = false;
+		} else if (!is_populated[slot] && rng_one_in(&world.rng, 3)) {
+			store_fill(&world, store, slot);
+			is_populated[slot] = true;
+		}
+	}
+	for (unsigned int i = 0; i < 5000; i += 32) {
+		bool any = false;
+
+		for (unsigned int k = i; k < i + 32 && k < 5000; k++) {
+			populated += is_populated[k];
+			any |= is_populated[k];
+		}
+		leaves += any;
+	}
+	assert_int_equal(store_count(&world, store), populated);
+	assert_int_equal(store_statistics(&world, store).populated, populated);
+	assert_int_equal(store_statistics(&world, store).leaves, leaves);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), populated);
+	cleave_anon_unref(world.context, store);
+}
+
+static void s17_memory_follows_what_is_populated(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 18);
+	struct cleave_anon_statistics statistics;
+	uint64_t dense = UINT64_C(1) << 18, worst;
+
+	(void)state;
+	/* One page of each leaf: the worst case. */
+	for (uint64_t slot = 0; slot < dense; slot += 32)
+		store_fill(&world, store, slot);
+	statistics = store_statistics(&world, store);
+	worst = statistics.bytes / statistics.populated;
+	assert_true(worst < 300);
+	for (uint64_t slot = 0; slot < dense; slot++)
+		if (slot % 32)
+			store_fill(&world, store, slot);
+	statistics = store_statistics(&world, store);
+	assert_int_equal(statistics.populated, dense);
+	/* 152 bytes for 16 pages, 2.5 MiB for 1 GiB, inner nodes and all */
+	assert_true(statistics.bytes <= 152 * dense / 16);
+	assert_true(statistics.bytes <= (UINT64_C(5) << 20) / 2);
+	printf("1 GiB dense: %llu bytes of nodes, %llu for 64 KiB; one page of each leaf: %llu bytes a page\n",
+	       LL(statistics.bytes), LL(statistics.bytes * 16 / dense), LL(worst));
+	cleave_anon_unref(world.context, store);
+}
+
+int main(int argc, char **argv)
+{
+#define ROW(test) cmocka_unit_test_setup_teardown(test, start, stop)
+	const struct CMUnitTest tests[] = {
+		ROW(s1_creation_costs_the_same_for_any_size),
+		ROW(s2_lookups_see_absent_nodes_as_empty_and_stop_at_the_end),
+		ROW(s3_a_second_fill_gets_the_winner),
+		ROW(s4_replace_compares_and_hands_back_the_old_share),
+		ROW(s5_wipe_costs_what_is_populated),
+		ROW(s6_splitting_a_window_touches_no_slot),
+		ROW(s7_slots_without_a_window_are_freed_at_once),
+		ROW(s8_a_clone_costs_no_slot_and_its_first_write_one_path),
+		ROW(s9_shared_ends_with_the_second_reference),
+		ROW(s10_copy_now_goes_on_after_a_failure),
+		ROW(s11_iteration_is_resumed_by_slot_number),
+		ROW(s12_truncate_drops_the_tail_and_extend_moves_nothing),
+		ROW(s13_a_busy_slot_stops_nobody_else),
+		ROW(s14_the_lock_follows_the_anon),
+		ROW(s15_swap_off_visits_each_anon_once_and_reports_a_failure),
+		ROW(s15_a_wipeout_is_deferred_while_the_store_is_pinned),
+		ROW(s16_counts_are_exact_at_rest),
+		ROW(s17_memory_follows_what_is_populated),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
