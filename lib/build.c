@@ -117,13 +117,13 @@ static int install(struct cleave *index, struct cleave_thread *self, struct clea
 {
 	struct cleave_txn txn;
 	struct cleave__node *old;
-	struct cleave_entry entry;
+	uint64_t order;
 
 	cleave__begin(&txn, index, self, 0, UINT64_MAX, false);
 	old = txn.leaves;
-	cleave__leaf_entry(cleave__leaf(old), cleave__order_locked(cleave__leaf(old)), 1, 0, &entry);
-	if (old->link || entry.last != UINT64_MAX || entry.value ||
-	    cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(old)))) != 1) {
+	order = cleave__order_locked(cleave__leaf(old));
+	if (old->link || cleave__count12(cleave__live(order)) != 1 ||
+	    PORT_CELL_READ(cleave__leaf(old)->value[cleave__cell(order, 0)])) {
 		cleave_abort(&txn);
 		return -EEXIST;
 	}

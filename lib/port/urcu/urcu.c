@@ -80,7 +80,7 @@ static bool kick(struct cleave_urcu *urcu)
 		return false;
 	/* Who kicks whom orders nothing that anybody may rely on. */
 	CLEAVE__TSAN_HIDE();
-	slept = PORT_EXCHANGE(&urcu->sleeping, 0, PORT_SEQ_CST);
+	slept = PORT_EXCHANGE(&urcu->sleeping, 0, PORT_RELAXED); /* only decides who of several makes the call */
 	if (slept)
 		cleave__user_wake(&urcu->sleeping);
 	CLEAVE__TSAN_SHOW();
@@ -112,7 +112,7 @@ static void acquire_threads(struct cleave_urcu *urcu)
 static void grace_period(struct cleave_urcu *urcu)
 {
 	/* [U1-acq] What was unlinked before a cookie precedes the grace period it is for. */
-	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_ACQ_REL) + 1;
+	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_ACQUIRE) + 1;
 
 	CLEAVE__TSAN_HIDE();
 	urcu->flavour->synchronize();
@@ -130,7 +130,7 @@ static void stand_still(struct cleave_urcu *urcu)
 {
 	PORT_STORE(&urcu->command, PAUSED, PORT_RELEASE); /* [U5-rel] the grace periods before the fork */
 	cleave__user_wake(&urcu->command);
-	while (PORT_LOAD(&urcu->command, PORT_ACQUIRE) == PAUSED)
+	while (PORT_LOAD(&urcu->command, PORT_RELAXED) == PAUSED) /* work() loads it again */
 		cleave__user_park(&urcu->command, PAUSED);
 }
 
@@ -148,8 +148,8 @@ static void *work(void *argument)
 	uint32_t command;
 
 	prctl(PR_SET_NAME, "cleave-grace");
-	/* [U3-sc] */
-	while ((command = PORT_LOAD(&urcu->command, PORT_SEQ_CST)) != QUIT) {
+	/* [U5-acq] what a forking thread did, before the next grace period; nap() looks again before it sleeps */
+	while ((command = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != QUIT) {
 		if (command == PAUSE) {
 			stand_still(urcu);
 			continue;
@@ -265,8 +265,8 @@ void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self,
 	bool was_online;
 
 	(void)self;
-	/* [M4-acq] */
-	if (PORT_LOAD(count, PORT_ACQUIRE) != seen)
+	/* Who is sent back begins anew, with loads of its own. */
+	if (PORT_LOAD(count, PORT_RELAXED) != seen)
 		return;
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
 	cleave__user_park(count, seen);

@@ -66,7 +66,7 @@ static inline uint64_t cleave__load_behind_barrier(struct cleave_word *word)
 	PORT_EXCHANGE(&own, 1, PORT_SEQ_CST); /* [U1-rel] any locked instruction is a full barrier; mfence costs four times as much */
 	return PORT_LOAD(word, PORT_SEQ_CST);
 #else
-	return PORT_FETCH_ADD(word, 0, PORT_SEQ_CST); /* [U1-rel] */
+	return PORT_FETCH_ADD(word, 0, PORT_RELEASE); /* [U1-rel] */
 #endif
 }
 
