@@ -262,6 +262,39 @@ static void settle_leaves(struct cleave_txn *txn, struct cleave__node *fresh)
 		cleave__append(&txn->leaves, &txn->leaves_tail, fresh);
 }
 
+bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, struct cleave__node *copy, uint64_t gap,
+			  bool keep_locked) PORT_UNCHECKED
+{
+	struct cleave *index = txn->index;
+	struct cleave__node *parent;
+	unsigned int i;
+	bool lower;
+
+	if (!txn->try_only)
+		cleave__enter(index, txn->self);
+	parent = cleave__lock_node(index, txn->self, 1, leaf->first, true, &lower);
+	if (!txn->try_only)
+		cleave__leave(index, txn->self);
+	if (!parent)
+		return false;
+	i = cleave__branch_index(cleave__branch(parent), leaf->first);
+	if (gap > cleave__branch_gap(cleave__branch(parent), i)) {
+		cleave__unlock_node(index, parent);
+		return false;
+	}
+	PORT_STORE(&copy->lock, keep_locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
+	leaf->replaced = CLEAVE__REPLACED;
+	PORT_YIELD();
+	cleave__mark_dead_locked(leaf);
+	cleave__link_publish_locked(&cleave__branch(parent)->child[i], copy);
+	cleave__unlock_node(index, parent);
+	settle_leaves(txn, keep_locked ? copy : NULL);
+	cleave__unlock_dead(index, leaf);
+	PORT_COUNT(txn->self->counters.restructures);
+	PORT_COUNT(txn->self->counters.copies);
+	return true;
+}
+
 /* Find, lock and, if need be, raise the covering node of the one run that is left; *cover is NULL for the root. */
 static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, bool hull, struct cleave__branch **cover)
 	PORT_UNCHECKED

@@ -34,6 +34,13 @@
 bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool keep_locked);
 
 /*
+ * Put a private copy in the place of a leaf that the transaction holds, if the parent is free and its bound is no lower
+ * than `gap`.  False: nothing has changed.
+ */
+bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, struct cleave__node *copy, uint64_t gap,
+			  bool keep_locked);
+
+/*
  * Put branches over the `run->nfresh` private nodes of `level` until one is left.  False: try_only, and the cache is
  * empty.
  */

@@ -322,12 +322,41 @@ static void displaced(struct cleave_txn *txn, const struct cleave__leaf *leaf, u
 	}
 }
 
-/* All puts are inside one leaf, and it has room: one store of its order word. */
-static bool publish_edit(struct cleave_txn *txn) PORT_UNCHECKED
+static bool lay_puts(const struct cleave_txn *txn, struct cleave__edit *edit)
+{
+	for (unsigned int p = 0; p < txn->nputs; p++)
+		if (!cleave__leaf_edit_put(edit, 0, txn->puts[p].first, txn->puts[p].last, txn->puts[p].value))
+			return false;
+	return true;
+}
+
+/* The leaf has no clean cell left, but a copy of it holds the puts, and takes its place. */
+static bool publish_copy(struct cleave_txn *txn, struct cleave__node *node, uint64_t order, unsigned int count,
+			 bool keep_locked)
+{
+	struct cleave__node *copy = cleave__pool_take(txn->self, CLEAVE__LEAF);
+	struct cleave__edit edit;
+
+	if (!copy)
+		return false;
+	cleave__leaf_edit_init_copy(&edit, cleave__leaf(copy), cleave__leaf(node), order, count);
+	if (lay_puts(txn, &edit)) {
+		cleave__leaf_edit_store_private(&edit);
+		copy->count = (uint8_t)(node->count + 1);
+		if (cleave__replace_leaf(txn, node, copy, edit.gap, keep_locked))
+			return true;
+	}
+	cleave__pool_give(txn->self, copy);
+	return false;
+}
+
+/* All puts are inside one leaf: one store of its order word, or of its place. */
+static bool publish_in_leaf(struct cleave_txn *txn, bool keep_locked) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf;
 	struct cleave__node *node = txn->leaves, *before = NULL;
 	struct cleave__edit edit;
+	unsigned int count;
 	uint64_t order;
 
 	if (txn->nputs > CLEAVE_TXN_INLINE)
@@ -336,17 +365,16 @@ static bool publish_edit(struct cleave_txn *txn) PORT_UNCHECKED
 		before = node;
 	if (txn->puts[txn->nputs - 1].last > node->last)
 		return false;
-	leaf = cleave__leaf(node);
-	order = cleave__order_locked(leaf);
-	cleave__leaf_edit_init(&edit, leaf, order, cleave__count12(cleave__live(order)),
-			       cleave__pool_clean_cells(txn->self, leaf, order));
-	for (unsigned int p = 0; p < txn->nputs; p++) {
-		const struct cleave__staged *put = &txn->puts[p];
-
+	for (unsigned int p = 0; p < txn->nputs; p++)
 		if (cleave__gap_meets_left(txn, p, node, before) || cleave__gap_meets_right(txn, p, node))
 			return false;
-		if (!cleave__leaf_edit_put(&edit, 0, put->first, put->last, put->value))
-			return false;
+	leaf = cleave__leaf(node);
+	order = cleave__order_locked(leaf);
+	count = cleave__count12(cleave__live(order));
+	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(txn->self, leaf, order));
+	if (!lay_puts(txn, &edit)) {
+		txn->spread |= cleave__leaf_cramped(leaf, count);
+		return !txn->spread && publish_copy(txn, node, order, count, keep_locked);
 	}
 	if (edit.gap && !cleave__raise(txn->index, txn->self, 0, node->first, edit.gap, txn->try_only))
 		return false;
@@ -364,7 +392,7 @@ bool cleave__publish(struct cleave_txn *txn, bool keep_locked)
 
 	/* From here on only this commit takes nodes. */
 	unpromise(txn);
-	if (txn->nputs > 0 && !publish_edit(txn) && !cleave__restructure(txn, branches, keep_locked)) {
+	if (txn->nputs > 0 && !publish_in_leaf(txn, keep_locked) && !cleave__restructure(txn, branches, keep_locked)) {
 		PORT_ASSERT(txn->try_only, "a commit cannot fail");
 		return false;
 	}
