@@ -4,8 +4,8 @@
  * garbage collector's barrier, 256 MiB of which each page gets a protection of its own and then all get the old one
  * back, beside a red-black tree.  Neighbours are not joined.
  *
- * "memb" has its attribute objects from a list, so that the price of an allocator does not count where a protect is
- * judged by a clip; "memb, libc" and the trees have them from libc.
+ * Attribute objects, and the trees' entries, come from a list that never runs dry, so that the price of an allocator
+ * does not count where a protect is judged by a clip, and is the same for all; those of "memb, libc" come from libc.
  */
 #include "maps.h"
 #include "suite.h"
@@ -17,7 +17,8 @@
 
 #define RW (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE)
 #define OBJECT_SIZE 128
-#define BATCH 32  /* entries that are changed before they are changed back */
+#define POOL ((size_t)3 << 16) /* more than are ever in use */
+#define BATCH 32	       /* entries that are changed before they are changed back */
 
 /* ---- Memory ---- */
 
@@ -99,7 +100,7 @@ static struct world *world_make(const struct suite *suite, bool pooled)
 
 	*world = (struct world){ .pool = { .memory = { pool_alloc, pool_free }, .pooled = pooled } };
 	if (pooled)
-		pool_fill(&world->pool, 1 << 17);
+		pool_fill(&world->pool, POOL);
 	measure_unpin();
 	must(cleave_section_start(&world->domain, &world->pool.memory, 0), "start");
 	measure_pin(suite->processor[0]);
@@ -147,7 +148,8 @@ static void protect(struct world *world, uint64_t start, uint64_t end, unsigned 
 enum step { CLIP, UNCLIP, HALF, HALF_BACK, HALF_JOIN, PAGE, PAGE_BACK, PAGE_JOIN, STEPS };
 
 static const char *const step_names[STEPS] = {
-	"map-clip", "map-unclip", "protect-half", "protect-half-back", "join-half", "protect-page", "protect-page-back", "join-page",
+	"map-clip",  "map-unclip",   "protect-half",	  "protect-half-back",
+	"join-half", "protect-page", "protect-page-back", "join-page",
 };
 
 static void do_step(struct world *world, enum step step, const struct cleave_entry *entry)
@@ -336,7 +338,8 @@ static void suite_parts(struct suite *suite)
 		for (size_t j = 0; j < layout.n; j++) {
 			map_range(world, entries[j].first, entries[j].last + 1);
 			must(cleave_insert(&world->index, &world->record.thread, entries[j].first, entries[j].last,
-					   entries[j].value, NULL), "insert");
+					   entries[j].value, NULL),
+			     "insert");
 		}
 	}
 	/* A page in the middle, with something on both sides of it. */
@@ -381,12 +384,13 @@ static const struct barrier barriers[] = {
 
 enum { OURS, TREE, TREE_OBJECTS, CONTENDERS };
 
-static const char *const contender_names[CONTENDERS] = { "memb, libc", "rbtree", "rbtree, objects" };
+static const char *const contender_names[CONTENDERS] = { "memb", "rbtree", "rbtree, objects" };
 
 /* One of them: the other is NULL. */
 struct contender {
 	struct world *world;
 	struct tree_map *tree;
+	struct pool pool; /* the tree's */
 };
 
 static void barrier_protect(const struct contender *contender, uint64_t page, unsigned int protection)
@@ -426,23 +430,26 @@ static void repeat_barrier(const struct suite *suite, const struct barrier *barr
 		.max_protection = CLEAVE_PROT_ALL,
 		.inheritance = CLEAVE_INHERIT_COPY,
 	};
-	struct contender contender = { .world = NULL };
+	struct contender contender = { .pool = { .memory = { pool_alloc, pool_free }, .pooled = true } };
 
 	if (who == OURS) {
-		contender.world = world_make(suite, false);
+		contender.world = world_make(suite, true);
 		map_range(contender.world, BARRIER_START, BARRIER_END);
 	} else {
-		contender.tree = tree_map_make(&cleave_memory_libc, who == TREE_OBJECTS);
+		pool_fill(&contender.pool, POOL);
+		contender.tree = tree_map_make(&contender.pool.memory, who == TREE_OBJECTS);
 		must(tree_map_insert(contender.tree, BARRIER_START, BARRIER_END, &attributes), "insert");
 	}
 	samples_add(cut, barrier_run(&contender, barrier, false));
 	check_barrier(&contender);
 	samples_add(back, barrier_run(&contender, barrier, true));
 	check_barrier(&contender);
-	if (contender.tree)
-		tree_map_destroy(contender.tree);
-	else
+	if (contender.world) {
 		world_destroy(contender.world);
+		return;
+	}
+	tree_map_destroy(contender.tree);
+	pool_drain(&contender.pool);
 }
 
 /* The ratio is how many times faster than the tree. */

@@ -73,7 +73,7 @@ void tree_map_destroy(struct tree_map *map)
 	free(map);
 }
 
-static void *new(struct tree_map *map)
+static void *new (struct tree_map *map)
 {
 	return map->memory->alloc(map->memory, SIZE, 64);
 }
@@ -83,9 +83,10 @@ static const struct cleave_map_attributes *attributes_of(const struct tree_entry
 	return entry->object ? &entry->object->attributes : &entry->attributes;
 }
 
-static int set_attributes(struct tree_map *map, struct tree_entry *entry, const struct cleave_map_attributes *attributes)
+static int set_attributes(struct tree_map *map, struct tree_entry *entry,
+			  const struct cleave_map_attributes *attributes)
 {
-	struct tree_object *object = map->objects ? new(map) : NULL;
+	struct tree_object *object = map->objects ? new (map) : NULL;
 
 	if (map->objects && !object)
 		return -ENOMEM;
@@ -113,7 +114,7 @@ static void add(struct tree_map *map, struct tree_entry *entry)
 
 int tree_map_insert(struct tree_map *map, uint64_t start, uint64_t end, const struct cleave_map_attributes *attributes)
 {
-	struct tree_entry *entry = new(map);
+	struct tree_entry *entry = new (map);
 
 	if (!entry)
 		return -ENOMEM;
@@ -155,7 +156,7 @@ static int clip_start(struct tree_map *map, struct tree_entry *entry, uint64_t a
 
 	if (addr <= entry->start)
 		return 0;
-	lower = new(map);
+	lower = new (map);
 	if (!lower)
 		return -ENOMEM;
 	copy_entry(lower, entry);
@@ -172,7 +173,7 @@ static int clip_end(struct tree_map *map, struct tree_entry *entry, uint64_t add
 
 	if (addr >= entry->end)
 		return 0;
-	upper = new(map);
+	upper = new (map);
 	if (!upper)
 		return -ENOMEM;
 	copy_entry(upper, entry);

@@ -10,10 +10,8 @@
  * one change of the cell went by, what was allowed in between is unknown (counted as undecided).  Where nothing at all
  * was changed meanwhile, the whole entry must be as in the array, from border to border.
  */
-#include "scale.h"
-#include "trace.h"
+#include "map_cells.h"
 
-#include <cleave/map.h>
 #include <cleave/section.h>
 
 #include <errno.h>
@@ -25,11 +23,7 @@
 #include <string.h>
 #include <time.h>
 
-#define ENTRIES 6849
-#define PIECES 457
-#define PIECE (UINT64_C(64) << 10)
 #define READERS 8
-#define CELLS 64	/* of a mapping, at most */
 #define CHANGE_CELLS 40 /* of a change, at most */
 #define LOOKUPS 32	/* in a read section */
 
@@ -44,32 +38,17 @@
 /* A word: changes << 16 | flags before << 8 | flags after. */
 #define WORD(changes, before, after) ((uint64_t)(changes) << 16 | (uint64_t)(before) << 8 | (after))
 #define BEFORE(word) ((unsigned int)((word) >> 8) & 0xffu)
-#define AFTER(word) ((unsigned int)(word) & 0xffu)
+#define AFTER(word) ((unsigned int)(word)&0xffu)
 #define CHANGES(word) ((word) >> 16)
 
-struct mapping {
-	uint64_t start;
-	uint64_t end;
-	uint64_t unit; /* bytes of a cell; the last one may have more */
-	size_t cell;   /* its first */
-	size_t cells;
-	struct trace_range recorded;
-	uint64_t recorded_start; /* where the recorded range begins, of which a piece is a part */
-};
-
 struct scenario {
-	uint64_t page;
+	struct cells cells;
 	uint64_t seed;
 	uint64_t changes; /* to make */
 	CLEAVE_SECTION_DOMAIN domain;
 	struct cleave_maps maps;
 	struct cleave_map map;
-	struct mapping *mapping;
-	size_t mappings;
-	size_t pieces;
 	_Atomic uint64_t *word; /* one a cell */
-	size_t *mapping_of;	/* the mapping of each cell */
-	size_t cells;
 	_Atomic uint64_t clock; /* odd while a change is under way */
 	_Atomic size_t place;	/* the first cell of the last change */
 	atomic_bool stop;
@@ -84,7 +63,7 @@ struct reader {
 	uint64_t *versions; /* the newest that was seen of each cell */
 	uint64_t lookups;
 	uint64_t mapped;
-	uint64_t whole;	    /* entries compared from border to border */
+	uint64_t whole;	     /* entries compared from border to border */
 	uint64_t overlapped; /* a change of the cell was under way */
 	uint64_t undecided;
 	uint64_t checks; /* of protections of ranges */
@@ -105,213 +84,16 @@ static uint64_t below(uint64_t *state, uint64_t bound)
 	return next_random(state) % bound;
 }
 
-static void *need(void *memory)
-{
-	if (!memory) {
-		fprintf(stderr, "map-firefox: out of memory\n");
-		exit(2);
-	}
-	return memory;
-}
-
-static void must(int error, const char *what)
-{
-	if (error) {
-		fprintf(stderr, "map-firefox: %s: %s\n", what, strerror(-error));
-		exit(1);
-	}
-}
-
-/* ---- The address space ---- */
-
-static bool is_anonymous(const struct trace_range *range)
-{
-	return !range->object && !(range->attributes & (TRACE_SHARED | TRACE_GROWS_DOWN)) &&
-	       (range->attributes & TRACE_PROT) == (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE);
-}
-
-static void add_mapping(struct scenario *scenario, const struct trace_range *recorded, uint64_t start, uint64_t end)
-{
-	struct mapping *mapping = &scenario->mapping[scenario->mappings++];
-	uint64_t pages = (end - start) / scenario->page, cells = pages < CELLS ? pages : CELLS;
-
-	*mapping = (struct mapping){
-		.start = start,
-		.end = end,
-		.unit = pages / cells * scenario->page,
-		.cell = scenario->cells,
-		.cells = cells,
-		.recorded = *recorded,
-		.recorded_start = recorded->start,
-	};
-	scenario->cells += cells;
-}
-
-/* Large anonymous mappings fall into pieces, until there are enough of them. */
-static void make_mappings(struct scenario *scenario, const struct scale *scale)
-{
-	scenario->mapping = need(calloc(scale->count + PIECES, sizeof(*scenario->mapping)));
-	scenario->mappings = scenario->cells = scenario->pieces = 0;
-	for (size_t i = 0; i < scale->count; i++)
-		scenario->pieces += is_anonymous(&scale->range[i]) && scale->range[i].end - scale->range[i].start == PIECE;
-	for (size_t i = 0; i < scale->count; i++) {
-		const struct trace_range *range = &scale->range[i];
-		uint64_t start = range->start;
-
-		while (is_anonymous(range) && range->end - range->start >= 16 * PIECE && range->end - start > PIECE &&
-		       scenario->pieces < PIECES) {
-			uint64_t end = (start + PIECE) & ~(PIECE - 1);
-
-			add_mapping(scenario, range, start, end);
-			scenario->pieces += end - start == PIECE;
-			start = end;
-		}
-		add_mapping(scenario, range, start, range->end);
-	}
-}
-
-/* As many recorded ranges as make ENTRIES with the pieces. */
-static void load(struct scenario *scenario, const char *path)
-{
-	struct trace_log *log;
-	struct scale *scale;
-	char message[256];
-	size_t wanted = ENTRIES;
-
-	if (trace_load(&log, path, message, sizeof(message))) {
-		fprintf(stderr, "map-firefox: %s: %s\n", path, message);
-		exit(2);
-	}
-	scenario->page = log->page_size;
-	for (unsigned int tries = 0; tries < 16; tries++) {
-		free(scenario->mapping);
-		if (scale_peak(&scale, log, wanted, 1) < 0) {
-			fprintf(stderr, "map-firefox: %s cannot be scaled\n", path);
-			exit(2);
-		}
-		make_mappings(scenario, scale);
-		if (tries == 0)
-			printf("%zu mappings recorded\n", scale->recorded);
-		scale_free(scale);
-		if (scenario->mappings == ENTRIES)
-			break;
-		wanted += ENTRIES - scenario->mappings; /* may be negative: modulo 2^64 */
-	}
-	trace_unload(log);
-}
-
-static uint64_t cell_start(const struct scenario *scenario, size_t cell)
-{
-	const struct mapping *mapping = &scenario->mapping[scenario->mapping_of[cell]];
-
-	return mapping->start + (cell - mapping->cell) * mapping->unit;
-}
-
-static uint64_t cell_end(const struct scenario *scenario, size_t cell)
-{
-	const struct mapping *mapping = &scenario->mapping[scenario->mapping_of[cell]];
-
-	return cell - mapping->cell + 1 == mapping->cells ? mapping->end : cell_start(scenario, cell) + mapping->unit;
-}
-
-/* Does the cell begin where the one below ends? */
-static bool touches(const struct scenario *scenario, size_t cell)
-{
-	return cell > 0 && cell < scenario->cells && cell_end(scenario, cell - 1) == cell_start(scenario, cell);
-}
-
-/* Any address will do for an object's. */
-static void *object_of(const struct trace_range *range)
-{
-	return range->object ? (void *)(uintptr_t)(range->object * UINT64_C(64)) : NULL;
-}
-
-/* What was recorded whole is mapped whole, and then clipped into its pieces. */
-static void build(struct scenario *scenario, struct cleave_map_thread *thread)
-{
-	const struct cleave_map_config config = {
-		.min = scenario->page,
-		.max = UINT64_MAX / scenario->page * scenario->page,
-		.page_shift = 12,
-	};
-	uint64_t whole = 0;
-
-	must(cleave_map_init(&scenario->map, thread, &config), "init");
-	for (size_t i = 0; i < scenario->mappings; i++) {
-		const struct trace_range *recorded = &scenario->mapping[i].recorded;
-		bool shared = recorded->attributes & TRACE_SHARED;
-		struct cleave_map_request request = {
-			.addr = recorded->start,
-			.size = recorded->end - recorded->start,
-			.object = object_of(recorded),
-			.offset = recorded->offset,
-			.flags = CLEAVE_MAP_FIXED,
-			.entry_flags = shared ? 0 : CLEAVE_MAP_COW,
-			.protection = (uint8_t)(recorded->attributes & TRACE_PROT),
-			.max_protection = CLEAVE_PROT_ALL,
-			.inheritance = shared ? CLEAVE_INHERIT_SHARE : CLEAVE_INHERIT_COPY,
-		};
-
-		if (recorded->end > whole)
-			must(cleave_map_map(&scenario->map, thread, &request), "map");
-		whole = recorded->end;
-		must(cleave_map_clip_start(&scenario->map, thread, scenario->mapping[i].start, NULL), "clip");
-	}
-}
-
-/* ---- Before and after un-chunking ---- */
-
-static uint64_t entries_of(struct scenario *scenario, struct cleave_map_thread *thread)
-{
-	struct cleave_map_accounts accounts;
-
-	cleave_map_account(&scenario->map, thread, &accounts);
-	return accounts.entries;
-}
-
-static bool joinable(const struct mapping *low, const struct mapping *high)
-{
-	const struct trace_range *a = &low->recorded, *b = &high->recorded;
-
-	return low->end == high->start && a->object == b->object &&
-	       ((a->attributes ^ b->attributes) & (TRACE_PROT | TRACE_SHARED)) == 0 &&
-	       (!a->object || a->offset - a->start == b->offset - b->start);
-}
-
-/* Return: was it as it should be? */
-static bool join_pieces(struct scenario *scenario, struct cleave_map_thread *thread)
-{
-	uint64_t before, after, expected = scenario->mappings;
-	struct timespec from, to;
-
-	for (size_t i = 1; i < scenario->mappings; i++)
-		expected -= joinable(&scenario->mapping[i - 1], &scenario->mapping[i]);
-	build(scenario, thread);
-	before = entries_of(scenario, thread);
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	must(cleave_map_coalesce(&scenario->map, thread, scenario->map.config.min, scenario->map.config.max), "coalesce");
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	after = entries_of(scenario, thread);
-	printf("%" PRIu64 " entries, %zu of them anonymous pieces of 64 KiB; joined: %" PRIu64 " entries, in %.2f ms\n",
-	       before, scenario->pieces, after,
-	       1e3 * (double)(to.tv_sec - from.tv_sec) + 1e-6 * (double)(to.tv_nsec - from.tv_nsec));
-	cleave_map_destroy(&scenario->map, thread);
-	if (before == ENTRIES && scenario->pieces == PIECES && after == expected)
-		return true;
-	printf("FAILED: %d entries, %d pieces and, joined, %" PRIu64 " entries were expected\n", ENTRIES, PIECES,
-	       expected);
-	return false;
-}
-
 /* ---- Judging ---- */
 
 static void fail(struct scenario *scenario, uint64_t addr, const char *what, const struct cleave_map_entry *entry,
 		 uint64_t before, uint64_t after)
 {
 	if (atomic_fetch_add(&scenario->failures, 1) < 4)
-		printf("FAILED (seed %" PRIu64 "): %" PRIx64 ": %s: entry %" PRIx64 "-%" PRIx64 " protection %u, array %" PRIx64
-		       " then %" PRIx64 "\n", scenario->seed, addr, what, entry->start, entry->end,
-		       entry->attributes.protection, before, after);
+		printf("FAILED (seed %" PRIu64 "): %" PRIx64 ": %s: entry %" PRIx64 "-%" PRIx64
+		       " protection %u, array %" PRIx64 " then %" PRIx64 "\n",
+		       scenario->seed, addr, what, entry->start, entry->end, entry->attributes.protection, before,
+		       after);
 	atomic_store(&scenario->stop, true);
 }
 
@@ -319,29 +101,30 @@ static void fail(struct scenario *scenario, uint64_t addr, const char *what, con
 static bool agrees(const struct scenario *scenario, unsigned int flags, size_t cell, bool mapped,
 		   const struct cleave_map_entry *entry)
 {
-	const struct mapping *mapping = &scenario->mapping[scenario->mapping_of[cell]];
+	const struct mapping *mapping = &scenario->cells.mapping[scenario->cells.mapping_of[cell]];
 	const struct trace_range *recorded = &mapping->recorded;
 
 	if (!mapped || !(flags & CELL_MAPPED))
 		return mapped == !!(flags & CELL_MAPPED);
-	if (entry->start > cell_start(scenario, cell) || entry->end < cell_end(scenario, cell))
+	if (entry->start > cell_start(&scenario->cells, cell) || entry->end < cell_end(&scenario->cells, cell))
 		return false;
 	if (entry->attributes.protection != CELL_PROT(flags))
 		return false;
 	if (!(flags & CELL_FIRST))
 		return !entry->attributes.object;
-	return entry->attributes.object == object_of(recorded) &&
+	return entry->attributes.object == cells_object(recorded) &&
 	       (!recorded->object || cleave_map_offset(entry) == recorded->offset + (entry->start - recorded->start));
 }
 
 static bool begins(const struct scenario *scenario, size_t cell)
 {
-	return !touches(scenario, cell) || AFTER(atomic_load(&scenario->word[cell])) & CELL_BEGINS ||
+	return !cell_touches(&scenario->cells, cell) || AFTER(atomic_load(&scenario->word[cell])) & CELL_BEGINS ||
 	       !(AFTER(atomic_load(&scenario->word[cell - 1])) & CELL_MAPPED);
 }
 
 /* Nothing was being changed: an entry is what the array has from one border to the next. */
-static bool whole_agrees(const struct scenario *scenario, size_t cell, bool mapped, const struct cleave_map_entry *entry)
+static bool whole_agrees(const struct scenario *scenario, size_t cell, bool mapped,
+			 const struct cleave_map_entry *entry)
 {
 	size_t first = cell, end = cell + 1;
 
@@ -349,10 +132,10 @@ static bool whole_agrees(const struct scenario *scenario, size_t cell, bool mapp
 		return true;
 	while (!begins(scenario, first))
 		first--;
-	while (touches(scenario, end) && !begins(scenario, end) &&
+	while (cell_touches(&scenario->cells, end) && !begins(scenario, end) &&
 	       AFTER(atomic_load(&scenario->word[end])) & CELL_MAPPED)
 		end++;
-	return entry->start == cell_start(scenario, first) && entry->end == cell_end(scenario, end - 1);
+	return entry->start == cell_start(&scenario->cells, first) && entry->end == cell_end(&scenario->cells, end - 1);
 }
 
 static void judge(struct reader *reader, size_t cell, uint64_t addr, uint64_t clock, uint64_t before, bool mapped,
@@ -394,15 +177,15 @@ static uint64_t choose(const struct scenario *scenario, uint64_t *seed, size_t *
 	uint64_t end, way = below(seed, 8);
 
 	if (way < 2)
-		*cell = below(seed, scenario->cells);
+		*cell = below(seed, scenario->cells.n);
 	else if (way < 4)
-		*cell = (atomic_load(&scenario->place) + below(seed, CHANGE_CELLS + 2)) % scenario->cells;
+		*cell = (atomic_load(&scenario->place) + below(seed, CHANGE_CELLS + 2)) % scenario->cells.n;
 	else
-		*cell = (*cell + below(seed, 9) + scenario->cells - 4) % scenario->cells;
-	end = cell_end(scenario, *cell);
-	if (below(seed, 16) == 0 && !touches(scenario, *cell + 1) && end < UINT64_MAX - 4095)
+		*cell = (*cell + below(seed, 9) + scenario->cells.n - 4) % scenario->cells.n;
+	end = cell_end(&scenario->cells, *cell);
+	if (below(seed, 16) == 0 && !cell_touches(&scenario->cells, *cell + 1) && end < UINT64_MAX - 4095)
 		return end;
-	return cell_start(scenario, *cell) + below(seed, end - cell_start(scenario, *cell));
+	return cell_start(&scenario->cells, *cell) + below(seed, end - cell_start(&scenario->cells, *cell));
 }
 
 static void look(struct reader *reader, size_t *cell)
@@ -413,7 +196,7 @@ static void look(struct reader *reader, size_t *cell)
 	bool mapped;
 
 	reader->lookups++;
-	if (addr >= cell_end(scenario, *cell)) {
+	if (addr >= cell_end(&scenario->cells, *cell)) {
 		if (cleave_map_lookup_rcu(&scenario->map, addr, &entry))
 			fail(scenario, addr, "nothing is ever mapped here", &entry, 0, 0);
 		return;
@@ -429,27 +212,27 @@ static void look(struct reader *reader, size_t *cell)
 static void check(struct reader *reader, struct cleave_map_thread *thread)
 {
 	struct scenario *scenario = reader->scenario;
-	size_t first = below(&reader->seed, scenario->cells), end = first + 1 + below(&reader->seed, 8);
+	size_t first = below(&reader->seed, scenario->cells.n), end = first + 1 + below(&reader->seed, 8);
 	unsigned int wanted = (unsigned int)below(&reader->seed, 8);
 	uint64_t clock = atomic_load(&scenario->clock);
 	bool expected = true, got;
 
-	if (end > scenario->cells)
-		end = scenario->cells;
-	got = cleave_map_check_protection(&scenario->map, thread, cell_start(scenario, first),
-					  cell_end(scenario, end - 1), wanted);
+	if (end > scenario->cells.n)
+		end = scenario->cells.n;
+	got = cleave_map_check_protection(&scenario->map, thread, cell_start(&scenario->cells, first),
+					  cell_end(&scenario->cells, end - 1), wanted);
 	for (size_t cell = first; cell < end; cell++) {
 		unsigned int flags = AFTER(atomic_load(&scenario->word[cell]));
 
 		expected = expected && flags & CELL_MAPPED && !(wanted & ~CELL_PROT(flags)) &&
-			   (cell == first || touches(scenario, cell));
+			   (cell == first || cell_touches(&scenario->cells, cell));
 	}
 	if (clock & 1 || atomic_load(&scenario->clock) != clock)
 		return;
 	reader->checks++;
 	if (got != expected)
-		fail(scenario, cell_start(scenario, first), "its protection was misjudged", &(struct cleave_map_entry){ 0 },
-		     got, expected);
+		fail(scenario, cell_start(&scenario->cells, first), "its protection was misjudged",
+		     &(struct cleave_map_entry){ 0 }, got, expected);
 }
 
 static void *read_all(void *argument)
@@ -491,20 +274,21 @@ static unsigned int flags_of(const struct scenario *scenario, size_t cell)
 static struct change choose_change(const struct scenario *scenario, uint64_t *seed)
 {
 	struct change change = {
-		.first = below(seed, scenario->cells),
+		.first = below(seed, scenario->cells.n),
 		.protection = (unsigned int)below(seed, 8),
 	};
 	size_t most = change.first + 1 + below(seed, CHANGE_CELLS);
 
-	if (most > scenario->cells)
-		most = scenario->cells;
+	if (most > scenario->cells.n)
+		most = scenario->cells.n;
 	change.end = most;
 	change.kind = below(seed, 3) ? PROTECT : UNMAP;
 	if (flags_of(scenario, change.first) & CELL_MAPPED)
 		return change;
 	change.kind = MAP;
 	change.end = change.first + 1;
-	while (change.end < most && touches(scenario, change.end) && !(flags_of(scenario, change.end) & CELL_MAPPED))
+	while (change.end < most && cell_touches(&scenario->cells, change.end) &&
+	       !(flags_of(scenario, change.end) & CELL_MAPPED))
 		change.end++;
 	return change;
 }
@@ -517,7 +301,7 @@ static unsigned int changed(const struct scenario *scenario, const struct change
 
 	if (cell == change->end) {
 		before = flags_of(scenario, cell - 1);
-		if (!(flags & CELL_MAPPED) || !touches(scenario, cell))
+		if (!(flags & CELL_MAPPED) || !cell_touches(&scenario->cells, cell))
 			return flags;
 		if (change->kind != PROTECT || (before & CELL_MAPPED && (before & CELL_PROTECTIONS) != protection))
 			flags |= CELL_BEGINS;
@@ -538,7 +322,7 @@ static unsigned int changed(const struct scenario *scenario, const struct change
 
 static int carry_out(struct scenario *scenario, struct cleave_map_thread *thread, const struct change *change)
 {
-	uint64_t start = cell_start(scenario, change->first), end = cell_end(scenario, change->end - 1);
+	uint64_t start = cell_start(&scenario->cells, change->first), end = cell_end(&scenario->cells, change->end - 1);
 	struct cleave_map_request request = {
 		.addr = start,
 		.size = end - start,
@@ -558,7 +342,7 @@ static int carry_out(struct scenario *scenario, struct cleave_map_thread *thread
 
 static void make_change(struct scenario *scenario, struct cleave_map_thread *thread, const struct change *change)
 {
-	size_t n = change->end - change->first + (change->end < scenario->cells);
+	size_t n = change->end - change->first + (change->end < scenario->cells.n);
 	uint64_t words[CHANGE_CELLS + 1];
 
 	for (size_t i = 0; i < n; i++) {
@@ -572,7 +356,8 @@ static void make_change(struct scenario *scenario, struct cleave_map_thread *thr
 		atomic_store(&scenario->word[change->first + i], words[i]);
 	must(carry_out(scenario, thread, change), "change");
 	for (size_t i = 0; i < n; i++)
-		atomic_store(&scenario->word[change->first + i], WORD(CHANGES(words[i]), AFTER(words[i]), AFTER(words[i])));
+		atomic_store(&scenario->word[change->first + i],
+			     WORD(CHANGES(words[i]), AFTER(words[i]), AFTER(words[i])));
 	atomic_fetch_add(&scenario->clock, 1);
 }
 
@@ -626,20 +411,22 @@ static void check_all(struct scenario *scenario, struct cleave_map_thread *threa
 	struct cleave_lines lines = { print_line };
 	uint64_t entries = 0;
 
-	for (size_t cell = 0; cell < scenario->cells; cell++) {
+	for (size_t cell = 0; cell < scenario->cells.n; cell++) {
 		uint64_t word = atomic_load(&scenario->word[cell]);
 		struct cleave_map_entry entry;
 		bool mapped;
 
 		cleave_section_enter(record);
-		mapped = cleave_map_lookup_rcu(&scenario->map, cell_start(scenario, cell), &entry);
+		mapped = cleave_map_lookup_rcu(&scenario->map, cell_start(&scenario->cells, cell), &entry);
 		cleave_section_leave(record);
-		if (!agrees(scenario, AFTER(word), cell, mapped, &entry) || !whole_agrees(scenario, cell, mapped, &entry))
-			fail(scenario, cell_start(scenario, cell), "in the end", &entry, word, word);
+		if (!agrees(scenario, AFTER(word), cell, mapped, &entry) ||
+		    !whole_agrees(scenario, cell, mapped, &entry))
+			fail(scenario, cell_start(&scenario->cells, cell), "in the end", &entry, word, word);
 		entries += mapped && begins(scenario, cell);
 	}
-	if (entries_of(scenario, thread) != entries)
-		fail(scenario, 0, "the number of entries", &(struct cleave_map_entry){ 0 }, entries_of(scenario, thread), entries);
+	if (cells_entries(&scenario->map, thread) != entries)
+		fail(scenario, 0, "the number of entries", &(struct cleave_map_entry){ 0 },
+		     cells_entries(&scenario->map, thread), entries);
 	if (cleave_map_verify(&scenario->map, thread, &lines))
 		fail(scenario, 0, "cleave_map_verify()", &(struct cleave_map_entry){ 0 }, 0, 0);
 }
@@ -651,7 +438,7 @@ static void run(struct scenario *scenario, struct cleave_map_thread *thread, CLE
 
 	for (unsigned int i = 0; i < READERS; i++) {
 		readers[i] = (struct reader){ .scenario = scenario, .seed = scenario->seed + 1 + i };
-		readers[i].versions = need(calloc(scenario->cells, sizeof(*readers[i].versions)));
+		readers[i].versions = need(calloc(scenario->cells.n, sizeof(*readers[i].versions)));
 		must(-pthread_create(&readers[i].thread, NULL, read_all, &readers[i]), "thread");
 	}
 	write_all(scenario, thread, record);
@@ -671,24 +458,19 @@ static void run(struct scenario *scenario, struct cleave_map_thread *thread, CLE
 	       " beside a change of their cell, %" PRIu64 " undecided, %" PRIu64 " protections of ranges\n",
 	       sum.lookups, sum.mapped, sum.whole, sum.overlapped, sum.undecided, sum.checks);
 	check_all(scenario, thread, record);
-	printf("in the end: %" PRIu64 " entries\n", entries_of(scenario, thread));
+	printf("in the end: %" PRIu64 " entries\n", cells_entries(&scenario->map, thread));
 }
 
 static void make_array(struct scenario *scenario)
 {
-	scenario->word = need(calloc(scenario->cells, sizeof(*scenario->word)));
-	scenario->mapping_of = need(calloc(scenario->cells, sizeof(*scenario->mapping_of)));
-	for (size_t i = 0; i < scenario->mappings; i++) {
-		const struct mapping *mapping = &scenario->mapping[i];
+	scenario->word = need(calloc(scenario->cells.n, sizeof(*scenario->word)));
+	for (size_t cell = 0; cell < scenario->cells.n; cell++) {
+		const struct mapping *mapping = &scenario->cells.mapping[scenario->cells.mapping_of[cell]];
+		unsigned int flags = CELL_MAPPED | CELL_FIRST |
+				     CELL_PROTECTION(mapping->recorded.attributes & TRACE_PROT) |
+				     (cell == mapping->cell ? CELL_BEGINS : 0);
 
-		for (size_t j = 0; j < mapping->cells; j++) {
-			unsigned int flags = CELL_MAPPED | CELL_FIRST |
-					     CELL_PROTECTION(mapping->recorded.attributes & TRACE_PROT) |
-					     (j ? 0 : CELL_BEGINS);
-
-			scenario->word[mapping->cell + j] = WORD(0, flags, flags);
-			scenario->mapping_of[mapping->cell + j] = i;
-		}
+		scenario->word[cell] = WORD(0, flags, flags);
 	}
 }
 
@@ -709,14 +491,14 @@ int main(int argc, char **argv)
 	scenario.changes = argc > 2 ? strtoull(argv[2], NULL, 0) : 50000;
 	scenario.seed = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20;
 	printf("seed %" PRIu64 "\n", scenario.seed);
-	load(&scenario, argv[1]);
+	cells_load(&scenario.cells, argv[1]);
 	make_array(&scenario);
 	must(cleave_section_start(&scenario.domain, NULL, 0), "start");
 	cleave_section_register(&record, &scenario.domain);
 	cleave_maps_init(&scenario.maps, &scenario.domain.domain, &ops);
 	cleave_map_thread_init(&thread, &scenario.maps, &record.thread);
-	good = join_pieces(&scenario, &thread);
-	build(&scenario, &thread);
+	good = cells_join(&scenario.cells, &scenario.map, &thread);
+	cells_map(&scenario.cells, &scenario.map, &thread);
 	run(&scenario, &thread, &record);
 	good = good && !atomic_load(&scenario.failures);
 	cleave_map_destroy(&scenario.map, &thread);
@@ -724,8 +506,7 @@ int main(int argc, char **argv)
 	cleave_section_unregister(&record, &scenario.domain);
 	cleave_section_stop(&scenario.domain);
 	free(scenario.word);
-	free(scenario.mapping_of);
-	free(scenario.mapping);
+	cells_free(&scenario.cells);
 	printf("%s (seed %" PRIu64 ")\n", good ? "passed" : "FAILED", scenario.seed);
 	return good ? 0 : 1;
 }

@@ -221,8 +221,8 @@ static int begin(struct space_map *map, const struct space_effect *effect)
 	process = aligned_alloc(64, (sizeof(*process) + 63) & ~(size_t)63);
 	if (!process)
 		return -ENOMEM;
-	error = parent ? cleave_map_fork(parent, &map->thread, process) :
-			 cleave_map_init(process, &map->thread, &map->config);
+	error = parent ? cleave_map_fork(parent, &map->thread, process)
+		       : cleave_map_init(process, &map->thread, &map->config);
 	if (error) {
 		free(process);
 		return error;
@@ -291,15 +291,14 @@ static int advise(struct space_map *map, uint32_t number, const struct space_ran
 
 	if (range->attributes & SPACE_NO_FORK)
 		return cleave_map_inherit(process, &map->thread, range->start, range->end, CLEAVE_INHERIT_NONE);
-	while (!error && space_map_next(map, number, at, &piece) &&
-	       piece.start < range->end) {
+	while (!error && space_map_next(map, number, at, &piece) && piece.start < range->end) {
 		uint64_t start = piece.start > at ? piece.start : at;
 
 		at = piece.end < range->end ? piece.end : range->end;
 		lookup(map, process, start, &entry);
 		error = cleave_map_inherit(process, &map->thread, start, at,
-					   entry.attributes.flags & CLEAVE_MAP_COW ? CLEAVE_INHERIT_COPY :
-										     CLEAVE_INHERIT_SHARE);
+					   entry.attributes.flags & CLEAVE_MAP_COW ? CLEAVE_INHERIT_COPY
+										   : CLEAVE_INHERIT_SHARE);
 	}
 	return error;
 }

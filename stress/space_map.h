@@ -34,7 +34,7 @@ size_t space_map_verify(struct space_map *map, uint32_t process, struct cleave_l
 struct space_map_figures {
 	uint64_t peak_entries; /* most entries of one map, at a snapshot */
 	uint64_t forks;
-	uint64_t objects;      /* files */
+	uint64_t objects; /* files */
 };
 
 void space_map_figures(const struct space_map *map, struct space_map_figures *figures);

@@ -213,8 +213,8 @@ static void body(unsigned int thread)
 	uint64_t start = entry_start(call->entry);
 
 	sim_call("protect");
-	own->result = cleave_map_protect(&world->map, &own->thread, start + call->first * PAGE, start + call->end * PAGE,
-					 call->protection, 0, 0);
+	own->result = cleave_map_protect(&world->map, &own->thread, start + call->first * PAGE,
+					 start + call->end * PAGE, call->protection, 0, 0);
 	sim_return();
 }
 
@@ -272,7 +272,8 @@ static int common_lines(const void *object, size_t end, const char *when)
 		common++;
 		if (may_be_common(line, object))
 			continue;
-		printf("FAILED: %s, %s: both write line %zu (%s)\n", scenario->name, when, line, sim_name(arena + 64 * line));
+		printf("FAILED: %s, %s: both write line %zu (%s)\n", scenario->name, when, line,
+		       sim_name(arena + 64 * line));
 		return -1;
 	}
 	return common;
@@ -371,8 +372,8 @@ static bool run_together(struct sim_options *options)
 			return false;
 		}
 	}
-	printf("%-26s %u executions, %u lines written, %u common at most, in %u of them\n", scenario->name, EXECUTIONS, lines,
-	       most, met);
+	printf("%-26s %u executions, %u lines written, %u common at most, in %u of them\n", scenario->name, EXECUTIONS,
+	       lines, most, met);
 	/* What is allowed must happen, or else it was not looked at. */
 	if (scenario->common != NOTHING && !met) {
 		printf("FAILED: %s: they never met\n", scenario->name);

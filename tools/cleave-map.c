@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: ISC */
+/* cleave-map: shows an address space, of a process, of a recording or of an index. */
+#include "show.h"
+#include "source.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXIT_USAGE 2
+
+static const char help[] =
+	"usage: cleave-map show SOURCE [options]\n"
+	"\n"
+	"Prints an address space as procmap and pmap do, and draws it.\n"
+	"\n"
+	"Sources:\n"
+	"  --pid PID         the mappings of a process (/proc/PID/maps, which is not read at one instant)\n"
+	"  --maps FILE       a copy of such a file; - for standard input\n"
+	"  --trace FILE      a recording of cleave-record, with one of\n"
+	"    --at N            after its first N events (0: before all)\n"
+	"    --at-peak         where a process has most mappings\n"
+	"    --process P       of this process of the recording (that of the last event; of any at the peak)\n"
+	"  --dump FILE       the text of cleave_dump_rcu(), with nodes or without; - for standard input\n"
+	"\n"
+	"Options:\n"
+	"  --svg FILE        draw it: open FILE in a browser; - for standard output\n"
+	"  --json FILE       write it for a machine; - for standard output\n"
+	"  --gaps            print what is free, too\n"
+	"  --help            this text\n"
+	"\n"
+	"The text is printed unless standard output has a drawing or JSON.\n"
+	"\n"
+	"Examples:\n"
+	"  cleave-map show --pid $$\n"
+	"  cleave-map show --trace stress/traces/firefox.trace.zst --at-peak --svg firefox.svg\n"
+	"  cleave-map show --trace stress/traces/java.trace.zst --at 1000 --json - | jq .count\n"
+	"\n"
+	"Exit status: 0 shown, 1 the output could not be written, 2 wrong usage or bad input.\n";
+
+struct options {
+	const char *maps;
+	const char *trace;
+	const char *dump;
+	const char *svg;
+	const char *json;
+	uint64_t pid;
+	struct source_point point;
+	bool at;
+	bool gaps;
+};
+
+static bool complain(const char *text)
+{
+	fprintf(stderr, "cleave-map: %s (--help tells more)\n", text);
+	return false;
+}
+
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(text, &end, 10);
+	if (!errno && end != text && !*end && *text >= '0' && *text <= '9' && *number >= min && *number <= max)
+		return true;
+	fprintf(stderr, "cleave-map: %s is no number from %" PRIu64 " to %" PRIu64 "\n", text, min, max);
+	return false;
+}
+
+/* Do the options make sense together? */
+static bool check(const struct options *options)
+{
+	int sources =
+		(options->pid != 0) + (options->maps != NULL) + (options->trace != NULL) + (options->dump != NULL);
+	bool on_stdout = options->svg && !strcmp(options->svg, "-");
+
+	if (sources != 1)
+		return complain("one of --pid, --maps, --trace and --dump is wanted");
+	if (options->trace && options->at == options->point.peak)
+		return complain("--trace wants either --at or --at-peak");
+	if (!options->trace && (options->at || options->point.peak || options->point.process))
+		return complain("--at, --at-peak and --process go with --trace");
+	if (on_stdout && options->json && !strcmp(options->json, "-"))
+		return complain("a drawing and JSON do not fit into one output");
+	return true;
+}
+
+/* Return: an exit status, or -1 to go on. */
+static int parse(struct options *options, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{ "pid", required_argument, NULL, 'p' },     { "maps", required_argument, NULL, 'm' },
+		{ "trace", required_argument, NULL, 't' },   { "dump", required_argument, NULL, 'd' },
+		{ "at", required_argument, NULL, 'a' },	     { "at-peak", no_argument, NULL, 'k' },
+		{ "process", required_argument, NULL, 'P' }, { "svg", required_argument, NULL, 's' },
+		{ "json", required_argument, NULL, 'j' },    { "gaps", no_argument, NULL, 'g' },
+		{ "help", no_argument, NULL, 'h' },	     { NULL, 0, NULL, 0 },
+	};
+	bool good = true;
+	uint64_t number;
+	int option;
+
+	while (good && (option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+		switch (option) {
+		case 'p':
+			good = parse_number(optarg, 1, INT32_MAX, &options->pid);
+			break;
+		case 'm':
+			options->maps = optarg;
+			break;
+		case 't':
+			options->trace = optarg;
+			break;
+		case 'd':
+			options->dump = optarg;
+			break;
+		case 'a':
+			options->at = true;
+			good = parse_number(optarg, 0, UINT64_MAX - 1, &options->point.event);
+			break;
+		case 'k':
+			options->point.peak = true;
+			break;
+		case 'P':
+			good = parse_number(optarg, 1, UINT32_MAX, &number);
+			options->point.process = (uint32_t)number;
+			break;
+		case 's':
+			options->svg = optarg;
+			break;
+		case 'j':
+			options->json = optarg;
+			break;
+		case 'g':
+			options->gaps = true;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_SUCCESS;
+		default:
+			good = false;
+		}
+	}
+	if (good && (optind + 1 != argc || strcmp(argv[optind], "show")))
+		good = complain("what shall it do? There is one command: show");
+	if (good)
+		good = check(options);
+	return good ? -1 : EXIT_USAGE;
+}
+
+static int load(struct picture *picture, const struct options *options, char error[SOURCE_ERROR])
+{
+	if (options->pid)
+		return source_process(picture, options->pid, error);
+	if (options->maps)
+		return source_maps(picture, options->maps, error);
+	if (options->dump)
+		return source_dump(picture, options->dump, error);
+	return source_trace(picture, options->trace, &options->point, error);
+}
+
+/* Return: was it written? */
+static bool write_to(const char *path, const struct picture *picture,
+		     void (*show)(const struct picture *picture, FILE *file))
+{
+	bool to_stdout = !strcmp(path, "-");
+	FILE *file = to_stdout ? stdout : fopen(path, "we");
+	bool good = file != NULL;
+
+	if (file) {
+		show(picture, file);
+		good = !ferror(file);
+		if (to_stdout)
+			good = !fflush(file) && good;
+		else
+			good = !fclose(file) && good;
+	}
+	if (!good)
+		fprintf(stderr, "cleave-map: %s: %s\n", path, strerror(errno));
+	return good;
+}
+
+static void show_lines(const struct picture *picture, FILE *file)
+{
+	show_text(picture, file, false);
+}
+
+static void show_lines_and_gaps(const struct picture *picture, FILE *file)
+{
+	show_text(picture, file, true);
+}
+
+static bool is_stdout(const char *path)
+{
+	return path && !strcmp(path, "-");
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .pid = 0 };
+	struct picture picture = { .count = 0 };
+	char error[SOURCE_ERROR] = "";
+	bool good = true;
+	int status = parse(&options, argc, argv);
+
+	if (status >= 0)
+		return status;
+	if (load(&picture, &options, error)) {
+		fprintf(stderr, "cleave-map: %s\n", error);
+		picture_free(&picture);
+		return EXIT_USAGE;
+	}
+	if (options.svg)
+		good = write_to(options.svg, &picture, show_svg);
+	if (options.json)
+		good = write_to(options.json, &picture, show_json) && good;
+	if (!is_stdout(options.svg) && !is_stdout(options.json))
+		good = write_to("-", &picture, options.gaps ? show_lines_and_gaps : show_lines) && good;
+	picture_free(&picture);
+	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
