@@ -19,7 +19,8 @@
 #include <string.h>
 
 #define PAGES ((uint64_t)1 << 18) /* 1 GiB */
-#define BLOCK 256		  /* slots of 1 MiB */
+#define PAIR_PAGES ((uint64_t)1 << 20)
+#define BLOCK 256 /* slots of 1 MiB */
 
 static const struct anon_impl *const impls[] = { &anon_cleave, &anon_table, &anon_amap, &anon_array };
 #define IMPLS (sizeof(impls) / sizeof(impls[0]))
@@ -136,6 +137,8 @@ struct pair {
 	uint64_t n;
 	uint64_t *slots;
 	pthread_barrier_t *barrier;
+	unsigned int threads;
+	unsigned int *running; /* threads that are there: nobody begins alone */
 	double seconds;
 	bool private_work;
 };
@@ -175,6 +178,9 @@ static void *pair_run(void *at)
 		anons = make_anons(pair->impl, thread, pair->n);
 	warm_malloc(pair->n / 12);
 	pthread_barrier_wait(pair->barrier);
+	__atomic_fetch_add(pair->running, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(pair->running, __ATOMIC_ACQUIRE) < pair->threads)
+		;
 	stopwatch_start(&watch);
 	if (pair->private_work)
 		private_work(pair->n);
@@ -196,17 +202,20 @@ static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool 
 	for (unsigned int threads = 1; threads <= 2; threads++) {
 		struct pair pairs[2];
 		pthread_barrier_t barrier;
+		unsigned int running = 0;
 		pthread_t ids[2];
-		void *store = private_work_only ? NULL : impl->make(PAGES);
+		void *store = private_work_only ? NULL : impl->make(PAIR_PAGES);
 
 		pthread_barrier_init(&barrier, NULL, threads);
 		for (unsigned int t = 0; t < threads; t++) {
-			uint64_t *slots = memory(PAGES, sizeof(*slots)), n = 0;
+			uint64_t *slots = memory(PAIR_PAGES, sizeof(*slots)), n = 0;
 
-			for (uint64_t slot = 0; slot < PAGES; slot++)
+			for (uint64_t slot = 0; slot < PAIR_PAGES; slot++)
 				if (threads == 1 || (interleaved ? slot : slot / BLOCK) % 2 == t)
 					slots[n++] = slot;
-			pairs[t] = (struct pair){ impl, store, t, n, slots, &barrier, 0, private_work_only };
+			pairs[t] = (struct pair){ .impl = impl, .store = store, .number = t, .n = n, .slots = slots,
+						  .barrier = &barrier, .threads = threads, .running = &running,
+						  .private_work = private_work_only };
 		}
 		for (unsigned int t = 0; t < threads; t++)
 			pthread_create(&ids[t], NULL, pair_run, &pairs[t]);
@@ -238,10 +247,10 @@ static void fill_together(void)
 		}
 	}
 	measure_pin(bench.processor[0]);
-	report("S", "private", PAGES, 2, "x", &s, 0);
+	report("S", "private", PAIR_PAGES, 2, "x", &s, 0);
 	base = samples_figure(&s).median;
 	for (size_t i = 0; i < IMPLS; i++) {
-		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAGES, .threads = 2, .unit = "x",
+		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAIR_PAGES, .threads = 2, .unit = "x",
 				   .figure = samples_figure(&blocks[i]), .base = "S" };
 
 		row.ratio = row.figure.median / base;
@@ -250,7 +259,7 @@ static void fill_together(void)
 		report_add(&bench.report, &row);
 	}
 	for (size_t i = 0; i < IMPLS; i++)
-		report("fill-interleaved", impls[i]->name, PAGES, 2, "x", &slots[i], 0);
+		report("fill-interleaved", impls[i]->name, PAIR_PAGES, 2, "x", &slots[i], 0);
 }
 
 /* ---- Memory ---- */

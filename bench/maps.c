@@ -92,15 +92,15 @@ static void must(int error, const char *what)
 	}
 }
 
-static struct world *world_make(const struct suite *suite, bool pooled)
+/* pool: objects to begin with; 0: they come from libc. */
+static struct world *world_make(const struct suite *suite, size_t pool)
 {
 	static const struct cleave_map_ops ops = { .object_ref = NULL };
 	struct cleave_map_config config = { .min = LAYOUT_PAGE, .max = LAYOUT_TOP, .page_shift = 12 };
 	struct world *world = need(aligned_alloc(64, (sizeof(*world) + 63) & ~(size_t)63));
 
-	*world = (struct world){ .pool = { .memory = { pool_alloc, pool_free }, .pooled = pooled } };
-	if (pooled)
-		pool_fill(&world->pool, POOL);
+	*world = (struct world){ .pool = { .memory = { pool_alloc, pool_free }, .pooled = pool > 0 } };
+	pool_fill(&world->pool, pool);
 	measure_unpin();
 	must(cleave_section_start(&world->domain, &world->pool.memory, 0), "start");
 	measure_pin(suite->processor[0]);
@@ -333,7 +333,7 @@ static void suite_parts(struct suite *suite)
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 	entries = layout_shuffled(&layout, suite->seed + 1);
 	for (unsigned int i = 0; i < PARTS; i++) {
-		struct world *world = parts[i].world = world_make(suite, i == 0);
+		struct world *world = parts[i].world = world_make(suite, i == 0 ? 2 * SUITE_SIZE : 0);
 
 		for (size_t j = 0; j < layout.n; j++) {
 			map_range(world, entries[j].first, entries[j].last + 1);
@@ -433,7 +433,7 @@ static void repeat_barrier(const struct suite *suite, const struct barrier *barr
 	struct contender contender = { .pool = { .memory = { pool_alloc, pool_free }, .pooled = true } };
 
 	if (who == OURS) {
-		contender.world = world_make(suite, true);
+		contender.world = world_make(suite, POOL);
 		map_range(contender.world, BARRIER_START, BARRIER_END);
 	} else {
 		pool_fill(&contender.pool, POOL);

@@ -28,7 +28,6 @@ static inline void anon_fixture_start(struct anon_fixture *it)
 /* Checks that nothing is left. */
 static inline void anon_fixture_stop(struct anon_fixture *it)
 {
-	/* What one context retired may have been freed by none: twice, because a store's end retires its anons. */
 	cleave_anon_context_close(it->context);
 	CHECK(it->domain.stores == 0, "%llu stores are left", LL(it->domain.stores));
 	CHECK(it->domain.nodes.word == 0, "%llu nodes are left", LL(it->domain.nodes.word));

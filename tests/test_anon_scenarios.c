@@ -409,7 +409,8 @@ static void swap_faults(struct worker *worker)
 			cleave_section_enter(&worker->record);
 			anon = cleave_anon_lookup_rcu(store, slot);
 			content = anon ? cleave_anon_page_content(anon) : 0;
-			if (CLEAVE_ANON_IS_SWAPPED(content))
+			/* Now and then: the walker is to find most of them. */
+			if (CLEAVE_ANON_IS_SWAPPED(content) && rng_one_in(&worker->rng, 500))
 				result = cleave_anon_transit_begin_rcu(context, anon, content);
 			cleave_section_leave(&worker->record);
 			if (result == -EAGAIN)

@@ -328,7 +328,6 @@ const char *anon_end(void)
 			cleave_anon_unref(world->contexts[THREADS], world->stores[s]);
 	for (unsigned int t = 0; t <= THREADS; t++)
 		cleave_anon_context_close(world->contexts[t]);
-	/* What one gave up, another may have had a count of: once more is enough, because each close settles its own. */
 	if (world->anons.stores)
 		return "a store is left";
 	if (world->anons.nodes.word)

@@ -325,6 +325,8 @@ static bool choose(const struct sim_options *options, unsigned int thread)
 			return true;
 		calls[thread].entry += thread ? -1u : 1u;
 	}
+	if (scenario->roomy)
+		printf("FAILED: %s: no leaf has room\n", scenario->name);
 	return !scenario->roomy;
 }
 
