@@ -59,6 +59,43 @@ static PORT_ALWAYS_INLINE bool no_slot(const struct cleave_anon *store, uint64_t
 	return slot >= PORT_LOAD(&store->nslots, PORT_SEQ_CST);
 }
 
+/*
+ * A busy slot must not be looked through:
+ *	1. A: marks the slot busy, waits for guards: none
+ *	2. B: sets its guard, finds anon X in the busy slot
+ *	3. A: gives the slot another anon, drops its share of X
+ *	4. the other sharer: has the only share of X, writes its page in place
+ *	5. B: enters the page, or reads it.
+ */
+int cleave_anon_try_lookup(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+			   struct cleave_anon_page **anon)
+{
+	uint64_t word = cleave__anon_slot_visit(&store->root);
+	struct cleave__anon_node *node = cleave__anon_node_of(word);
+	unsigned int level = cleave__anon_level_of(word);
+
+	PORT_ASSERT(cleave__guard_is_set(&context->guard), "a page is read or entered under a guard");
+	*anon = NULL;
+	if (no_slot(store, slot))
+		return -EINVAL;
+	if (!node || slot > cleave__anon_top(level))
+		return 0;
+	for (;; level--) {
+		struct cleave_word *at = &node->slot[cleave__anon_index(slot, level)];
+
+		word = cleave__anon_slot_visit(at);
+		if (level == 0 && (word & CLEAVE__ANON_BUSY)) {
+			cleave__anon_await_mark(context, at, CLEAVE__ANON_BUSY, CLEAVE__ANON_WAITED);
+			return -EAGAIN;
+		}
+		if (level == 0)
+			*anon = cleave__anon_page(word);
+		node = cleave__anon_child(word);
+		if (level == 0 || !node)
+			return 0;
+	}
+}
+
 int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 			 struct cleave_anon_page *anon, struct cleave_anon_page **winner)
 {

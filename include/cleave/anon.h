@@ -242,7 +242,8 @@ CLEAVE_API void cleave_anon_page_unlock(struct cleave_anon_context *context, str
 /* ---- Lookups ---- */
 
 /*
- * The anon in a slot, or NULL.
+ * The anon in a slot, or NULL.  The anon stays valid until the section ends; what its page says may not: once the slot
+ * has another anon, whoever shares this one may write it in place.  To read or enter the page: cleave_anon_try_lookup().
  * Context: read section; takes no lock, writes nothing.  Complexity: O(levels), at most 7 loads.
  * Linearizes at: the load of the slot, or of the link that ends the path (of a node that was unlinked meanwhile: at the
  * unlinking).
@@ -329,6 +330,14 @@ CLEAVE_API void cleave_anon_unguard(struct cleave_anon_context *context);
 
 /* Sleep until what made the last try form fail with -EAGAIN may have changed.  Outside guards and read sections. */
 CLEAVE_API void cleave_anon_wait(struct cleave_anon_context *context);
+
+/*
+ * The anon in a slot, or NULL, under a guard that covers it: its page may be read, or entered read-only, until
+ * cleave_anon_unguard(), because whoever replaces it marks the slot busy, waits for guards, and drops its share last.
+ * Complexity: O(levels).  Linearizes at: the load of the slot (seq_cst).  Return: 0; -EAGAIN: the slot is busy; -EINVAL.
+ */
+CLEAVE_API int cleave_anon_try_lookup(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+				      struct cleave_anon_page **anon);
 
 /*
  * cleave_anon_fill() and cleave_anon_replace() under the guard.  Both fail with -ENOMEM where the context lacks nodes:

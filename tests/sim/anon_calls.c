@@ -65,24 +65,38 @@ static struct cleave_anon_page *take_anon(struct cleave_anon_context *context, u
 	return cleave_anon_page_make(context, page_take(number, false));
 }
 
-static void enter(unsigned int thread)
+/* A read fault: the page is read under a guard. */
+static void read_slot(struct cleave_anon_context *context, struct record *record)
 {
-	sim_ops.enter(&world->domain, &world->threads[thread]);
+	struct cleave_anon *store = world->stores[record->call.store];
+	struct cleave_anon_page *anon;
+	int result;
+
+	for (;;) {
+		result = cleave_anon_guard(context, store, record->call.slot, record->call.slot);
+		if (!result) {
+			result = cleave_anon_try_lookup(context, store, record->call.slot, &anon);
+			if (!result)
+				break;
+			cleave_anon_unguard(context);
+		}
+		cleave_anon_wait(context);
+	}
+	record->answer = anon ? page_number(cleave_anon_page_content(anon)) : 0;
+	cleave_anon_unguard(context);
 }
 
-static void leave(unsigned int thread)
-{
-	sim_ops.leave(&world->domain, &world->threads[thread]);
-}
-
-static void read_slot(unsigned int thread, struct record *record)
+/* A lookup alone: what it finds is there. */
+static void look_at(unsigned int thread, struct record *record)
 {
 	struct cleave_anon_page *anon;
 
-	enter(thread);
+	sim_ops.enter(&world->domain, &world->threads[thread]);
 	anon = cleave_anon_lookup_rcu(world->stores[record->call.store], record->call.slot);
-	record->answer = anon ? page_number(cleave_anon_page_content(anon)) : 0;
-	leave(thread);
+	record->answer = anon != NULL;
+	if (anon && !cleave_anon_page_content(anon))
+		sim_fail("an anon without a page");
+	sim_ops.leave(&world->domain, &world->threads[thread]);
 }
 
 static void fill(struct cleave_anon_context *context, struct record *record)
@@ -266,7 +280,10 @@ void anon_call(unsigned int thread, struct record *record)
 	}
 	switch (call->kind) {
 	case READ:
-		read_slot(thread, record);
+		read_slot(context, record);
+		break;
+	case LOOK:
+		look_at(thread, record);
 		break;
 	case FILL:
 		fill(context, record);

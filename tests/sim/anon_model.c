@@ -30,6 +30,8 @@ static bool apply(struct state *state, const struct item *item)
 	switch (call->kind) {
 	case READ:
 		return *value == item->record->answer;
+	case LOOK:
+		return (*value != 0) == item->record->answer;
 	case FILL:
 		if (*value != item->record->answer)
 			return false;
@@ -102,7 +104,7 @@ static bool may_be_older(const struct record *records, unsigned int i)
 {
 	const struct call *call = &records[i].call;
 
-	if (call->kind != READ || call->store >= 2)
+	if ((call->kind != READ && call->kind != LOOK) || call->store >= 2)
 		return false;
 	while (i-- > 0)
 		if (records[i].call.store != call->store || records[i].call.slot != call->slot)

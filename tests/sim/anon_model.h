@@ -13,7 +13,8 @@
 
 enum kind {
 	NOTHING,
-	READ,	/* a lookup, and what the page says */
+	READ,	/* a read fault: what the page says */
+	LOOK,	/* a lookup: is there anything? */
 	FILL,	/* into an empty slot; answers what was there */
 	WRITE,	/* a write fault: answers what was there */
 	POKE,	/* a store by the program: through a translation, else a fault */

@@ -6,10 +6,12 @@
 #include "anon_calls.h"
 
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -24,6 +26,7 @@ enum shape {
 	DISPLACED, /* then store 0 wrote slot 0; thread 0 has retired the old path, without a grace period */
 	SWAPPED,   /* as CLONED; slots 0 and 2 are tokens */
 	WINDOWED,  /* as CLONED; a window covers store 0 */
+	OWNED,	   /* as CLONED; then both wrote slots 0 and 2: they own their paths, and share the anons of slots 1 and 3 */
 	SHAPES
 };
 
@@ -58,6 +61,7 @@ static const struct scenario scenarios[] = {
 				{ C(WRITE, 0, 0, 5), C(POKE, 0, 1, 6) } } },
 	{ "clone_wipe", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(WRITE, 2, 0, 7), C(READ, 2, 0, 0) },
 				{ { WIPE, 0, 0, 1, 0 }, C(FILL, 0, 0, 5) } } },
+	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
 	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
 				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
 	{ "copy_both_sides", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0), C(READ, 0, 0, 0) },
@@ -83,7 +87,7 @@ static const struct scenario scenarios[] = {
 };
 /* clang-format on */
 
-static const char *const kind_names[] = { "nothing", "read",  "fill",  "write", "poke",
+static const char *const kind_names[] = { "nothing", "read",  "look",	 "fill",  "write", "poke",
 					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child" };
 
 /* Pairs and triples of every kind, in every shape: by number. */
@@ -187,6 +191,13 @@ static void prepare(const struct scenario *scenario)
 		cleave_anon_clone_end(world->contexts[THREADS], &world->stores[0], &world->stores[1], 1);
 		cleave_anon_clone_done(world->contexts[THREADS], &world->stores[0], 1);
 	}
+	if (shape == OWNED)
+		for (uint8_t store = 0; store < 2; store++)
+			for (uint8_t slot = 0; slot < 4; slot += 2) {
+				struct record record = { .call = C(WRITE, store, slot, (uint8_t)(9 + store)) };
+
+				anon_call(THREADS, &record);
+			}
 	if (shape == WINDOWED) {
 		struct record record = { .call = { MAP, 0, 0, SLOTS - 1, 0 } };
 
@@ -312,6 +323,33 @@ struct totals {
 	uint64_t executions, pruned, steps;
 	unsigned int failures, finished, variants;
 };
+
+/* What is running, for a crash. */
+static struct totals *running;
+
+static void crashed(int signal)
+{
+	static char stack_text[256];
+	int n = snprintf(stack_text, sizeof(stack_text), "FAILED: %s: crash, signal %d\ntotal %llu executions, 1 failures\n",
+			 now_running.name, signal, (unsigned long long)(running ? running->executions : 0));
+
+	fflush(stdout);
+	if (write(STDOUT_FILENO, stack_text, (size_t)n) != n)
+		_exit(2);
+	_exit(1);
+}
+
+static void catch_crashes(void)
+{
+	static char stack[65536];
+	stack_t alternative = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_handler = crashed, .sa_flags = SA_ONSTACK };
+
+	sigaltstack(&alternative, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGABRT, &action, NULL);
+}
 
 static double seconds(void)
 {
@@ -493,6 +531,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
+	running = &totals;
+	catch_crashes();
 	if (what)
 		return replay(only, &options, what);
 	end = seconds() + (executions ? 1e9 : budget);
