@@ -434,7 +434,7 @@ static void s13_a_busy_slot_stops_nobody_else(void **state)
 {
 	struct cleave_anon *store = store_make(&world, 100);
 	struct cleave_anon_context *other = cleave_anon_context_open(&world.domain, &world.manual.self);
-	struct cleave_anon_page *anon = store_fill(&world, store, 10), *fresh = page_make(world.context, world.pages);
+	struct cleave_anon_page *anon = store_fill(&world, store, 10), *fresh = page_make(world.context, world.pages), *found;
 	struct cleave_anon_busy busy, second;
 
 	(void)state;
@@ -448,6 +448,12 @@ static void s13_a_busy_slot_stops_nobody_else(void **state)
 	assert_int_equal(cleave_anon_try_fill(other, store, 10, fresh, NULL), -EAGAIN);
 	assert_int_equal(cleave_anon_try_replace(other, store, 10, anon, fresh), -EAGAIN);
 	assert_int_equal(cleave_anon_try_fill(other, store, 11, fresh, NULL), 0);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 10, &found), -EAGAIN);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 11, &found), 0);
+	assert_ptr_equal(found, fresh);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 99, &found), 0);
+	assert_null(found);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 100, &found), -EINVAL);
 	assert_ptr_equal(cleave_anon_lookup_rcu(store, 10), anon);
 	cleave_anon_release(world.context, &busy, anon);
 	/* An empty slot is made busy too. */
