@@ -157,7 +157,7 @@ static inline bool cleave__anon_node_alone(const struct cleave__anon_node *node)
 	return (PORT_LOAD(&node->refs, PORT_ACQUIRE) & CLEAVE__ANON_REFS) == 1;
 }
 
-/* The owner changes under the parent's lock, with release for who sees it without (stamped after the count was seen 1). */
+/* The owner changes under the parent's lock; who sees the stamp without it sees what the count 1 was seen with. */
 static PORT_ALWAYS_INLINE bool cleave__anon_owned(const struct cleave__anon_node *node, uint64_t generation)
 {
 	return PORT_LOAD(&node->owner, PORT_ACQUIRE) == generation; /* [A12-acq] pairs with the stamp */

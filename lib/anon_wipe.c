@@ -28,7 +28,8 @@ struct cut {
 	unsigned int leaves; /* left for this guard */
 };
 
-static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t base, unsigned int from, unsigned int to)
+static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t base, unsigned int from,
+		      unsigned int to)
 {
 	for (unsigned int i = from; i <= to; i++, cut->next = base + i) {
 		uint64_t seen = cleave__anon_slot_visit(&leaf->slot[i]);
@@ -75,8 +76,8 @@ static int unlink_shared(struct cut *cut, struct cleave_word *link, struct cleav
 }
 
 /* Cut what is below `link`; `node` is there and begins at slot `base`.  `next` says what is done. */
-static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_word32 *lock, struct cleave__anon_node *node,
-		    unsigned int level, bool root, uint64_t base)
+static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_word32 *lock,
+		    struct cleave__anon_node *node, unsigned int level, bool root, uint64_t base)
 {
 	uint64_t span = UINT64_C(1) << cleave__anon_shift(level), end = base + (span << CLEAVE__ANON_BITS) - 1;
 	uint64_t begin = cut->pruning ? cut->first : cut->next, first = begin > base ? begin : base;

@@ -103,7 +103,8 @@ void cleave__guards_wait_pages(struct cleave_guards *guards, struct cleave_threa
 	}
 }
 
-void cleave__guards_wait_all(struct cleave_guards *guards, struct cleave_thread *self, const struct cleave_guard *except)
+void cleave__guards_wait_all(struct cleave_guards *guards, struct cleave_thread *self,
+			     const struct cleave_guard *except)
 {
 	for (struct cleave_guard *guard = cleave__guards_first(guards); guard; guard = guard->next) {
 		struct seen seen;

@@ -39,7 +39,7 @@ static inline struct cleave_word32 *cleave__guards_count(struct cleave_guards *g
 void cleave__guards_wake(struct cleave_guards *guards, const void *at);
 
 /*
- * [A5-sc] the word before all that its holder looks at; pairs with the scan.  [A5-sc] covers the fields too: a later set
+ * [A5-sc] the word before all that its holder looks at; pairs with the scan.  It covers the fields too: a later set
  * must not show its fields beside the word of an earlier one (release, after that one's clear).
  */
 static PORT_ALWAYS_INLINE void cleave__guard_set(struct cleave_guard *guard, const void *map, const void *store,

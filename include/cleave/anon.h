@@ -17,8 +17,8 @@
  * read sections, guards and transactions on the store, and may sleep.
  *
  * Errors: 0 or a negative errno value: -EINVAL (arguments), -ENOMEM, -EEXIST (the slot holds something else), -ENOENT
- * (it holds nothing), -EAGAIN (try forms), -EBUSY (a window over slots that are being wiped).  A failed call has changed
- * nothing.
+ * (it holds nothing), -EAGAIN (try forms), -EBUSY (a window over slots that are being wiped).  A failed call has
+ * changed nothing.
  *
  * Ordering: what a thread stored before it filled or replaced a slot is visible to whoever finds the anon there.  Every
  * call that changes one slot takes effect at one instant.
@@ -186,7 +186,10 @@ CLEAVE_API void cleave_anon_flush(struct cleave_anon_context *context);
  */
 CLEAVE_API int cleave_anon_create(struct cleave_anon_context *context, uint64_t nslots, struct cleave_anon **store);
 
-/* Take another reference.  `shared`: of another map, which sees the changes: marks the store as shared.  Any context. */
+/*
+ * Take another reference.  `shared`: of another map, which sees the changes: marks the store as shared.
+ * Context: any.
+ */
 CLEAVE_API void cleave_anon_ref(struct cleave_anon *store, bool shared);
 
 /*
@@ -224,8 +227,8 @@ CLEAVE_API uint64_t cleave_anon_page_content(const struct cleave_anon_page *anon
 /*
  * Begin I/O: pins the anon and marks it in transit, if its content is still `expected`.  One thread wins.
  * Context: read section, or with a share or pin.
- * Return: 0; -EAGAIN: in transit already (cleave_anon_wait() sleeps until it may have ended); -ENOENT: other content, or
- * no share left.
+ * Return: 0; -EAGAIN: in transit already (cleave_anon_wait() sleeps until it may have ended); -ENOENT: other content,
+ * or no share left.
  */
 CLEAVE_API int cleave_anon_transit_begin_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon,
 					     uint64_t expected);
@@ -243,14 +246,18 @@ CLEAVE_API void cleave_anon_page_unlock(struct cleave_anon_context *context, str
 
 /*
  * The anon in a slot, or NULL.  The anon stays valid until the section ends; what its page says may not: once the slot
- * has another anon, whoever shares this one may write it in place.  To read or enter the page: cleave_anon_try_lookup().
+ * has another anon, whoever shares this one may write it in place.  To read or enter the page:
+ * cleave_anon_try_lookup().
  * Context: read section; takes no lock, writes nothing.  Complexity: O(levels), at most 7 loads.
  * Linearizes at: the load of the slot, or of the link that ends the path (of a node that was unlinked meanwhile: at the
  * unlinking).
  */
 CLEAVE_API struct cleave_anon_page *cleave_anon_lookup_rcu(const struct cleave_anon *store, uint64_t slot);
 
-/* `n` neighbouring slots from `first` into anons[]; NULL where there is none, and beyond the store's end.  Each slot by itself. */
+/*
+ * `n` neighbouring slots from `first` into anons[]; NULL where there is none, and beyond the store's end.
+ * Context: read section.  Linearizes at: as cleave_anon_lookup_rcu(), each slot for itself.
+ */
 CLEAVE_API void cleave_anon_lookups_rcu(const struct cleave_anon *store, uint64_t first, size_t n,
 					struct cleave_anon_page **anons);
 
@@ -266,8 +273,8 @@ struct cleave_anon_visit {
  * Context: read section.  Complexity: O(levels + nodes passed); 1 to 2 ns a slot where they are dense.
  * Linearizes at: each slot for itself, in order.  Return: how many; less than n: the end.
  */
-CLEAVE_API size_t cleave_anon_next_rcu(const struct cleave_anon *store, uint64_t *slot, struct cleave_anon_visit *visits,
-				       size_t n);
+CLEAVE_API size_t cleave_anon_next_rcu(const struct cleave_anon *store, uint64_t *slot,
+				       struct cleave_anon_visit *visits, size_t n);
 
 /* The number of populated slots; exact when nobody changes them.  Context: read section.  Complexity: O(nodes). */
 CLEAVE_API uint64_t cleave_anon_count_rcu(const struct cleave_anon *store);
@@ -302,8 +309,8 @@ CLEAVE_API int cleave_anon_fill(struct cleave_anon_context *context, struct clea
 				struct cleave_anon_page *anon, struct cleave_anon_page **winner);
 
 /*
- * Replace `old` by `anon`.  The share of `old` that the slot had is the caller's afterwards: drop it when no translation
- * of the slot remains.
+ * Replace `old` by `anon`.  The share of `old` that the slot had is the caller's afterwards: drop it when no
+ * translation of the slot remains.
  * Context, complexity: as cleave_anon_fill().  Linearizes at: the compare-and-swap.
  * Return: 0; -EEXIST: the slot holds another one; -ENOENT: none; -EINVAL; -ENOMEM.
  */
@@ -334,7 +341,8 @@ CLEAVE_API void cleave_anon_wait(struct cleave_anon_context *context);
 /*
  * The anon in a slot, or NULL, under a guard that covers it: its page may be read, or entered read-only, until
  * cleave_anon_unguard(), because whoever replaces it marks the slot busy, waits for guards, and drops its share last.
- * Complexity: O(levels).  Linearizes at: the load of the slot (seq_cst).  Return: 0; -EAGAIN: the slot is busy; -EINVAL.
+ * Complexity: O(levels).  Linearizes at: the load of the slot (seq_cst).
+ * Return: 0; -EAGAIN: the slot is busy; -EINVAL: no such slot.
  */
 CLEAVE_API int cleave_anon_try_lookup(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 				      struct cleave_anon_page **anon);
@@ -355,8 +363,8 @@ struct cleave_anon_busy {
 };
 
 /*
- * Mark a slot busy, empty or not; its path becomes the store's own.  Everybody else who would change it waits.  Released
- * before cleave_anon_unguard().  Its page may be written in place if cleave_anon_page_shares(busy->anon) is 1.
+ * Mark a slot busy, empty or not; its path becomes the store's own.  Everybody else who would change it waits.
+ * Released before cleave_anon_unguard().  Its page may be written in place if cleave_anon_page_shares(busy->anon) is 1.
  * Linearizes at: the compare-and-swap (seq_cst).  Return: 0, -EAGAIN, -ENOMEM (prepare), -EINVAL.
  */
 CLEAVE_API int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
@@ -369,14 +377,16 @@ CLEAVE_API int cleave_anon_try_busy(struct cleave_anon_context *context, struct 
 CLEAVE_API void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
 				    struct cleave_anon_page *anon);
 
-/* Give the slot this anon (with the caller's share of it; busy->anon to keep what is there; NULL: none) and release it. */
+/*
+ * Give the slot this anon (with the caller's share of it; busy->anon to keep what is there; NULL: none) and release it.
+ */
 CLEAVE_API void cleave_anon_release(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
 				    struct cleave_anon_page *anon);
 
 /*
  * Wait until every guard on these slots that was set before has been cleared; not for the caller's own.
- * Context: outside read sections, or under the caller's guard: then its read section is left meanwhile, after which only
- * what it has marked busy is still valid.
+ * Context: outside read sections, or under the caller's guard: then its read section is left meanwhile, after which
+ * only what it has marked busy is still valid.
  */
 CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct cleave_anon *store,
 					uint64_t first, uint64_t last);
@@ -384,9 +394,9 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
 /* ---- Ranges ---- */
 
 /*
- * Empty the slots [first, last]: boundary nodes are edited or copied, whole subtrees are unlinked; anons and nodes lose
- * their counts a grace period later.  Translations of the range are gone already, or nobody has any.
- * Context: may sleep and allocate.  Complexity: O(levels), and what was populated afterwards, in bounded steps.
+ * Empty the slots [first, last]: what the store owns is emptied leaf by leaf, shared subtrees are unlinked whole,
+ * shared boundary nodes are copied.  Translations of the range are gone already, or nobody has any.
+ * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
  */
@@ -400,7 +410,10 @@ CLEAVE_API int cleave_anon_wipe(struct cleave_anon_context *context, struct clea
 CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
 				   uint64_t last, bool *freed);
 
-/* Cut the store to its first `nslots` slots (at least 1), and wipe the rest.  Return: 0; -EINVAL: not fewer; -ENOMEM. */
+/*
+ * Cut the store to its first `nslots` slots (at least 1), and wipe the rest.
+ * Context, complexity: as cleave_anon_wipe().  Return: 0; -EINVAL: not fewer; -ENOMEM.
+ */
 CLEAVE_API int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots);
 /* Add slots at the end.  Complexity: O(1).  Return: 0; -EINVAL: not more, or above CLEAVE_ANON_SLOTS. */
 CLEAVE_API int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots);
@@ -440,7 +453,8 @@ CLEAVE_API int cleave_anon_clone_begin(struct cleave_anon_context *context, stru
 				       struct cleave_anon **clones, size_t n);
 CLEAVE_API void cleave_anon_clone_end(struct cleave_anon_context *context, struct cleave_anon *const *stores,
 				      struct cleave_anon *const *clones, size_t n);
-CLEAVE_API void cleave_anon_clone_done(struct cleave_anon_context *context, struct cleave_anon *const *stores, size_t n);
+CLEAVE_API void cleave_anon_clone_done(struct cleave_anon_context *context, struct cleave_anon *const *stores,
+				       size_t n);
 /* Instead of end and done: take it all back. */
 CLEAVE_API void cleave_anon_clone_abort(struct cleave_anon_context *context, struct cleave_anon *const *stores,
 					struct cleave_anon **clones, size_t n);
@@ -498,8 +512,8 @@ CLEAVE_API void cleave_anon_windows_abort(struct cleave_anon_change *change);
 CLEAVE_API uint64_t cleave_anon_windows_rcu(const struct cleave_anon *store, uint64_t slot);
 
 /*
- * Wipe all slots that no window covers: for a clone, after it was given the child's windows and before the child becomes
- * visible.  Nobody changes windows meanwhile.
+ * Wipe all slots that no window covers: for a clone, after it was given the child's windows and before the child
+ * becomes visible.  Nobody changes windows meanwhile.
  * Context: as cleave_anon_wipe().  Complexity: O(windows * levels).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_anon_wipe_outside(struct cleave_anon_context *context, struct cleave_anon *store);
