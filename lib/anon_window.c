@@ -61,6 +61,8 @@ int cleave_anon_windows_begin(struct cleave_anon_change *change, struct cleave_a
 	change->store = store;
 	change->hull_first = first;
 	change->hull_last = last;
+	change->ranges = change->inline_ranges;
+	change->capacity = CLEAVE_ANON_RANGES;
 	/* Neighbours are locked too, as they are now, so that equal ones can be joined. */
 	entry_at(context, store, first ? first - 1 : 0, &left);
 	entry_at(context, store, last + 1, &right);
@@ -159,7 +161,7 @@ static void split_range(struct cleave_anon_change *change, uint64_t slot)
 static int more_ranges(struct cleave_anon_change *change, uint32_t wanted)
 {
 	const struct cleave_memory *memory = change->context->domain->guards.domain->memory;
-	uint32_t capacity = change->capacity ? 2 * change->capacity : 8;
+	uint32_t capacity = 2 * change->capacity;
 	struct cleave__anon_range *ranges;
 
 	if (wanted <= change->capacity)
@@ -171,7 +173,7 @@ static int more_ranges(struct cleave_anon_change *change, uint32_t wanted)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < change->nranges; i++)
 		ranges[i] = change->ranges[i];
-	if (change->ranges)
+	if (change->ranges != change->inline_ranges)
 		memory->free(memory, change->ranges, change->capacity * sizeof(*ranges));
 	change->ranges = ranges;
 	change->capacity = capacity;
@@ -287,7 +289,7 @@ int cleave_anon_windows_prepare(struct cleave_anon_change *change)
 		change->dying = (void *)(uintptr_t)(cleave__anon_generation(change->context->domain) * 2);
 	change->ndying = 0;
 	result = put_all(change, again);
-	if (!result)
+	if (!result && !change->unused)
 		result = keep_nodes(change, change->ndying * cleave__anon_wipe_needs(change->store));
 	return result;
 }
@@ -298,10 +300,11 @@ static void free_ranges(struct cleave_anon_change *change)
 {
 	const struct cleave_memory *memory = change->context->domain->guards.domain->memory;
 
-	if (change->ranges)
+	if (change->ranges != change->inline_ranges)
 		memory->free(memory, change->ranges, change->capacity * sizeof(*change->ranges));
-	change->ranges = NULL;
-	change->nranges = change->capacity = 0;
+	change->ranges = change->inline_ranges;
+	change->nranges = 0;
+	change->capacity = CLEAVE_ANON_RANGES;
 }
 
 void cleave_anon_windows_commit(struct cleave_anon_change *change)
@@ -347,9 +350,11 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 	bool dying = change->ndying != 0;
 
 	for (uint64_t slot = change->hull_first; dying && next_dying(change, slot, &entry); slot = entry.last + 1) {
-		give_nodes(change, cleave__anon_wipe_needs(store));
-		cleave__anon_stock(context, 0, cleave__anon_wipe_needs(store));
-		cleave__anon_wipe_stocked(context, store, entry.first, entry.last);
+		if (!change->unused) {
+			give_nodes(change, cleave__anon_wipe_needs(store));
+			cleave__anon_stock(context, 0, cleave__anon_wipe_needs(store));
+			cleave__anon_wipe_stocked(context, store, entry.first, entry.last);
+		}
 		/* Should that lack memory, the mark stays until somebody else puts something there. */
 		cleave_erase(&store->windows, context->self, entry.first, entry.last, NULL);
 	}

@@ -85,7 +85,12 @@ uint32_t cleave__map_actions(const struct cleave__map_change *change)
 	new = &change->new->attributes;
 	if (old->wired && !new->wired)
 		actions |= CLEAVE__ACT_UNWIRE;
-	/* A first store, under what had none, leaves the pages of the object in sight. */
+	/*
+	 * A first store, under what had none, leaves the pages of the object in sight.  But who changes a slot of it
+	 * waits for faults on that slot, and those that are under way now do not name it.
+	 */
+	if (!old->store && new->store)
+		actions |= CLEAVE__ACT_SETTLE;
 	if (old->object != new->object || old->delta != new->delta || ((old->flags ^ new->flags) & CLEAVE_MAP_SUBMAP) ||
 	    (old->store && (old->store != new->store || old->store_delta != new->store_delta)))
 		actions |= CLEAVE__ACT_REMOVE;

@@ -467,6 +467,8 @@ struct cleave__anon_range {
 	int64_t delta;
 };
 
+#define CLEAVE_ANON_RANGES 4 /* of one put: no allocation */
+
 /* A change of the windows of one store. */
 struct cleave_anon_change {
 	struct cleave_anon_context *context;
@@ -482,6 +484,8 @@ struct cleave_anon_change {
 	struct cleave__anon_node *nodes; /* kept for the wipe */
 	uint32_t nnodes;
 	uint32_t ndying; /* ranges that die */
+	bool unused;	 /* set by the caller before prepare: nobody has used the windows that go, so nothing is wiped */
+	struct cleave__anon_range inline_ranges[CLEAVE_ANON_RANGES];
 	struct cleave_txn txn;
 };
 

@@ -114,6 +114,7 @@ enum cleave_map_translations {
 	CLEAVE_MAP_REMOVE,	  /* the pages are no longer mapped here */
 	CLEAVE_MAP_RESTRICT,	  /* permissions were lost: remove, or lower to what the map says now */
 	CLEAVE_MAP_WRITE_PROTECT, /* forked: the pages must not be written in place */
+	CLEAVE_MAP_SETTLE,	  /* a first store: only wait for faults that do not know it yet; nothing is taken down */
 };
 
 /*
@@ -149,8 +150,8 @@ struct cleave_map_ops {
 
 	/*
 	 * Called when a change of [start, end) is visible, with its leaves still locked: wait for the faults that are
-	 * on their way there, then take down what they and earlier ones entered.  Not called where nothing was mapped
-	 * and where permissions only grew.  Must not write to the map.
+	 * on their way there, then (unless told to SETTLE) take down what they and earlier ones entered.  Not called
+	 * where nothing was mapped and where permissions only grew.  Must not write to the map.
 	 */
 	void (*translate)(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 			  enum cleave_map_translations what);
