@@ -325,5 +325,13 @@ int cleave__space_copy_wired(const struct cleave_map_ops *ops, void *clone, uint
 	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
 	struct copier copier = { { copy_page, free_copy }, thread->space->ops };
 
-	return cleave_anon_cow_now(thread->context, clone, first, first + n - 1, &copier.copier, NULL);
+	int error = cleave_anon_cow_now(thread->context, clone, first, first + n - 1, &copier.copier, NULL);
+
+	/*
+	 * What the clone has displaced still counts for a grace period; a write of the parent meanwhile would copy its
+	 * leaf, and then its wired pages.
+	 */
+	if (!error)
+		cleave_anon_flush(thread->context);
+	return error;
 }
