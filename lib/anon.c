@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Lookups, and changes of one slot. */
-#include "anon_path.h"
+#include "anon_wipe.h"
 
 /* ---- Lookups ---- */
 
@@ -155,6 +155,8 @@ static int try_remove(struct cleave_anon_context *context, struct cleave_anon *s
 	uint64_t seen;
 	int result;
 
+	if (no_slot(store, slot))
+		return -EINVAL;
 	if (!cleave_anon_lookup_rcu(store, slot)) /* nothing to copy a path for */
 		return -ENOENT;
 	result = cleave__anon_path(context, store, slot, false, path);
@@ -241,6 +243,8 @@ void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct c
 	struct cleave_domain *rcu = context->domain->guards.domain;
 	bool inside = cleave__guard_is_set(&context->guard);
 
+	PORT_ASSERT(!inside || cleave__guard_is_within(&context->guard, store, first, last),
+		    "who waits under a guard has all of its slots busy");
 	if (inside)
 		rcu->ops->leave(rcu, context->self);
 	cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, store, first, last);
@@ -252,7 +256,7 @@ void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct c
 
 int cleave_anon_prepare(struct cleave_anon_context *context, const struct cleave_anon *store)
 {
-	unsigned int needs = cleave__anon_needs(PORT_LOAD(&store->nslots, PORT_RELAXED));
+	unsigned int needs = cleave__anon_needs(store);
 
 	cleave__anon_tidy(context);
 	return cleave__anon_stock(context, needs, needs);
@@ -320,32 +324,27 @@ int cleave_anon_remove(struct cleave_anon_context *context, struct cleave_anon *
 		       struct cleave_anon_page **anon)
 {
 	struct cleave__anon_path path;
-	bool removed = false;
+	bool pruned = true;
 	int result;
 
-	if (slot >= cleave_anon_slots(store))
-		return -EINVAL;
-	for (;;) {
+	do {
 		result = cleave__anon_open(context, store, slot, slot);
 		if (!result) {
-			if (!removed) {
-				result = try_remove(context, store, slot, anon, &path);
-				removed = !result;
-			} else {
-				result = cleave__anon_path(context, store, slot, false, &path);
-			}
+			result = try_remove(context, store, slot, anon, &path);
 			/* Empty nodes are removed by whoever empties them last, so it must not be given up. */
-			if (!result)
-				result = cleave__anon_prune(context, store, slot, &path);
+			pruned = result || !cleave__anon_prune(context, store, slot, &path);
+			if (!pruned) /* no clone gets one: it would stay there */
+				cleave__anon_wipe_join(store);
 			cleave__anon_close(context);
 		}
-		if (removed && result != -EAGAIN)
-			result = 0; /* what is left to do needs memory, or is gone */
 		if (result != -EAGAIN && result != -ENOMEM)
 			break;
 		result = recover(context, store, result);
-		if (result)
-			break;
+	} while (!result);
+	if (!pruned) {
+		cleave_anon_wait(context);
+		cleave__anon_wipe_empty(context, store, slot);
+		cleave__anon_wipe_end(context, store);
 	}
 	cleave__anon_tidy(context);
 	return result;

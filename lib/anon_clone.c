@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Clones: writers are stopped by CLONING, those under way are waited for by their guards, then the root gets one more
- * count and both sides a new generation, so that every node is unowned until it is stamped or copied again.
+ * Clones: writers are stopped by CLONING, those under way are waited for by their guards, and wipes, which are long, by
+ * their number; then the root gets one more count and both sides a new generation, so that every node is unowned until
+ * it is stamped or copied again.
  *
  * Several clones of one store at a time: CLONING counts them, and each step below is under the root's lock.
  */
-#include "anon_store.h"
+#include "anon_wipe.h"
 
 static void let_writers_go_on(struct cleave_anon_context *context, struct cleave_anon *const *stores, size_t n)
 {
@@ -43,6 +44,8 @@ int cleave_anon_clone_begin(struct cleave_anon_context *context, struct cleave_a
 					  UINT64_MAX);
 	else
 		cleave__guards_wait_all(&context->domain->guards, context->self, &context->guard);
+	for (size_t i = 0; i < n; i++)
+		cleave__anon_wait_wipes(context, stores[i]);
 	return 0;
 }
 

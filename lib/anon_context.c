@@ -104,10 +104,8 @@ struct cleave__anon_node *cleave__anon_take(struct cleave_anon_context *context,
 {
 	struct cleave__anon_node *node = cleave__anon_ring_has_room(context) ? cleave__anon_pop(&context->nodes) : NULL;
 
-	if (!node) {
-		context->wanted = 1;
+	if (!node)
 		return NULL;
-	}
 	context->nnodes--;
 	cleave__anon_node_init(node, level, generation);
 	PORT_COUNT(context->nodes_made);
@@ -250,7 +248,7 @@ static void work(struct cleave_anon_context *context, unsigned int steps)
 	struct cleave__anon_node *node;
 
 	for (; steps >= CLEAVE__ANON_FANOUT && (node = cleave__anon_pop(&context->dead)); steps -= CLEAVE__ANON_FANOUT) {
-		bool leaf = cleave__anon_node_level(node) == 0;
+		bool leaf = cleave__anon_is_leaf(node);
 
 		for (unsigned int i = 0; i < CLEAVE__ANON_FANOUT; i++) {
 			uint64_t word = PORT_LOAD(&node->slot[i], PORT_RELAXED);

@@ -19,7 +19,7 @@
  */
 int cleave__anon_stock(struct cleave_anon_context *context, unsigned int nodes, unsigned int displaced);
 
-/* A spare node for the caller to publish.  NULL: there is none, or no room in the ring; `wanted` says so. */
+/* A spare node for the caller to publish.  NULL: there is none, or no room in the ring. */
 struct cleave__anon_node *cleave__anon_take(struct cleave_anon_context *context, unsigned int level,
 					    uint64_t generation);
 /* Put back a node that nobody has seen. */

@@ -4,7 +4,7 @@
  *
  *	owner	   generation (odd) of the store that may write it.  Once it is unlinked and nobody's any more: the next
  *		   node of a limbo (even), which equals no generation.
- *	refs	   how many stores and nodes point here; the level in the top bits
+ *	refs	   how many stores and nodes point here; the top bit says that it is a leaf
  *	lock	   of the children: copying, taking over and removing them, in the store that owns this node
  *	slot[]	   leaf: an anon and marks; branch: a child.  SEALED: empty, and the node is about to go.
  *
@@ -25,14 +25,17 @@
 #define CLEAVE__ANON_BITS 5
 #endif
 #define CLEAVE__ANON_FANOUT (1u << CLEAVE__ANON_BITS)
+#ifndef CLEAVE__ANON_MOST_LEVELS
 #define CLEAVE__ANON_MOST_LEVELS ((35 + CLEAVE__ANON_BITS - 1) / CLEAVE__ANON_BITS)
+#endif
 
 #define CLEAVE__ANON_BUSY UINT64_C(1)
 #define CLEAVE__ANON_WAITED UINT64_C(2) /* beside BUSY */
 #define CLEAVE__ANON_SEALED UINT64_C(4) /* alone */
 #define CLEAVE__ANON_MARKS UINT64_C(7)
 
-#define CLEAVE__ANON_REFS ((UINT32_C(1) << 26) - 1)
+#define CLEAVE__ANON_IS_LEAF (UINT32_C(1) << 31)
+#define CLEAVE__ANON_REFS (CLEAVE__ANON_IS_LEAF - 1) /* each one is a node's or a store's memory: no overflow */
 
 struct cleave__anon_node {
 	struct cleave_word owner;
@@ -104,7 +107,7 @@ static inline void cleave__anon_node_init(struct cleave__anon_node *node, unsign
 {
 	PORT_STORE(&node->owner, 0, PORT_RELAXED);
 	PORT_STORE(&node->owner, generation, PORT_RELAXED);
-	PORT_STORE(&node->refs, (uint32_t)(level << 26 | 1), PORT_RELAXED);
+	PORT_STORE(&node->refs, (level == 0 ? CLEAVE__ANON_IS_LEAF : 0) | 1, PORT_RELAXED);
 	PORT_STORE(&node->lock, 0, PORT_RELAXED);
 	for (unsigned int i = 0; i < CLEAVE__ANON_FANOUT; i++)
 		PORT_STORE(&node->slot[i], 0, PORT_RELAXED);
@@ -131,9 +134,9 @@ static inline struct cleave__anon_node *cleave__anon_pop(struct cleave__anon_nod
 	return node;
 }
 
-static inline unsigned int cleave__anon_node_level(const struct cleave__anon_node *node)
+static inline bool cleave__anon_is_leaf(const struct cleave__anon_node *node)
 {
-	return (unsigned int)PORT_LOAD(&node->refs, PORT_RELAXED) >> 26;
+	return (PORT_LOAD(&node->refs, PORT_RELAXED) & CLEAVE__ANON_IS_LEAF) != 0;
 }
 
 /* Whoever raises a count has one, or holds what has. */
@@ -210,11 +213,14 @@ static inline void cleave__anon_unlock(struct cleave_guards *guards, struct clea
 
 /*
  * Is every slot empty?  A glance: who acts on it seals.
+ *	1. A: empties slot 0			1'. B: empties slot 1
+ *	2. A: looks at slot 1: full		2'. B: looks at slot 0: full
+ * would leave an empty node that nobody removes: so these loads are visits.
  */
 static inline bool cleave__anon_node_empty(const struct cleave__anon_node *node)
 {
 	for (unsigned int i = 0; i < CLEAVE__ANON_FANOUT; i++)
-		if (PORT_LOAD(&node->slot[i], PORT_RELAXED) & ~CLEAVE__ANON_SEALED)
+		if (cleave__anon_slot_visit(&node->slot[i]) & ~CLEAVE__ANON_SEALED)
 			return false;
 	return true;
 }

@@ -3,9 +3,9 @@
 #include "anon_context.h"
 
 #define PIN (UINT64_C(1) << 32)
-#define TRANSIT (UINT64_C(1) << 48)
-#define LOCKED (UINT64_C(1) << 49)
-#define WAITED (UINT64_C(1) << 50) /* beside TRANSIT or LOCKED */
+#define TRANSIT (UINT64_C(1) << 61)
+#define LOCKED (UINT64_C(1) << 62)
+#define WAITED (UINT64_C(1) << 63) /* beside TRANSIT or LOCKED */
 #define SHARES (PIN - 1)
 #define USERS (TRANSIT - 1) /* shares and pins */
 

@@ -83,12 +83,18 @@ int cleave__anon_own(struct cleave_anon_context *context, struct cleave_anon *st
 	return result;
 }
 
+/* Empty nodes are linked only by who can link the whole path: a failure leaves none. */
+static bool has_nodes(const struct cleave_anon_context *context, unsigned int wanted)
+{
+	return context->nnodes >= wanted;
+}
+
 /* Make the root reach `slot`. */
 static int grow(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot)
 {
 	uint64_t generation = PORT_LOAD(&store->generation, PORT_RELAXED), root;
 	struct cleave__anon_node *fresh;
-	unsigned int level;
+	unsigned int level, top = cleave__anon_level_for(slot);
 	int result = 0;
 
 	if (!cleave__anon_trylock(&store->root_lock)) {
@@ -99,8 +105,9 @@ static int grow(struct cleave_anon_context *context, struct cleave_anon *store, 
 		root = cleave__anon_slot_visit(&store->root);
 		if (root && slot <= cleave__anon_top(cleave__anon_level_of(root)))
 			break;
-		level = root ? cleave__anon_level_of(root) + 1 : cleave__anon_level_for(slot);
-		fresh = cleave__anon_take(context, level, generation);
+		level = root ? cleave__anon_level_of(root) + 1 : top;
+		/* The roots that are missing, and a path below the last. */
+		fresh = has_nodes(context, top - level + 1 + top) ? cleave__anon_take(context, level, generation) : NULL;
 		if (!fresh) {
 			result = -ENOMEM;
 			break;
@@ -117,9 +124,10 @@ static int grow(struct cleave_anon_context *context, struct cleave_anon *store, 
 static int link_new(struct cleave_anon_context *context, struct cleave_word *link, unsigned int level,
 		    uint64_t generation)
 {
-	struct cleave__anon_node *fresh = cleave__anon_take(context, level, generation);
+	struct cleave__anon_node *fresh;
 	uint64_t seen = 0;
 
+	fresh = has_nodes(context, level + 1) ? cleave__anon_take(context, level, generation) : NULL;
 	if (!fresh)
 		return -ENOMEM;
 	/* [A1-sc] an empty node; who loses takes the winner's */
@@ -169,7 +177,7 @@ int cleave__anon_path_slowly(struct cleave_anon_context *context, struct cleave_
 			result = cleave__anon_own(context, store, link, lock, level, level == path->level, 1, 0, &node);
 			if (result)
 				return result;
-			if (!node)
+			if (!node) /* an empty one, which is gone */
 				return cleave__anon_again(context);
 		}
 		if (level == 0) {
@@ -181,10 +189,9 @@ int cleave__anon_path_slowly(struct cleave_anon_context *context, struct cleave_
 }
 
 int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave_word *link,
-			      struct cleave_word32 *lock, struct cleave__anon_node *node)
+			      struct cleave_word32 *lock, bool root, struct cleave__anon_node *node)
 {
-	uint64_t word;
-	bool sealed;
+	bool there, sealed;
 
 	if (!cleave__anon_node_empty(node))
 		return 0;
@@ -192,11 +199,13 @@ int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave
 		cleave__anon_await_lock(context, lock);
 		return -EAGAIN;
 	}
-	word = cleave__anon_slot_visit(link);
-	sealed = (word & ~(uint64_t)CLEAVE__ANON_LEVEL) == (uintptr_t)node && cleave__anon_seal_locked(node);
+	there = (cleave__anon_slot_visit(link) & ~(uint64_t)CLEAVE__ANON_LEVEL) == (uintptr_t)node;
+	sealed = there && cleave__anon_seal_locked(node);
 	if (sealed)
 		PORT_STORE(link, 0, PORT_SEQ_CST); /* [A1-sc] who meets it from now on meets SEALED */
 	cleave__anon_unlock(&context->domain->guards, lock);
+	if (!there && root) /* another root was put above it, or it is gone */
+		return cleave__anon_again(context);
 	if (!sealed)
 		return 0;
 	PORT_COUNT(context->removed);
@@ -207,17 +216,14 @@ int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave
 int cleave__anon_prune(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 		       const struct cleave__anon_path *path)
 {
-	struct cleave__anon_node *node = path->leaf;
-	int result;
+	int result = 1;
 
-	for (unsigned int level = 0;; node = path->node[++level]) {
+	for (unsigned int level = 0; level <= path->level && result > 0; level++) {
 		struct cleave_word32 *lock;
 		struct cleave_word *link = link_above(store, slot, path, level, &lock);
 
-		result = cleave__anon_unlink_empty(context, link, lock, node);
-		if (result <= 0)
-			return result;
-		if (level == path->level)
-			return 0;
+		result = cleave__anon_unlink_empty(context, link, lock, level == path->level,
+						   level ? path->node[level] : path->leaf);
 	}
+	return result < 0 ? result : 0;
 }

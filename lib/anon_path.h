@@ -47,7 +47,7 @@ static PORT_ALWAYS_INLINE void cleave__anon_close(struct cleave_anon_context *co
 
 /*
  * Under a guard: the owned leaf of `slot`, and the branches above it.  `make`: make what is missing.
- * 0; -ENOENT: no leaf, and not to be made; -EAGAIN; -ENOMEM: no spare node.
+ * 0; -ENOENT: no leaf, and not to be made; -EAGAIN; -ENOMEM: no spare nodes, and no empty one is linked.
  */
 int cleave__anon_path_slowly(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot, bool make,
 			     struct cleave__anon_path *path);
@@ -83,18 +83,27 @@ int cleave__anon_own(struct cleave_anon_context *context, struct cleave_anon *st
 		     struct cleave_word32 *lock, unsigned int level, bool root, unsigned int from, unsigned int to,
 		     struct cleave__anon_node **node);
 
-/* Unlink the node if it is owned and empty.  1: unlinked; 0: not empty, or no longer there; -EAGAIN. */
+/* Unlink the owned node if it is empty.  1: unlinked; 0: not empty, or no longer there; -EAGAIN. */
 int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave_word *link,
-			      struct cleave_word32 *lock, struct cleave__anon_node *node);
+			      struct cleave_word32 *lock, bool root, struct cleave__anon_node *node);
 
 /* Unlink the leaf, and then what that leaves empty, as far up as it goes.  0, -EAGAIN. */
 int cleave__anon_prune(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 		       const struct cleave__anon_path *path);
 
-/* The nodes that a change of one slot may need. */
-static inline unsigned int cleave__anon_needs(uint64_t nslots)
+/* The nodes of a path: the root may be taller than a truncated store needs. */
+static inline unsigned int cleave__anon_levels(const struct cleave_anon *store)
 {
-	return 2 * (cleave__anon_level_for(nslots - 1) + 1);
+	unsigned int root = cleave__anon_level_of(PORT_LOAD(&store->root, PORT_RELAXED));
+	unsigned int level = cleave__anon_level_for(PORT_LOAD(&store->nslots, PORT_RELAXED) - 1);
+
+	return (root > level ? root : level) + 1;
+}
+
+/* The nodes that a change of one slot may need: to copy a path, or to make the root taller and a path below it. */
+static inline unsigned int cleave__anon_needs(const struct cleave_anon *store)
+{
+	return 2 * cleave__anon_levels(store);
 }
 
 #endif

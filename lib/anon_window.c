@@ -265,7 +265,7 @@ static int keep_nodes(struct cleave_anon_change *change, uint32_t wanted)
 	struct cleave_anon_context *context = change->context;
 
 	while (change->nnodes < wanted) {
-		if (cleave__anon_stock(context, 1, 1))
+		if (cleave__anon_stock(context, 1, 0)) /* does not wait: leaves are locked */
 			return -ENOMEM;
 		cleave__anon_push(&change->nodes, cleave__anon_pop(&context->nodes));
 		context->nnodes--;
@@ -353,7 +353,9 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 		if (!change->unused) {
 			give_nodes(change, cleave__anon_wipe_needs(store));
 			cleave__anon_stock(context, 0, cleave__anon_wipe_needs(store));
+			cleave__anon_wipe_begin(context, store);
 			cleave__anon_wipe_stocked(context, store, entry.first, entry.last);
+			cleave__anon_wipe_end(context, store);
 		}
 		/* Should that lack memory, the mark stays until somebody else puts something there. */
 		cleave_erase(&store->windows, context->self, entry.first, entry.last, NULL);

@@ -15,7 +15,7 @@
  */
 #include "anon_wipe.h"
 
-#define LEAVES 16u /* that are emptied under one guard */
+#define LEAVES 16u /* that are emptied in one read section */
 
 struct cut {
 	struct cleave_anon_context *context;
@@ -25,8 +25,43 @@ struct cut {
 	uint64_t last;
 	uint64_t next; /* below it all is done: after a wait, what was filled meanwhile is not emptied again */
 	bool pruning;  /* all is empty; only empty nodes are left to unlink */
-	unsigned int leaves; /* left for this guard */
+	unsigned int leaves; /* left for this section */
 };
+
+void cleave__anon_wipe_begin(struct cleave_anon_context *context, struct cleave_anon *store)
+{
+	for (;;) {
+		/* [A17-sc] before the flag is read; pairs with the clone, which raises it and then reads this */
+		PORT_FETCH_ADD(&store->wipes, 1, PORT_SEQ_CST);
+		if (!PORT_LOAD(&store->cloning, PORT_SEQ_CST)) /* [A17-sc] */
+			return;
+		cleave__anon_wipe_end(context, store);
+		cleave__anon_await_clone(context, store);
+		cleave_anon_wait(context);
+	}
+}
+
+void cleave__anon_wipe_end(struct cleave_anon_context *context, struct cleave_anon *store)
+{
+	PORT_FETCH_ADD(&store->wipes, UINT64_MAX, PORT_SEQ_CST); /* [A17-sc] what was wiped before its end */
+	if (PORT_UNLIKELY(PORT_LOAD(&store->cloning, PORT_SEQ_CST))) /* [A17-sc] somebody may wait */
+		cleave__guards_wake(&context->domain->guards, &store->wipes);
+}
+
+void cleave__anon_wait_wipes(struct cleave_anon_context *context, struct cleave_anon *store)
+{
+	struct cleave_domain *rcu = context->domain->guards.domain;
+	struct cleave_word32 *count = cleave__guards_count(&context->domain->guards, &store->wipes);
+
+	for (;;) {
+		uint32_t seen = PORT_LOAD(count, PORT_ACQUIRE); /* [A4-acq] */
+
+		if (!PORT_LOAD(&store->wipes, PORT_SEQ_CST)) /* [A17-sc] */
+			return;
+		PORT_COUNT(context->waits);
+		rcu->ops->park(rcu, context->self, count, seen);
+	}
+}
 
 static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t base, unsigned int from,
 		      unsigned int to)
@@ -56,10 +91,8 @@ static int unlink_shared(struct cut *cut, struct cleave_word *link, struct cleav
 {
 	int result = 0;
 
-	if (!cleave__anon_ring_has_room(cut->context)) {
-		cut->context->wanted = 1;
+	if (!cleave__anon_ring_has_room(cut->context))
 		return -ENOMEM; /* outside, the ring is emptied */
-	}
 	if (!cleave__anon_trylock(lock)) {
 		cleave__anon_await_lock(cut->context, lock);
 		return -EAGAIN;
@@ -112,7 +145,7 @@ static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_wor
 	}
 	if (level == 0 && !cut->pruning && low <= high) {
 		if (cut->leaves-- == 0)
-			return cleave__anon_again(cut->context); /* a guard is not held for long */
+			return cleave__anon_again(cut->context); /* a section is not long */
 		result = clear_leaf(cut, node, base, low, high);
 	}
 	for (unsigned int i = low; level > 0 && i <= high && !result; i++) {
@@ -124,7 +157,7 @@ static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_wor
 		if (!result && !cut->pruning)
 			cut->next = child_first + span;
 	}
-	if (!result && cleave__anon_unlink_empty(cut->context, link, lock, node) < 0 && cut->pruning)
+	if (!result && cleave__anon_unlink_empty(cut->context, link, lock, root, node) < 0 && cut->pruning)
 		result = -EAGAIN;
 	return result;
 }
@@ -142,35 +175,42 @@ static int cut_range(struct cut *cut)
 
 unsigned int cleave__anon_wipe_needs(const struct cleave_anon *store)
 {
-	return cleave__anon_needs(cleave_anon_slots(store));
+	return cleave__anon_levels(store) + CLEAVE__ANON_MOST_LEVELS;
+}
+
+static void run(struct cut *cut)
+{
+	struct cleave_anon_context *context = cut->context;
+	struct cleave_domain *rcu = context->domain->guards.domain;
+	int result;
+
+	do {
+		rcu->ops->enter(rcu, context->self);
+		cut->leaves = LEAVES;
+		result = cut->pruning ? 0 : cut_range(cut);
+		if (!result) {
+			cut->pruning = true;
+			result = cut_range(cut);
+		}
+		rcu->ops->leave(rcu, context->self);
+		if (result == -EAGAIN) {
+			cleave_anon_wait(context);
+		} else if (result) {
+			PORT_ASSERT(!cleave__anon_ring_has_room(context), "a wipe has the nodes that it needs");
+			cleave__anon_stock(context, 0, CLEAVE_ANON_RING);
+		}
+	} while (result);
 }
 
 void cleave__anon_wipe_stocked(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
 			       uint64_t last)
 {
-	struct cleave_domain *rcu = context->domain->guards.domain;
-	unsigned int needs = cleave__anon_wipe_needs(store);
-	struct cut cut = { context, store, 0, first, last, first, false, 0 };
-	int result;
+	run(&(struct cut){ context, store, PORT_LOAD(&store->generation, PORT_RELAXED), first, last, first, false, 0 });
+}
 
-	do {
-		result = cleave__anon_open(context, store, first, last);
-		if (!result) {
-			cut.generation = PORT_LOAD(&store->generation, PORT_RELAXED);
-			cut.leaves = LEAVES;
-			if (!cut.pruning)
-				result = cut_range(&cut);
-			if (!result) {
-				cut.pruning = true;
-				result = cut_range(&cut);
-			}
-			cleave__anon_close(context);
-		}
-		if (result == -EAGAIN)
-			cleave_anon_wait(context);
-		else if (result && cleave__anon_stock(context, needs, CLEAVE_ANON_RING))
-			rcu->ops->wait(rcu, context->self, rcu->ops->cookie(rcu, context->self));
-	} while (result);
+void cleave__anon_wipe_empty(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot)
+{
+	run(&(struct cut){ context, store, PORT_LOAD(&store->generation, PORT_RELAXED), slot, slot, slot, true, 0 });
 }
 
 int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t last)
@@ -182,8 +222,11 @@ int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *st
 		return -EINVAL;
 	cleave__anon_tidy(context);
 	result = cleave__anon_stock(context, needs, needs);
-	if (!result)
+	if (!result) {
+		cleave__anon_wipe_begin(context, store);
 		cleave__anon_wipe_stocked(context, store, first, last);
+		cleave__anon_wipe_end(context, store);
+	}
 	cleave__anon_tidy(context);
 	return result;
 }
@@ -216,9 +259,12 @@ int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon
 	result = cleave__anon_stock(context, needs, needs);
 	if (result)
 		return result;
+	/* No clone between: it would have slots beyond its end. */
+	cleave__anon_wipe_begin(context, store);
 	PORT_STORE(&store->nslots, nslots, PORT_SEQ_CST); /* [A15-sc] */
 	cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, store, nslots, UINT64_MAX);
 	cleave__anon_wipe_stocked(context, store, nslots, UINT64_MAX);
+	cleave__anon_wipe_end(context, store);
 	cleave__anon_tidy(context);
 	return 0;
 }

@@ -56,7 +56,7 @@ struct fault {
 
 	/* For the next step. */
 	struct cleave_anon_page *anon; /* SWAP_IN: pinned; else its share goes when the guard is cleared */
-	uint64_t levels;	       /* NODES */
+	unsigned int nodes;	       /* NODES */
 };
 
 static const struct cleave_space_ops *ops_of(const struct fault *fault)
@@ -174,7 +174,7 @@ static int enter(struct fault *fault, uint64_t page, struct cleave_anon_page *an
 static int blocked(struct fault *fault, int result)
 {
 	if (result == -ENOMEM) {
-		fault->levels = cleave_anon_slots(fault->store);
+		fault->nodes = cleave__anon_needs(fault->store);
 		return NEXT_NODES;
 	}
 	return result == -EINVAL ? -EFAULT : NEXT_WAIT;
@@ -532,7 +532,6 @@ static int fetch(struct fault *fault)
 static int prepare(struct fault *fault, enum next next)
 {
 	struct cleave_space_thread *thread = fault->thread;
-	unsigned int needs;
 
 	switch (next) {
 	case NEXT_WAIT:
@@ -540,8 +539,7 @@ static int prepare(struct fault *fault, enum next next)
 		cleave_anon_wait(thread->context);
 		return 0;
 	case NEXT_NODES:
-		needs = cleave__anon_needs(fault->levels);
-		return cleave__anon_stock(thread->context, needs, needs);
+		return cleave__anon_stock(thread->context, fault->nodes, fault->nodes);
 	case NEXT_PAGE:
 		return make_spare(thread);
 	case NEXT_STORE:

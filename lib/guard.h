@@ -74,6 +74,16 @@ static inline bool cleave__guard_is_set(const struct cleave_guard *guard)
 	return (PORT_LOAD(&guard->word, PORT_RELAXED) & 1) != 0;
 }
 
+/* The caller's own: no slots but these. */
+static inline bool cleave__guard_is_within(const struct cleave_guard *guard, const void *store, uint64_t first,
+					   uint64_t last)
+{
+	uint64_t slot = PORT_LOAD(&guard->slot, PORT_RELAXED);
+
+	return PORT_LOAD(&guard->store, PORT_RELAXED) == (uintptr_t)store && slot >= first &&
+	       slot + (PORT_LOAD(&guard->last, PORT_RELAXED) - PORT_LOAD(&guard->first, PORT_RELAXED)) <= last;
+}
+
 /* Wait until a guard that was seen set with `word` is cleared. */
 void cleave__guard_wait(struct cleave_guards *guards, struct cleave_thread *self, struct cleave_guard *guard,
 			uint64_t word);

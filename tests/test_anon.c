@@ -83,6 +83,16 @@ static void s2_lookups_see_absent_nodes_as_empty_and_stop_at_the_end(void **stat
 	cleave_anon_unref(world.context, store);
 }
 
+static int try_fill(struct cleave_anon *store, uint64_t slot, struct cleave_anon_page *anon)
+{
+	int result;
+
+	assert_int_equal(cleave_anon_guard(world.context, store, slot, slot), 0);
+	result = cleave_anon_try_fill(world.context, store, slot, anon, NULL);
+	cleave_anon_unguard(world.context);
+	return result;
+}
+
 static void s3_a_second_fill_gets_the_winner(void **state)
 {
 	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 30);
@@ -94,30 +104,24 @@ static void s3_a_second_fill_gets_the_winner(void **state)
 	assert_ptr_equal(winner, first);
 	cleave_anon_page_unpin(world.context, winner);
 	assert_int_equal(cleave_anon_fill(world.context, store, 77, late, NULL), -EEXIST);
-	/* Without nodes the try form fails and changes nothing; after prepare it does not. */
+	/* Without nodes the try form fails and changes nothing, also where some are there; after prepare it does not. */
 	for (uint64_t far = 1;; far++) {
+		struct cleave_anon_statistics before = store_statistics(&world, store), after;
 		struct cleave_anon_page *anon = page_make(world.context, world.pages);
-		int result;
+		int result = try_fill(store, far << 20, anon);
 
-		assert_int_equal(cleave_anon_guard(world.context, store, far << 20, far << 20), 0);
-		result = cleave_anon_try_fill(world.context, store, far << 20, anon, NULL);
-		cleave_anon_unguard(world.context);
-		if (result) {
-			assert_int_equal(result, -ENOMEM);
-			assert_null(store_lookup(&world, store, far << 20));
-			cleave_anon_page_drop(world.context, anon);
-			break;
-		}
+		if (!result)
+			continue;
+		assert_int_equal(result, -ENOMEM);
+		assert_null(store_lookup(&world, store, far << 20));
+		after = store_statistics(&world, store);
+		assert_memory_equal(&before, &after, sizeof(before));
+		cleave_anon_page_drop(world.context, anon);
+		assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+		assert_int_equal(try_fill(store, far << 20, late), 0);
+		assert_ptr_equal(store_lookup(&world, store, far << 20), late);
+		break;
 	}
-	assert_int_equal(cleave_anon_guard(world.context, store, 5000, 5000), 0);
-	assert_int_equal(cleave_anon_try_fill(world.context, store, 5000, late, NULL), -ENOMEM);
-	cleave_anon_unguard(world.context);
-	assert_null(store_lookup(&world, store, 5000));
-	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
-	assert_int_equal(cleave_anon_guard(world.context, store, 5000, 5000), 0);
-	assert_int_equal(cleave_anon_try_fill(world.context, store, 5000, late, NULL), 0);
-	cleave_anon_unguard(world.context);
-	assert_ptr_equal(store_lookup(&world, store, 5000), late);
 	cleave_anon_unref(world.context, store);
 }
 
@@ -492,6 +496,25 @@ static void s14_the_lock_follows_the_anon(void **state)
 	cleave_anon_context_close(other);
 }
 
+static void s14_pins_do_not_run_into_the_marks(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 100);
+	struct cleave_anon_page *anon = store_fill(&world, store, 10);
+	const unsigned int pins = 70000; /* more than sixteen bits */
+
+	(void)state;
+	for (unsigned int i = 0; i < pins; i++)
+		assert_true(cleave_anon_page_pin_rcu(anon));
+	assert_int_equal(cleave_anon_page_shares(anon), 1);
+	assert_false(cleave_anon_in_transit_rcu(world.context, anon));
+	assert_int_equal(cleave_anon_page_trylock_rcu(world.context, anon), 0);
+	cleave_anon_page_unlock(world.context, anon);
+	for (unsigned int i = 0; i < pins; i++)
+		cleave_anon_page_unpin(world.context, anon);
+	assert_ptr_equal(store_lookup(&world, store, 10), anon);
+	cleave_anon_unref(world.context, store);
+}
+
 struct swap_off {
 	struct cleave_anon_walker walker;
 	unsigned int fail_after;
@@ -672,6 +695,7 @@ int main(int argc, char **argv)
 		ROW(s12_truncate_drops_the_tail_and_extend_moves_nothing),
 		ROW(s13_a_busy_slot_stops_nobody_else),
 		ROW(s14_the_lock_follows_the_anon),
+		ROW(s14_pins_do_not_run_into_the_marks),
 		ROW(s15_swap_off_visits_each_anon_once_and_reports_a_failure),
 		ROW(s15_a_wipeout_is_deferred_while_the_store_is_pinned),
 		ROW(s16_counts_are_exact_at_rest),

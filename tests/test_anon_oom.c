@@ -254,6 +254,38 @@ static void nothing_fails_after_the_commit_of_windows(void **state)
 	end();
 }
 
+/* A truncated store keeps its tall root, whose path a wipe may have to copy. */
+static void a_wipe_below_a_tall_root_needs_no_more_than_was_kept(void **state)
+{
+	struct cleave_anon_change change;
+	struct cleave_anon *tall, *other;
+
+	(void)state;
+	prepare();
+	tall = store_make(&world, UINT64_C(1) << 35);
+	for (uint64_t slot = 0; slot < 4; slot++)
+		store_fill(&world, tall, slot);
+	store_fill(&world, tall, (UINT64_C(1) << 35) - 1);
+	assert_int_equal(cleave_anon_truncate(world.context, tall, 4), 0);
+	assert_int_equal(store_statistics(&world, tall).levels, 7);
+	assert_int_equal(store_window(&world, tall, 0, 3, 1), 0);
+	other = store_clone(&world, tall);
+	release_caches();
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, tall, 1, 2), 0);
+	assert_int_equal(cleave_anon_windows_put(&change, 1, 2, -1), 0);
+	assert_int_equal(cleave_anon_windows_prepare(&change), 0);
+	/* Nothing more is granted. */
+	counting_memory_grant(&world.manual.memory, 0);
+	cleave_anon_windows_commit(&change);
+	cleave_anon_windows_wipe(&change);
+	counting_memory_grant(&world.manual.memory, GRANT_ALL);
+	assert_int_equal(store_count(&world, tall), 2);
+	assert_int_equal(store_count(&world, other), 4);
+	cleave_anon_unref(world.context, tall);
+	cleave_anon_unref(world.context, other);
+	end();
+}
+
 static void a_failed_copy_now_changes_nothing(void **state)
 {
 	(void)state;
@@ -290,6 +322,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_failed_wipe_changes_nothing),
 		cmocka_unit_test(a_failed_creation_or_clone_leaves_nothing),
 		cmocka_unit_test(nothing_fails_after_the_commit_of_windows),
+		cmocka_unit_test(a_wipe_below_a_tall_root_needs_no_more_than_was_kept),
 		cmocka_unit_test(a_failed_copy_now_changes_nothing),
 		cmocka_unit_test(a_context_that_cannot_be_made_is_null),
 	};

@@ -45,7 +45,7 @@ struct cleave__anon_node;
 #define CLEAVE_ANON_IS_SWAPPED(content) (((content)&1) != 0)
 
 /*
- * An anon.  `state`: shares (bits 0 to 31: slots of leaves that point here), pins (32 to 47), and the marks in transit,
+ * An anon.  `state`: shares (bits 0 to 31: slots of leaves that point here), pins (32 to 60), and the marks in transit,
  * locked, waited for.  The last share and pin free it, a grace period later.
  */
 struct cleave_anon_page {
@@ -122,11 +122,9 @@ struct cleave_anon_context {
 	struct cleave__anon_node *dead;	   /* [c] without a count: their children lose one each */
 	struct cleave_word32 *count;	   /* [c] where to sleep after -EAGAIN; NULL: nowhere */
 	uint32_t seen;			   /* [c] */
-	uint32_t wanted;		   /* [c] spare nodes that a try form lacked */
+	uint32_t ring_head;		   /* [c] */
 	struct cleave_anon_limbo young;	   /* [c] no cookie yet */
 	struct cleave_anon_limbo old;	   /* [c] */
-	uint32_t ring_head;		   /* [c] */
-	uint32_t pad;
 	struct cleave__anon_node *ring[CLEAVE_ANON_RING]; /* [c] first in, first out: old ones, then young ones */
 	uint64_t waits; /* [t/a] sleeps for locks, marks, guards and clones */
 	uint64_t copies; /* [t/a] nodes copied */
@@ -148,7 +146,8 @@ struct cleave_anon {
 	struct cleave_word wiping; /* [a] changes of windows whose wipe has not ended */
 	struct cleave_anon *next;  /* [l]; then the limbo's */
 	struct cleave_anon *prev;  /* [l] */
-	uint64_t pad[6];
+	struct cleave_word wipes;  /* [a] under way: no clone is made meanwhile */
+	uint64_t pad[5];
 	struct cleave windows; /* ranges of slots to the number of windows that cover them */
 };
 
@@ -379,12 +378,15 @@ CLEAVE_API void cleave_anon_install(struct cleave_anon_context *context, struct 
 
 /*
  * Give the slot this anon (with the caller's share of it; busy->anon to keep what is there; NULL: none) and release it.
+ * A leaf that this leaves empty stays until a wipe or a removal comes to it.
  */
 CLEAVE_API void cleave_anon_release(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
 				    struct cleave_anon_page *anon);
 
 /*
- * Wait until every guard on these slots that was set before has been cleared; not for the caller's own.
+ * Wait until every guard on these slots that was set before has been cleared; not for the caller's own.  Under a guard:
+ * the guard covers no other slots, and all of them are the caller's busy ones (two with wider guards may wait for each
+ * other).
  * Context: outside read sections, or under the caller's guard: then its read section is left meanwhile, after which
  * only what it has marked busy is still valid.
  */
@@ -396,6 +398,7 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
 /*
  * Empty the slots [first, last]: what the store owns is emptied leaf by leaf, shared subtrees are unlinked whole,
  * shared boundary nodes are copied.  Translations of the range are gone already, or nobody has any.
+ * No clone of the store is made meanwhile.
  * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
@@ -411,7 +414,8 @@ CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct c
 				   uint64_t last, bool *freed);
 
 /*
- * Cut the store to its first `nslots` slots (at least 1), and wipe the rest.
+ * Cut the store to its first `nslots` slots (at least 1), and wipe the rest.  One thread at a time changes the size of a
+ * store.
  * Context, complexity: as cleave_anon_wipe().  Return: 0; -EINVAL: not fewer; -ENOMEM.
  */
 CLEAVE_API int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots);
@@ -427,7 +431,9 @@ struct cleave_anon_copier {
 };
 
 /*
- * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.
+ * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.  Nobody else
+ * writes to the store and nothing of it is in a translation, as of a child that is not yet visible: while the copier runs
+ * the last other sharer may go, and then a writer of this store would write in place what has been copied already.
  * *slot (may be NULL) is where to go on after a failure; slots below are done.
  * Return: 0, -EINVAL, -ENOMEM, what the copier returned.
  */
@@ -446,7 +452,8 @@ CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct c
  *
  * What returned before begin was called is in both, what begins after end returned is in one only.  The thread must not
  * write to the stores between begin and done.  A clone has one reference and no windows.
- * Context: may sleep; begin allocates.  Complexity: O(n + contexts), whatever is populated.
+ * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way.
+ * Complexity: O(n + contexts), whatever is populated.
  * Linearizes at: the store of the generation, for each store.  Return (begin): 0, -EINVAL (n is 0), -ENOMEM.
  */
 CLEAVE_API int cleave_anon_clone_begin(struct cleave_anon_context *context, struct cleave_anon *const *stores,

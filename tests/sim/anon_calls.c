@@ -1,9 +1,28 @@
 /* SPDX-License-Identifier: ISC */
-#include "port/port.h"
+#include "anon_node.h"
 
 #include "anon_calls.h"
 
 struct world *world;
+
+/* ---- Memory ---- */
+
+static void *memory_alloc(const struct cleave_memory *memory, size_t size, size_t align)
+{
+	void *p = PORT_LOAD(&world->drought, PORT_RELAXED) ? NULL : sim_memory.alloc(&sim_memory, size, align);
+
+	(void)memory;
+	world->lacked |= !p;
+	return p;
+}
+
+static void memory_free(const struct cleave_memory *memory, void *p, size_t size)
+{
+	(void)memory;
+	sim_memory.free(&sim_memory, p, size);
+}
+
+const struct cleave_memory anon_memory = { memory_alloc, memory_free };
 
 /* ---- Pages ---- */
 
@@ -62,7 +81,12 @@ void anon_map(unsigned int store, unsigned int slot)
 
 static struct cleave_anon_page *take_anon(struct cleave_anon_context *context, uint8_t number)
 {
-	return cleave_anon_page_make(context, page_take(number, false));
+	uint64_t content = page_take(number, false);
+	struct cleave_anon_page *anon = cleave_anon_page_make(context, content);
+
+	if (!anon)
+		release(&anon_ops, content);
+	return anon;
 }
 
 /* A read fault: the page is read under a guard. */
@@ -79,6 +103,10 @@ static void read_slot(struct cleave_anon_context *context, struct record *record
 			if (!result)
 				break;
 			cleave_anon_unguard(context);
+		}
+		if (result == -EINVAL) {
+			record->answer = NO_SLOT;
+			return;
 		}
 		cleave_anon_wait(context);
 	}
@@ -115,6 +143,8 @@ static void fill(struct cleave_anon_context *context, struct record *record)
 	if (result == -EEXIST) {
 		record->answer = page_number(cleave_anon_page_content(winner));
 		cleave_anon_page_unpin(context, winner);
+	} else if (result == -EINVAL) {
+		record->answer = NO_SLOT;
 	} else if (result != -ENOMEM) {
 		sim_fail("fill: %d", result);
 	}
@@ -145,10 +175,11 @@ static void write_slot(struct cleave_anon_context *context, struct record *recor
 		if (result == -EAGAIN) {
 			cleave_anon_wait(context);
 		} else if (result != -ENOMEM || cleave_anon_prepare(context, store)) {
-			if (result != -ENOMEM)
+			if (result != -ENOMEM && result != -EINVAL)
 				sim_fail("busy: %d", result);
 			cleave_anon_page_drop(context, fresh);
-			record->failed = true;
+			record->failed = result == -ENOMEM;
+			record->answer = NO_SLOT;
 			return;
 		}
 	}
@@ -196,7 +227,9 @@ static void remove_slot(struct cleave_anon_context *context, struct record *reco
 
 	record->answer = 0;
 	record->failed = result == -ENOMEM;
-	if (result && result != -ENOMEM && result != -ENOENT)
+	if (result == -EINVAL)
+		record->answer = NO_SLOT;
+	else if (result && result != -ENOMEM && result != -ENOENT)
 		sim_fail("remove: %d", result);
 	if (!result) {
 		record->answer = page_number(cleave_anon_page_content(anon));
@@ -227,7 +260,7 @@ static int change_windows(struct cleave_anon_context *context, struct cleave_ano
 	int result = cleave_anon_windows_begin(&change, context, store, call->slot, call->last);
 
 	if (result)
-		sim_fail("begin: %d", result);
+		return result;
 	result = cleave_anon_windows_put(&change, call->slot, call->last, delta);
 	if (!result)
 		result = cleave_anon_windows_prepare(&change);
@@ -245,9 +278,24 @@ static void clone_child(struct cleave_anon_context *context, struct record *reco
 	clone_store(context, record);
 	if (record->failed)
 		return;
-	if (change_windows(context, world->stores[record->call.value], &record->call, 1) ||
-	    cleave_anon_wipe_outside(context, world->stores[record->call.value]))
-		sim_fail("a child's windows");
+	if (!change_windows(context, world->stores[record->call.value], &record->call, 1) &&
+	    !cleave_anon_wipe_outside(context, world->stores[record->call.value]))
+		return;
+	/* No memory: there is no child. */
+	cleave_anon_unref(context, world->stores[record->call.value]);
+	world->stores[record->call.value] = NULL;
+	record->failed = true;
+}
+
+static void resize(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon *store = world->stores[record->call.store];
+	uint64_t n = record->call.slot, old = cleave_anon_slots(store);
+	int result = n < old ? cleave_anon_truncate(context, store, n) : n > old ? cleave_anon_extend(store, n) : 0;
+
+	record->failed = result == -ENOMEM;
+	if (result && result != -ENOMEM)
+		sim_fail("resize: %d", result);
 }
 
 static bool match(struct cleave_anon_walker *walker, uint64_t content)
@@ -318,6 +366,12 @@ void anon_call(unsigned int thread, struct record *record)
 	case CHILD:
 		clone_child(context, record);
 		break;
+	case RESIZE:
+		resize(context, record);
+		break;
+	case DROUGHT:
+		PORT_STORE(&world->drought, 1, PORT_RELAXED);
+		break;
 	case NOTHING:
 	case KINDS:
 		break;
@@ -330,12 +384,33 @@ void anon_state(struct state *state)
 {
 	memset(state, 0, sizeof(*state));
 	for (unsigned int s = 0; s < STORES; s++)
+		state->size[s] = world->stores[s] ? (uint8_t)cleave_anon_slots(world->stores[s]) : 0;
+	for (unsigned int s = 0; s < STORES; s++)
 		for (unsigned int slot = 0; world->stores[s] && slot < SLOTS; slot++) {
 			struct cleave_anon_page *anon = cleave_anon_lookup_rcu(world->stores[s], slot);
 
 			state->value[s][slot] = anon ? page_number(cleave_anon_page_content(anon)) : 0;
 			state->windows[s][slot] = (uint8_t)cleave_anon_windows_rcu(world->stores[s], slot);
 		}
+}
+
+static bool has_empty(const struct cleave__anon_node *node, unsigned int level)
+{
+	for (unsigned int i = 0; level && i < CLEAVE__ANON_FANOUT; i++)
+		if (node->slot[i].word && has_empty(cleave__anon_child(node->slot[i].word), level - 1))
+			return true;
+	return cleave__anon_node_empty(node);
+}
+
+const char *anon_empty(void)
+{
+	for (unsigned int s = 0; s < STORES; s++) {
+		uint64_t root = world->stores[s] ? world->stores[s]->root.word : 0;
+
+		if (root && has_empty(cleave__anon_node_of(root), cleave__anon_level_of(root)))
+			return "an empty node is left";
+	}
+	return NULL;
 }
 
 const char *anon_end(void)

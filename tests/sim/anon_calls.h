@@ -28,10 +28,13 @@ struct world {
 	struct cleave_word32 next_page;
 	struct cleave_word visits[PAGES]; /* by the walker, of tokens */
 	struct cleave_word released[PAGES];
+	struct cleave_word32 drought; /* no memory any more */
+	bool lacked;		      /* some allocation failed */
 };
 
 extern struct world *world;
 extern const struct cleave_anon_ops anon_ops;
+extern const struct cleave_memory anon_memory;
 
 /* A new page with this number, or a token. */
 uint64_t page_take(uint8_t number, bool swapped);
@@ -44,6 +47,9 @@ void anon_map(unsigned int store, unsigned int slot);
 
 /* What the stores hold, outside of an execution. */
 void anon_state(struct state *state);
+
+/* No store has a node without anything in it; NULL, or what is wrong. */
+const char *anon_empty(void);
 
 /* Nothing is left after everything is given back; NULL, or what is wrong. */
 const char *anon_end(void);

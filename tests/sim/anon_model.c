@@ -27,11 +27,14 @@ static bool apply(struct state *state, const struct item *item)
 	const struct call *call = &item->record->call;
 	uint8_t *value = &state->value[call->store][item->slot];
 
+	if (item->slot >= state->size[call->store] && (call->kind == READ || call->kind == FILL || call->kind == WRITE ||
+						       call->kind == REMOVE))
+		return item->record->answer == NO_SLOT;
 	switch (call->kind) {
 	case READ:
 		return *value == item->record->answer;
 	case LOOK:
-		return (*value != 0) == item->record->answer;
+		return (*value != 0) == item->record->answer || item->slot >= state->size[call->store];
 	case FILL:
 		if (*value != item->record->answer)
 			return false;
@@ -62,6 +65,12 @@ static bool apply(struct state *state, const struct item *item)
 			state->value[call->value][i] = in ? state->value[call->store][i] : 0;
 			state->windows[call->value][i] = call->kind == CHILD && in;
 		}
+		state->size[call->value] = state->size[call->store];
+		return true;
+	case RESIZE:
+		for (unsigned int i = call->slot; i < SLOTS; i++)
+			state->value[call->store][i] = 0;
+		state->size[call->store] = call->slot;
 		return true;
 	case MAP:
 		state->windows[call->store][item->slot]++;
@@ -81,7 +90,8 @@ static bool search(const struct state *state, uint32_t done)
 		for (unsigned int s = 0; s < STORES; s++)
 			for (unsigned int i = 0; i < SLOTS; i++)
 				if (state->value[s][i] != wanted->value[s][i] ||
-				    state->windows[s][i] != wanted->windows[s][i])
+				    state->windows[s][i] != wanted->windows[s][i] ||
+				    state->size[s] != wanted->size[s])
 					return false;
 		return true;
 	}
@@ -126,7 +136,8 @@ bool anon_explained(const struct state *start, const struct state *end, struct r
 
 			if (weak && may_be_older(records[t], i))
 				continue;
-			if (record->failed || call->kind == FLUSH || call->kind == WALK || call->kind == NOTHING)
+			if (record->failed || call->kind == FLUSH || call->kind == WALK || call->kind == DROUGHT ||
+			    call->kind == NOTHING)
 				continue;
 			for (unsigned int slot = call->slot; slot <= (by_slot(call->kind) ? call->last : call->slot); slot++) {
 				if (nitems == MOST_ITEMS)

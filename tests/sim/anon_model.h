@@ -26,8 +26,12 @@ enum kind {
 	MAP,	/* one more window over [slot, last] */
 	UNMAP,	/* one fewer; slots without a window are emptied */
 	CHILD,	/* a clone that keeps only a window over [slot, last] */
+	RESIZE,	/* the store has `slot` slots from now on; one thread does that */
+	DROUGHT, /* from now on there is no memory */
 	KINDS
 };
+
+#define NO_SLOT 255u /* the answer beyond the end of a store */
 
 struct call {
 	enum kind kind;
@@ -50,6 +54,7 @@ struct record {
 struct state {
 	uint8_t value[STORES][SLOTS];
 	uint8_t windows[STORES][SLOTS];
+	uint8_t size[STORES];
 };
 
 /* What must be explained: records[thread][i], and the state at the end. */

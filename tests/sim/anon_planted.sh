@@ -15,7 +15,7 @@ wanted=$*
 
 build() { # the copy in $work/lib
 	set -- -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
-		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1
+		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u
 	# The index does not change: built once.
 	if [ ! -e "$work/index.a" ]; then
 		mkdir -p "$work/objects"
@@ -30,7 +30,16 @@ build() { # the copy in $work/lib
 	${CC:-cc} "$@" -o "$work/sim" "$work/objects/anon_sim.c.o" "$work"/lib/anon*.c "$work"/lib/guard.c "$work/index.a"
 }
 
+# plant_in SCENARIO MESSAGE NAME FILE PERL...: the bug breaks this scenario, and not by a side effect
+plant_in() {
+	only=$1 message=$2
+	shift 2
+	plant "$@"
+	only='' message=''
+}
+
 # plant NAME FILE PERL...: what the bug is called, where, and how to make it
+only='' message=''
 plant() {
 	name=$1
 	case " $wanted " in
@@ -54,12 +63,19 @@ plant() {
 	for executions in ${EXECUTIONS:-200 2000 20000 100000}; do
 		status=0
 		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
-			> "$work/out" 2>&1 || status=$?
+			${only:+--scenario "$only"} > "$work/out" 2>&1 || status=$?
 		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
 		[ $status -eq 0 ] || break
 	done
 	if [ $status -ne 0 ]; then
 		what=$(sed -n 's/^FAILED: //p' "$work/out")
+		case $what in
+		*"$message"*) ;;
+		*)
+			echo "$name: found by something else: $what" >&2
+			missed=1
+			;;
+		esac
 		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "${what:-crashes (exit $status)}"
 	else
 		printf '%-28s MISSED in %s executions\n' "$name" "$total"
@@ -80,7 +96,7 @@ plant copy_beside_takeover anon_path.c \
 plant takeover_by_count_alone anon_path.h \
 	's/(\tif \(PORT_LIKELY\(cleave__anon_owned\(node, .*?\)\)\)\n)/\tif (cleave__anon_node_alone(node))\n\t\treturn 0;\n$1/'
 plant counts_raised_late anon_path.c 's/\t\telse\n\t\t\tcleave__anon_node_get\(cleave__anon_child\(word\)\);\n//; s/(\t\tif \(level == 0\))/$1/; s/(\t\t\tcleave__anon_displace\(context, old\);\n)/$1\t\t\tfor (unsigned int i = 0; fresh && level > 0 && i < CLEAVE__ANON_FANOUT; i++)\n\t\t\t\tif (cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)))\n\t\t\t\t\tcleave__anon_node_get(cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)));\n/'
-plant shares_raised_not_at_all anon_path.c 's/PORT_FETCH_ADD\(&cleave__anon_page\(word\)->state, 1, PORT_RELAXED\)/PORT_FETCH_ADD(&cleave__anon_page(word)->state, 0, PORT_RELAXED)/'
+plant_in copy_then_in_place 'no order' shares_raised_not_at_all anon_path.c 's/PORT_FETCH_ADD\(&cleave__anon_page\(word\)->state, 1, PORT_RELAXED\)/PORT_FETCH_ADD(&cleave__anon_page(word)->state, 0, PORT_RELAXED)/'
 plant cloning_cleared_too_early anon_clone.c \
 	's/(\t\tcleave__anon_register\(context, clone\);\n\t\}\n)/$1\tlet_writers_go_on(context, stores, n);\n/; s/(void cleave_anon_clone_done\(.*?\{\n)\tlet_writers_go_on\(context, stores, n\);\n/$1\t(void)stores;\n\t(void)n;\n/s'
 plant cloning_is_a_flag anon_clone.c \
@@ -95,14 +111,21 @@ plant share_dropped_twice anon_wipe.c \
 	's/(\t\t\tcleave_anon_page_drop\(cut->context, cleave__anon_page\(seen\)\);\n)/$1$1/; s/(\t\tif \(cleave__anon_page\(seen\)\))\n(.*?\n.*?\n)/$1 {\n$2\t\t}\n/'
 plant count_dropped_twice anon_context.c 's/(\t\tdrop_node\(context, context->ring\[context->ring_head\]\);\n)/$1$1/'
 plant page_freed_at_once anon_page.c 's/\t\tanon->link = context->young\.pages;\n\t\tcontext->young\.pages = anon;\n\t\tcontext->young\.count\+\+;/\t\tuint64_t content = PORT_LOAD(&anon->content, PORT_RELAXED);\n\t\tif (content)\n\t\t\tcontext->domain->ops->release(context->domain->ops, content);\n\t\tanon->link = context->pages;\n\t\tcontext->pages = anon;\n\t\tcontext->npages++;/'
-plant busy_slot_unlinked anon_wipe.c 's/if \(!cleave__anon_owned\(node, cut->generation\)\) \{\n/if (!cleave__anon_owned(node, cut->generation) || (base >= cut->next && end <= cut->last)) {\n/; s/ \|\|\n\t    cleave__anon_owned\(node, cut->generation\)\) \{/) {/'
+plant_in busy_wipe deadlock busy_slot_unlinked anon_wipe.c 's/if \(!cleave__anon_owned\(node, cut->generation\)\) \{\n/if (!cleave__anon_owned(node, cut->generation) || (base >= cut->next && end <= cut->last)) {\n/; s/ \|\|\n\t    cleave__anon_owned\(node, cut->generation\)\) \{/) {/'
 plant busy_slot_looked_through anon.c 's/if \(level == 0 && \(word & CLEAVE__ANON_BUSY\)\)/if (false)/'
-plant clone_not_at_tail anon_store.c 's/\tstore->prev = \(struct cleave_anon \*\)\(uintptr_t\)PORT_LOAD\(&domain->last, PORT_RELAXED\);\n\tstore->next = NULL;\n.*?PORT_STORE\(&domain->last, \(uint64_t\)\(uintptr_t\)store, PORT_RELAXED\);/\tstore->prev = NULL;\n\tstore->next = domain->first;\n\tif (store->next)\n\t\tstore->next->prev = store;\n\telse\n\t\tPORT_STORE(&domain->last, (uint64_t)(uintptr_t)store, PORT_RELAXED);\n\tdomain->first = store;/s'
+plant_in walk_clone_wipe 'a token was missed' clone_not_at_tail anon_store.c 's/\tstore->prev = \(struct cleave_anon \*\)\(uintptr_t\)PORT_LOAD\(&domain->last, PORT_RELAXED\);\n\tstore->next = NULL;\n.*?PORT_STORE\(&domain->last, \(uint64_t\)\(uintptr_t\)store, PORT_RELAXED\);/\tstore->prev = NULL;\n\tstore->next = domain->first;\n\tif (store->next)\n\t\tstore->next->prev = store;\n\telse\n\t\tPORT_STORE(&domain->last, (uint64_t)(uintptr_t)store, PORT_RELAXED);\n\tdomain->first = store;/s'
 plant transit_by_everybody anon_page.c 's/\t\tif \(seen & TRANSIT\) \{\n.*?\n\t\t\}\n//s'
 plant wiped_again_after_wait anon_wipe.c 's/uint64_t begin = cut->pruning \? cut->first : cut->next,/uint64_t begin = cut->first,/'
 plant lock_wakes_nobody anon_node.h 's/\t\tcleave__guards_wake\(guards, lock\);\n//'
 plant guard_wakes_nobody guard.h 's/\t\tcleave__guards_wake\(guards, guard\);\n//'
 plant count_read_after_mark guard.c 's/\t\tuint32_t seen = PORT_LOAD\(count, PORT_ACQUIRE\);\n/\t\tuint32_t seen;\n/; s/(\t\t\tcontinue;\n)(\t\tguards->domain->ops->park)/$1\t\tseen = PORT_LOAD(count, PORT_ACQUIRE);\n$2/'
 plant childs_clone_not_wiped anon_window.c 's/\t\tif \(!number_of\(entry\.value\)\)\n\t\t\tresult = .*?;\n//s'
+plant glance_relaxed anon_node.h 's/if \(cleave__anon_slot_visit\(&node->slot\[i\]\) & ~CLEAVE__ANON_SEALED\)/if (PORT_LOAD(&node->slot[i], PORT_RELAXED) & ~CLEAVE__ANON_SEALED)/'
+plant_in grow_remove 'an empty node' root_grown_over anon_path.c 's/if \(!there && root\)/if (false)/'
+plant_in remove_clone 'an empty node' clone_gets_empty_nodes anon.c 's/\t\t\t\tcleave__anon_wipe_join\(store\);/\t\t\t\t;/; s/\t\tcleave__anon_wipe_empty/\t\tcleave__anon_wipe_begin(context, store);\n\t\tcleave__anon_wipe_empty/'
+plant clone_beside_wipe anon_clone.c 's/\t\tcleave__anon_wait_wipes\(context, stores\[i\]\);/\t\t;/'
+plant wipe_counted_after_flag anon_wipe.c 's/(\tfor \(;;\) \{\n)(.*?)(\t\tPORT_FETCH_ADD\(&store->wipes, 1, PORT_SEQ_CST\);\n)(\t\tif \(!)PORT_LOAD\(&store->cloning, PORT_SEQ_CST\)/$1\t\tuint64_t cloning = PORT_LOAD(&store->cloning, PORT_SEQ_CST);\n$2$3$4cloning/s'
+plant wipes_end_wakes_nobody anon_wipe.c 's/\t\tcleave__guards_wake\(&context->domain->guards, &store->wipes\);/\t\t;/'
+plant_in truncate_clone 'no order' truncated_beside_clone anon_wipe.c 's/(\tcleave__anon_wipe_begin\(context, store\);\n)(\tPORT_STORE\(&store->nslots.*?\n)(\tcleave__guards_wait_slots.*?\n)/$2$3$1/'
 plant window_over_dying_slots anon_window.c 's/\t\tif \(is_dying\(value\)\)\n\t\t\treturn -EBUSY;\n//'
 exit $missed

@@ -83,12 +83,29 @@ static const struct scenario scenarios[] = {
 					 { C(CLONE, 0, 0, 4), C(READ, 4, 1, 0), C(READ, 4, 1, 0) } } },
 	{ "unmap_unmap", WINDOWED, { { { MAP, 0, 1, 2, 0 }, { UNMAP, 0, 0, 1, 0 } }, { { UNMAP, 0, 1, 3, 0 }, C(FILL, 0, 3, 7) } } },
 	{ "child", WINDOWED, { { { CHILD, 0, 1, 2, 2 }, C(READ, 2, 1, 0), C(READ, 2, 0, 0) }, { C(WRITE, 0, 1, 5), { UNMAP, 0, 0, 3, 0 } } } },
+	{ "grow_remove", ALONE, { { C(REMOVE, 0, 0, 0), C(READ, 0, 3, 0) }, { C(FILL, 0, 3, 5), C(REMOVE, 0, 3, 0) },
+				  { C(READ, 0, 0, 0), C(REMOVE, 0, 0, 0) } } },
+	{ "remove_clone", LONE, { { C(REMOVE, 0, 0, 0), C(REMOVE, 0, 1, 0) }, { C(CLONE, 0, 0, 3), C(REMOVE, 3, 0, 0), C(REMOVE, 3, 1, 0) },
+				  { C(FILL, 0, 3, 5), C(REMOVE, 0, 3, 0) } } },
+	{ "wipe_clone_no_memory", CLONED, { { { WIPE, 0, 1, 2, 0 }, C(READ, 0, 0, 0) },
+					    { C(CLONE, 0, 0, 3), C(DROUGHT, 0, 0, 0), C(READ, 3, 1, 0), C(READ, 3, 2, 0) },
+					    { C(WRITE, 0, 1, 5), C(WRITE, 0, 2, 6) } } },
+	{ "unmap_clone_no_memory", WINDOWED, { { { UNMAP, 0, 1, 2, 0 }, C(READ, 0, 0, 0) },
+					       { C(CLONE, 0, 0, 3), C(DROUGHT, 0, 0, 0), C(READ, 3, 1, 0), C(READ, 3, 2, 0) },
+					       { C(WRITE, 0, 1, 5) } } },
+	{ "truncate_clone", LONE, { { C(RESIZE, 0, 1, 0), C(READ, 0, 1, 0) },
+				    { C(CLONE, 0, 0, 3), C(RESIZE, 3, 4, 0), C(READ, 3, 1, 0), C(READ, 3, 0, 0) } } },
+	{ "truncate_fill", ALONE, { { C(RESIZE, 0, 1, 0), C(RESIZE, 0, 4, 0), C(READ, 0, 1, 0), C(READ, 0, 3, 0) },
+				    { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6) }, { C(WRITE, 0, 1, 7) } } },
+	{ "copy_then_in_place", CLONED, { { C(WRITE, 0, 0, 5), C(WRITE, 0, 1, 6) }, { C(READ, 1, 1, 0), C(READ, 1, 1, 0) } } },
+	{ "busy_wipe", OWNED, { { C(WRITE, 0, 1, 5) }, { { WIPE, 0, 0, 3, 0 } }, { C(WRITE, 0, 1, 6), C(READ, 0, 1, 0) } } },
 	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
 };
 /* clang-format on */
 
 static const char *const kind_names[] = { "nothing", "read",  "look",	 "fill",  "write", "poke",
-					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child" };
+					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child",
+					  "resize",  "drought" };
 
 /* Pairs and triples of every kind, in every shape: by number. */
 #define RANDOM_PROGRAMS 4000u
@@ -126,7 +143,12 @@ static void random_program(unsigned int number, struct scenario *scenario)
 			if (cloned && (random >> 17 & 1))
 				call->store = (uint8_t)(2 + t);
 			call->slot = (uint8_t)((random >> 20) % 3);
-			call->last = call->kind == WIPE || call->kind >= MAP ? (uint8_t)(call->slot + (random >> 24) % (SLOTS - call->slot)) : call->slot;
+			call->last = call->kind == WIPE || (call->kind >= MAP && call->kind <= CHILD) ? (uint8_t)(call->slot + (random >> 24) % (SLOTS - call->slot)) : call->slot;
+			/* One thread changes sizes; memory seldom ends. */
+			if ((call->kind == RESIZE && (t > 0 || poke)) || (call->kind == DROUGHT && (random >> 28) % 4))
+				call->kind = FILL;
+			if (call->kind == RESIZE)
+				call->slot = (uint8_t)(1 + (random >> 20) % SLOTS);
 			call->value = (uint8_t)(10 + 10 * t + i);
 			if (call->kind == CLONE || call->kind == CHILD) {
 				call->store = (uint8_t)(scenario->shape >= CLONED ? random >> 16 & 1 : 0);
@@ -164,7 +186,7 @@ static void prepare(const struct scenario *scenario)
 	world = sim_arena_alloc(sizeof(*world));
 	memset(world, 0, sizeof(*world));
 	sim_domain = &world->domain;
-	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL, UINT64_MAX / 2);
+	cleave_domain_init(&world->domain, &sim_ops, &anon_memory, NULL, UINT64_MAX / 2);
 	cleave_anon_domain_init(&world->anons, &world->domain, &anon_ops);
 	for (unsigned int t = 0; t <= THREADS; t++) {
 		cleave_thread_init(&world->threads[t], &world->domain);
@@ -266,7 +288,7 @@ static bool walked(void)
 {
 	for (unsigned int t = 0; t < nthreads; t++)
 		for (unsigned int i = 0; i < ncalls[t]; i++)
-			if (records[t][i].call.kind == WALK)
+			if (records[t][i].call.kind == WALK && !records[t][i].failed)
 				return true;
 	return false;
 }
@@ -306,6 +328,9 @@ static enum sim_result execute(uint64_t i, struct sim_execution *execution, bool
 			result = SIM_FAILED;
 		} else if (walked() && token_left()) {
 			snprintf(failure, sizeof(failure), "a token was missed");
+			result = SIM_FAILED;
+		} else if (!world->lacked && (left = anon_empty()) != NULL) {
+			snprintf(failure, sizeof(failure), "%s", left);
 			result = SIM_FAILED;
 		} else if ((left = anon_end()) != NULL) {
 			snprintf(failure, sizeof(failure), "%s", left);
@@ -388,9 +413,9 @@ static bool run(unsigned int number, struct sim_options *options, uint64_t execu
 		if (result == SIM_FAILED) {
 			totals->failures++;
 			printf("FAILED: %s: %s\n", scenario.name, failure);
-			printf("  --variant %u --strategy %s --seed %llu --stale %d --replay ", number,
+			printf("  --variant %u --strategy %s --seed %llu --stale %d --fail %d --replay ", number,
 			       options->strategy == SIM_DFS ? "dfs" : options->strategy == SIM_PCT ? "pct" : "random",
-			       (unsigned long long)options->seed, options->stale);
+			       (unsigned long long)options->seed, options->stale, options->fail_alloc);
 			if (options->strategy == SIM_DFS)
 				printf("%s\n", sim_choices());
 			else
@@ -412,10 +437,12 @@ static void usage(FILE *file)
 	      "  --seconds N        for all together (default 60)\n"
 	      "  --executions N     instead: of each variant\n"
 	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
+	      "  --scenario NAME    only this one\n"
 	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound, of the named ones\n"
 	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
 	      "  --deviations N     stale loads and grace periods seen late, of one execution (default 4; dfs: 1)\n"
 	      "  --stale 0|1        loads may return older values (default 1)\n"
+	      "  --fail 0|1         allocations may fail (default 1; dfs: 0)\n"
 	      "  --seed N           (default 1)\n"
 	      "  --replay WHAT      with --variant: repeat what a failure printed, and print the interleaving\n"
 	      "  --first            stop at the first failure\n"
@@ -456,7 +483,7 @@ int main(int argc, char **argv)
 	static const struct option longs[] = {
 		{ "seconds", 1, NULL, 's' },	 { "executions", 1, NULL, 'e' }, { "variant", 1, NULL, 'v' },
 		{ "strategy", 1, NULL, 'y' },	 { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
-		{ "stale", 1, NULL, 'w' },	 { "seed", 1, NULL, 'r' },	  { "replay", 1, NULL, 'R' },
+		{ "stale", 1, NULL, 'w' },	 { "fail", 1, NULL, 'a' }, { "scenario", 1, NULL, 'n' },	 { "seed", 1, NULL, 'r' },	  { "replay", 1, NULL, 'R' },
 		{ "first", 0, NULL, 'f' },	 { "json", 1, NULL, 'j' },	  { "list", 0, NULL, 'l' },
 		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
 	};
@@ -468,7 +495,7 @@ int main(int argc, char **argv)
 	struct totals totals = { 0 };
 	double budget = 60, end;
 	bool stop = false;
-	int option;
+	int option, fail = -1;
 
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (option) {
@@ -492,6 +519,17 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			options.stale = strtoul(optarg, NULL, 0) != 0;
+			break;
+		case 'n':
+			for (only = 0; only < COUNT(scenarios) && strcmp(scenarios[only].name, optarg); only++)
+				;
+			if (only == COUNT(scenarios)) {
+				usage(stderr);
+				return 2;
+			}
+			break;
+		case 'a':
+			fail = (int)strtoul(optarg, NULL, 0);
 			break;
 		case 'r':
 			options.seed = strtoull(optarg, NULL, 0);
@@ -519,6 +557,7 @@ int main(int argc, char **argv)
 	}
 	if (options.bound == UINT32_MAX)
 		options.bound = options.strategy == SIM_PCT ? 3 : 2;
+	options.fail_alloc = fail < 0 ? options.strategy != SIM_DFS : fail != 0;
 	if (options.deviations == UINT32_MAX)
 		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
 	last = options.strategy == SIM_DFS ? (unsigned int)COUNT(scenarios) : (unsigned int)COUNT(scenarios) + RANDOM_PROGRAMS;
