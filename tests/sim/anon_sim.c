@@ -22,6 +22,7 @@ enum shape {
 	EMPTY,	   /* store 0 is empty */
 	LONE,	   /* store 0 has slots 0 and 1 */
 	ALONE,	   /* store 0 has slot 0 */
+	TOKENS,	   /* as LONE; both are tokens */
 	CLONED,	   /* stores 0 and 1 share all slots */
 	DISPLACED, /* then store 0 wrote slot 0; thread 0 has retired the old path, without a grace period */
 	SWAPPED,   /* as CLONED; slots 0 and 2 are tokens */
@@ -77,6 +78,7 @@ static const struct scenario scenarios[] = {
 					{ C(WRITE, 1, 1, 7), C(READ, 1, 0, 0) } } },
 	{ "walk_write", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WRITE, 0, 0, 5), C(WRITE, 1, 2, 6) }, { C(READ, 1, 0, 0) } } },
 	{ "walk_clone_wipe", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(CLONE, 1, 0, 3), { WIPE, 1, 0, 3, 0 }, C(READ, 3, 0, 0) } } },
+	{ "walk_clone_gone", TOKENS, { { C(WALK, 0, 0, 0) }, { C(CLONE, 0, 0, 3), { WIPE, 0, 0, 3, 0 }, C(READ, 3, 0, 0) } } },
 	{ "unmap_map", WINDOWED, { { { UNMAP, 0, 2, 3, 0 } },
 				   { { MAP, 0, 2, 2, 0 }, C(FILL, 0, 2, 5), C(READ, 0, 2, 0) } } },
 	{ "unmap_map_write", WINDOWED, { { { UNMAP, 0, 0, 3, 0 }, C(READ, 0, 1, 0) }, { { MAP, 0, 1, 2, 0 }, C(WRITE, 0, 1, 6) },
@@ -196,10 +198,10 @@ static void prepare(const struct scenario *scenario)
 	}
 	if (cleave_anon_create(world->contexts[THREADS], SLOTS, &world->stores[0]))
 		abort();
-	if (shape == LONE || shape == ALONE || shape >= CLONED)
-		put(0, 0, 1, shape == SWAPPED);
-	if (shape == LONE || shape >= CLONED)
-		put(0, 1, 2, false);
+	if (shape != EMPTY)
+		put(0, 0, 1, shape == SWAPPED || shape == TOKENS);
+	if (shape == LONE || shape == TOKENS || shape >= CLONED)
+		put(0, 1, 2, shape == TOKENS);
 	if (shape >= CLONED) {
 		put(0, 2, 3, shape == SWAPPED);
 		put(0, 3, 4, false);
