@@ -31,12 +31,12 @@ static inline struct cleave__node *cleave__link_read_locked(const struct cleave_
 }
 
 /*
- * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().
- * [M5-sc] sequentially consistent, not just release: a swing also orders against the guard of a validating lookup.
+ * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().  Release is enough for who validates by a ticket, too: the leaves
+ * that a swing takes away are marked dead before it (M5).
  */
 static inline void cleave__link_publish_locked(struct cleave__link *link, struct cleave__node *node)
 {
-	PORT_STORE(link, node, PORT_SEQ_CST);
+	PORT_STORE(link, node, PORT_RELEASE);
 }
 
 static inline void cleave__link_init_private(struct cleave__link *link, struct cleave__node *node)

@@ -55,11 +55,11 @@ static PORT_ALWAYS_INLINE uint64_t cleave__root_rcu(const struct cleave *index) 
 	return PORT_LOAD(&index->root, PORT_ACQUIRE);
 }
 
-/* [M1-rel] pairs with [M1-acq] cleave__root_rcu().  [M5-sc] as a swing. */
+/* [M1-rel] pairs with [M1-acq] cleave__root_rcu().  As a swing. */
 static inline void cleave__root_publish_locked(struct cleave *index, struct cleave__node *node)
 	PORT_LOCKED(index->root_lock)
 {
-	PORT_STORE(&index->root, cleave__root_make(node), PORT_SEQ_CST);
+	PORT_STORE(&index->root, cleave__root_make(node), PORT_RELEASE);
 }
 
 /* Debug builds: is the caller inside a read section, as far as the port can tell? */

@@ -303,9 +303,8 @@ static void displace(unsigned int thread)
 	void *value;
 
 	if (thread == 0) {
-		/* The section first: for the simulator it begins after the cookies that were taken before. */
-		cleave__enter(index, self);
 		PORT_STORE(&shared->guard, 1, PORT_SEQ_CST);
+		cleave__enter(index, self);
 		value = cleave_lookup_ticket_rcu(index, 9, &entry, &ticket);
 		shared->was_valid = value && cleave_ticket_valid_rcu(&ticket);
 		cleave__leave(index, self);

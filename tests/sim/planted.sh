@@ -59,8 +59,8 @@ plant() {
 
 wanted=$*
 
-plant relaxed_publication rcu.h 's/PORT_STORE\(link, node, PORT_SEQ_CST\)/PORT_STORE(link, node, PORT_RELAXED)/'
-plant relaxed_root walk.h 's/(PORT_STORE\(&index->root, .*?)PORT_SEQ_CST/$1PORT_RELAXED/'
+plant relaxed_publication rcu.h 's/PORT_STORE\(link, node, PORT_RELEASE\)/PORT_STORE(link, node, PORT_RELAXED)/'
+plant relaxed_root walk.h 's/(PORT_STORE\(&index->root, .*?)PORT_RELEASE/$1PORT_RELAXED/'
 plant relaxed_order_word leaf.h 's/(PORT_STORE\(&leaf->node\.order, .*?)PORT_RELEASE/$1PORT_RELAXED/'
 plant relaxed_reader leaf.h 's/PORT_LOAD\(&leaf->node\.order, PORT_ACQUIRE\)/PORT_LOAD(&leaf->node.order, PORT_RELAXED)/'
 plant relaxed_unlock nodelock.h 's/&seen, 0, PORT_RELEASE/&seen, 0, PORT_RELAXED/'

@@ -97,18 +97,18 @@ static uint64_t widen(uint64_t wide, unsigned int epoch)
 /* Take notice of the epoch, which whoever shares it with the embedder may have advanced too. */
 static uint64_t observe(struct cleave_ck *ck)
 {
-	uint64_t seen = PORT_LOAD(&ck->wide, PORT_ACQUIRE); /* [C1-acq] */
-	uint64_t now = widen(seen, ck_pr_load_uint(&ck->epoch.epoch));
+	for (;;) {
+		uint64_t seen = PORT_LOAD(&ck->wide, PORT_ACQUIRE); /* [C1-acq] */
+		uint64_t now = widen(seen, ck_pr_load_uint(&ck->epoch.epoch));
 
-	ck_pr_fence_acquire();
-	if (now > seen)
+		ck_pr_fence_acquire();
+		if (now <= seen)
+			return seen;
 		acquire_threads(ck);
-	while (now > seen) {
 		/* [C1-rel] What readers did before the epoch came so far; pairs with [C1-acq] in done(). */
-		if (PORT_CAS(&ck->wide, &seen, now, PORT_ACQ_REL, PORT_ACQUIRE))
+		if (PORT_CAS(&ck->wide, &seen, now, PORT_RELEASE, PORT_RELAXED))
 			return now;
 	}
-	return seen;
 }
 
 /* Advance the epoch by one, if every thread lets it.  Return: it has advanced, by whomever. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* What the two halves of the simulator share: sim.c decides who runs, memory.c what a load returns. */
+/*
+ * What the parts of the simulator share: sim.c decides who runs, memory.c what a load returns, grace.c what the core asks
+ * of its RCU flavour.
+ */
 #ifndef CLEAVE_SIM_INTERNAL_H
 #define CLEAVE_SIM_INTERNAL_H
 
@@ -11,14 +14,17 @@
 #define ARENA_SIZE (1u << 20)
 #define ARENA_NODES 4096u
 
-/* A vector clock: of each thread, the accesses that happened before.  A thread's own runs on with each release. */
-typedef uint32_t clock_vector __attribute__((vector_size(4 * SIM_THREADS)));
+/*
+ * A vector clock.  The low half: of each thread, the accesses that happened before; a thread's own runs on with each
+ * release.  The high half: the sequentially consistent accesses that come before in their single order (order.h).
+ */
+typedef uint32_t clock_vector __attribute__((vector_size(4 * 2 * SIM_THREADS)));
 
-static inline void clock_join(clock_vector *a, clock_vector b)
+static inline void clock_join(clock_vector *a, const clock_vector *b)
 {
-	clock_vector above = (clock_vector)(b > *a);
+	clock_vector above = (clock_vector)(*b > *a);
 
-	*a = (b & above) | (*a & ~above);
+	*a = (*b & above) | (*a & ~above);
 }
 
 struct thread {
@@ -79,11 +85,27 @@ static inline uint32_t own_clock(void)
 /* A point where another thread may go on. */
 void sim_point(void);
 
+/*
+ * The same before an access to what `users` stands for: threads that read it, and in the high half those that write it,
+ * in any execution so far.  DFS has no point there as long as no other thread's access conflicts: such a step is local, it
+ * commutes with what others do, so a preemption before it and one before the next shared step are equivalent.  Where a
+ * conflict comes to light DFS begins anew, so at its end no step that it took for local was none.
+ */
+void sim_point_at(uint8_t *users, bool write);
+
+/* The running thread cannot go on. */
+void sim_block(void);
+
 /* Choose among n outcomes of which the first is the plain one. */
 unsigned int sim_deviate(unsigned int n);
 
-/* Forget the stores of the last execution. */
+/* Forget the stores, the cookies and the sections of the last execution. */
 void sim_memory_reset(void);
+void sim_grace_reset(void);
+
+/* Of a word; of cookies and sections: who enters and leaves reads them, who asks for a grace period writes them. */
+uint8_t *sim_users_of(const void *word);
+extern uint8_t sim_grace_users;
 
 /* The newest value of a word. */
 uint64_t sim_newest(const void *word, unsigned int size);
@@ -91,7 +113,14 @@ uint64_t sim_newest(const void *word, unsigned int size);
 /* A node is given back: nobody may use it, now or later. */
 void sim_node_freed(void *node);
 
-/* Where an address is, for people. */
+/* In which node an address is, and where in it; 0: in none. */
+unsigned int sim_node_number(const void *p, uint32_t *field, uint32_t *size);
+
+/* Where an address is, and what its value means, for people. */
 const char *sim_name(const void *word);
+const char *sim_node_name(unsigned int number, uint32_t size);
+const char *sim_value_name(const void *word, unsigned int size, uint64_t value);
+void sim_trace(const char *what, const void *word, unsigned int size, int order, uint64_t value, const char *more,
+	       const struct sim_site *site);
 
 #endif

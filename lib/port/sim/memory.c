@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* The simulator's memory: the arena, what loads return, races. */
-#include "internal.h"
+#include "order.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,17 @@ struct store {
 	uint64_t hash;
 	clock_vector releases;	 /* what an acquire load of it learns */
 	clock_vector first_read; /* each thread's clock when it first returned this store; 0: not yet */
+	clock_vector order;	 /* the seq_cst stores up to this one, and what comes before them */
 	struct store *older;
 	uint32_t clock;
+	uint32_t event; /* of a seq_cst store: its number among its thread's such accesses; else 0 */
 	uint8_t thread; /* SIM_THREADS: the value from before the execution */
-	bool seq_cst;
 };
 
 struct word {
 	uint32_t offset;
 	struct store *newest;
+	clock_vector reads; /* seq_cst loads, and what comes before them */
 };
 
 /* A plain cell: its last write, and each thread's last read since. */
@@ -48,12 +50,12 @@ static size_t arena_used;
 static uint16_t word_at[ARENA_SIZE / 4];
 static uint16_t cell_at[ARENA_SIZE / 4];
 static uint16_t node_at[ARENA_SIZE / 64];
+static uint8_t users_of[ARENA_SIZE / 4]; /* sim_point_at() */
 static struct word words[MAX_WORDS];
 static struct cell cells[MAX_WORDS];
 static struct store stores[MAX_STORES];
 static struct node nodes[ARENA_NODES];
 static unsigned int nwords, ncells, nstores, nnodes = 1;
-static const char *const order_names[] = { "relaxed", "acquire", "release", "acq_rel", "seq_cst" };
 
 /* ---- The arena ---- */
 
@@ -61,6 +63,8 @@ void sim_arena_clear(void)
 {
 	sim_memory_reset();
 	memset(node_at, 0, sizeof(node_at));
+	memset(users_of, 0, sizeof(users_of));
+	sim_grace_users = 0;
 	memset(arena, 0, arena_used);
 	arena_used = 0;
 	nnodes = 1;
@@ -128,6 +132,7 @@ void sim_memory_reset(void)
 	for (unsigned int i = 0; i < ncells; i++)
 		cell_at[cells[i].offset / 4] = 0;
 	nwords = ncells = nstores = 0;
+	sim_order_reset();
 }
 
 static uint32_t offset_of(const void *p)
@@ -174,111 +179,22 @@ static void memory_free(const struct cleave_memory *memory, void *at, size_t siz
 
 const struct cleave_memory sim_memory = { memory_alloc, memory_free };
 
-/* ---- Names, for traces ---- */
-
-static const char *node_name(unsigned int i)
-{
-	static char names[4][32];
-	static unsigned int turn;
-	char *name = names[turn++ % 4];
-
-	snprintf(name, sizeof(names[0]), "%s%u", nodes[i].size == sizeof(struct cleave__leaf) ? "leaf" : "branch", i);
-	return name;
-}
-
-static const char *range_names(const struct cleave *index, const struct cleave_domain *domain, const char *p)
-{
-	static char name[48];
-	size_t offset;
-
-	if (index && p >= (const char *)index && p < (const char *)(index + 1))
-		return p == (const char *)&index->root ? "root" : "root_lock";
-	if (!domain || p < (const char *)domain || p >= (const char *)(domain + 1))
-		return "?";
-	offset = (size_t)(p - (const char *)domain);
-	if (offset == offsetof(struct cleave_domain, garbage))
-		return "garbage";
-	if (offset == offsetof(struct cleave_domain, lock))
-		return "domain.lock";
-	snprintf(name, sizeof(name), "bucket[%zu]",
-		 (offset - offsetof(struct cleave_domain, bucket)) / sizeof(struct cleave_bucket));
-	return name;
-}
-
-const struct cleave *sim_index;
-const struct cleave_domain *sim_domain;
-
-const char *sim_name(const void *p)
-{
-	static char name[96];
-	uint32_t offset = offset_of(p);
-	unsigned int i = node_at[offset / 64];
-	size_t field;
-
-	if (!i)
-		return range_names(sim_index, sim_domain, p);
-	field = offset - nodes[i].base;
-	if (field == offsetof(struct cleave__node, order))
-		snprintf(name, sizeof(name), "%s.order", node_name(i));
-	else if (field == offsetof(struct cleave__node, lock))
-		snprintf(name, sizeof(name), "%s.lock", node_name(i));
-	else if (nodes[i].size == sizeof(struct cleave__leaf))
-		snprintf(name, sizeof(name), "%s.%s[%zu]", node_name(i),
-			 field < offsetof(struct cleave__leaf, value) ? "start" : "value",
-			 (field < offsetof(struct cleave__leaf, value) ? field - offsetof(struct cleave__leaf, start)
-								       : field - offsetof(struct cleave__leaf, value)) /
-				 8);
-	else
-		snprintf(name, sizeof(name), "%s.%s[%zu]", node_name(i),
-			 field < offsetof(struct cleave__branch, gap) ? "child" : "gap",
-			 (field < offsetof(struct cleave__branch, gap) ? field - offsetof(struct cleave__branch, child)
-								       : field - offsetof(struct cleave__branch, gap)) /
-				 8);
-	return name;
-}
-
-static const char *value_name(const void *p, unsigned int size, uint64_t value)
-{
-	static char names[4][64];
-	static unsigned int turn;
-	char *name = names[turn++ % 4];
-	uint32_t offset = offset_of(p);
-	unsigned int i = node_at[offset / 64];
-	uint64_t target = value & ~(uint64_t)63;
-	unsigned int j = 0;
-
-	if (target >= (uintptr_t)arena && target < (uintptr_t)arena + ARENA_SIZE)
-		j = node_at[(target - (uintptr_t)arena) / 64];
-	if (size == 4) {
-		snprintf(name, sizeof(names[0]), "%u%s%s%s%s", (unsigned int)value, value & 1 ? " locked" : "",
-			 value & 2 ? " waiters" : "", value & 4 ? " asked" : "", value & 8 ? " granted" : "");
-	} else if (j) {
-		snprintf(name, sizeof(names[0]), "%s", node_name(j));
-	} else if (i && offset == nodes[i].base) {
-		int n = snprintf(name, sizeof(names[0]), "%s{", value & CLEAVE__DEAD ? "dead " : "");
-		unsigned int count = cleave__count12(cleave__live(value));
-
-		for (unsigned int r = 0; r < count; r++)
-			n += snprintf(name + n, sizeof(names[0]) - (size_t)n, r ? ",%u" : "%u", cleave__cell(value, r));
-		snprintf(name + n, sizeof(names[0]) - (size_t)n, "} removals %u",
-			 count < 12 ? (unsigned int)(value >> 44) & 15 : 0);
-	} else {
-		snprintf(name, sizeof(names[0]), "%#llx", (unsigned long long)value);
-	}
-	return name;
-}
-
-static void trace(const char *what, const void *p, unsigned int size, int order, uint64_t value, const char *more,
-		  const struct sim_site *site)
-{
-	const char *file = strrchr(site->file, '/');
-
-	if (sim.trace)
-		sim_note("%-8s %-7s %-18s %s%s  [%s:%d %s]", what, order_names[order], sim_name(p),
-			 value_name(p, size, value), more, file ? file + 1 : site->file, site->line, site->function);
-}
-
 /* ---- Nodes: use against reuse ---- */
+
+unsigned int sim_node_number(const void *p, uint32_t *field, uint32_t *size)
+{
+	size_t offset = (size_t)((const char *)p - arena);
+	unsigned int i = offset < ARENA_SIZE ? node_at[offset / 64] : 0;
+
+	*field = i ? (uint32_t)offset - nodes[i].base : 0;
+	*size = nodes[i].size;
+	return i;
+}
+
+static const char *node_name(const struct node *node)
+{
+	return sim_node_name((unsigned int)(node - nodes), node->size);
+}
 
 static bool before(uint8_t thread, uint32_t clock)
 {
@@ -299,8 +215,7 @@ static void check_end(struct node *node, const char *what)
 {
 	for (unsigned int t = 0; t < sim.nthreads; t++)
 		if (t != sim.cur && self()->seen[t] < node->uses[t])
-			sim_fail("%s is %s, but thread %u may still be using it",
-				 node_name((unsigned int)(node - nodes)), what, t);
+			sim_fail("%s is %s, but thread %u may still be using it", node_name(node), what, t);
 }
 
 static struct node *find_node(const void *p)
@@ -312,14 +227,14 @@ static struct node *find_node(const void *p)
 static void node_made(struct node *node)
 {
 	if (node->freed)
-		sim_fail("%s is made after it was freed", node_name((unsigned int)(node - nodes)));
+		sim_fail("%s is made after it was freed", node_name(node));
 	check_end(node, "reused");
 	node->owner = (uint8_t)(sim.cur + 1);
 	node->maker = (uint8_t)sim.cur;
 	node->made = own_clock();
 	memset(&node->uses, 0, sizeof(node->uses));
 	if (sim.trace)
-		sim_note("makes    %s", node_name((unsigned int)(node - nodes)));
+		sim_note("makes    %s", node_name(node));
 }
 
 void sim_node_freed(void *at)
@@ -329,7 +244,7 @@ void sim_node_freed(void *at)
 	if (!sim.running)
 		return;
 	if (node->freed)
-		sim_fail("%s is freed twice", node_name((unsigned int)(node - nodes)));
+		sim_fail("%s is freed twice", node_name(node));
 	check_end(node, "freed");
 	node->freed = true;
 	memset(at, 0x5a, node->size);
@@ -366,6 +281,11 @@ static void write_memory(void *p, unsigned int size, uint64_t value)
 		*(uint64_t *)p = value;
 }
 
+uint8_t *sim_users_of(const void *word)
+{
+	return &users_of[offset_of(word) / 4];
+}
+
 uint64_t sim_newest(const void *word, unsigned int size)
 {
 	return read_memory(word, size);
@@ -395,6 +315,7 @@ static struct word *find_word(const void *p, unsigned int size, bool make)
 		sim_fail("too many words");
 	word = &words[nwords++];
 	word_at[offset / 4] = (uint16_t)nwords;
+	memset(word, 0, sizeof(*word));
 	word->offset = offset;
 	word->newest = new_store();
 	word->newest->value = read_memory(p, size);
@@ -408,7 +329,9 @@ static bool oldest(const struct store *store, int order)
 {
 	clock_vector read = store->first_read;
 
-	if (!store->older || self()->seen[store->thread] >= store->clock || (order == PORT_SEQ_CST && store->seq_cst))
+	if (!store->older || self()->seen[store->thread] >= store->clock)
+		return true;
+	if (order == PORT_SEQ_CST && store->event && sim_order_after(store->thread, store->event))
 		return true;
 	for (unsigned int t = 0; t < sim.nthreads; t++)
 		if (read[t] && self()->seen[t] >= read[t])
@@ -416,13 +339,23 @@ static bool oldest(const struct store *store, int order)
 	return false;
 }
 
-static void returned(struct store *store, int order)
+static void returned(struct word *word, struct store *store, int order)
 {
+	const struct store *next = NULL;
+
 	if (!store->first_read[sim.cur])
 		store->first_read[sim.cur] = own_clock();
 	if (order == PORT_ACQUIRE || order == PORT_ACQ_REL || order == PORT_SEQ_CST)
-		clock_join(&self()->seen, store->releases);
+		clock_join(&self()->seen, &store->releases);
 	learn(store->hash);
+	if (order != PORT_SEQ_CST)
+		return;
+	sim_order_event(&store->order);
+	clock_join(&word->reads, &self()->seen);
+	for (const struct store *s = word->newest; s != store; s = s->older)
+		next = s->event ? s : next;
+	if (next)
+		sim_order_missed(next->thread, next->event);
 }
 
 /* Only this thread can reach the word: no access to it concerns anybody else. */
@@ -431,6 +364,11 @@ static bool is_private(const void *p)
 	struct node *node = find_node(p);
 
 	return node != nodes && node->owner == sim.cur + 1;
+}
+
+static void point(const void *p, bool write)
+{
+	sim_point_at(&users_of[offset_of(p) / 4], write);
 }
 
 static void reach(const void *p, const struct sim_site *site)
@@ -450,15 +388,17 @@ uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_
 
 	if (!sim.running || is_private(p))
 		return read_memory(p, size);
-	sim_point();
+	point(p, false);
 	reach(p, site);
-	word = find_word(p, size, false);
+	word = find_word(p, size, order == PORT_SEQ_CST);
 	if (!word) {
 		learn(offset_of(p));
-		trace("load", p, size, order, read_memory(p, size), "", site);
+		sim_trace("load", p, size, order, read_memory(p, size), "", site);
 		return read_memory(p, size);
 	}
 	store = word->newest;
+	if (sim.weak && order == PORT_SEQ_CST)
+		sim_order_close();
 	if (sim.weak && !oldest(store, order)) {
 		unsigned int back;
 
@@ -467,10 +407,10 @@ uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_
 		for (back = sim_deviate(n); back > 0; back--)
 			store = store->older;
 		if (sim.trace && store != word->newest)
-			snprintf(more, sizeof(more), " (newer: %s)", value_name(p, size, word->newest->value));
+			snprintf(more, sizeof(more), " (newer: %s)", sim_value_name(p, size, word->newest->value));
 	}
-	trace("load", p, size, order, store->value, more, site);
-	returned(store, order);
+	sim_trace("load", p, size, order, store->value, more, site);
+	returned(word, store, order);
 	return store->value;
 }
 
@@ -486,14 +426,19 @@ static void append(void *p, unsigned int size, struct word *word, uint64_t value
 	store->clock = own_clock();
 	store->first_read[sim.cur] = store->clock;
 	store->thread = (uint8_t)sim.cur;
-	store->seq_cst = order == PORT_SEQ_CST;
 	store->hash = self()->chain;
+	store->order = word->newest->order;
+	if (order == PORT_SEQ_CST) {
+		clock_join(&word->reads, &store->order);
+		store->event = sim_order_event(&word->reads);
+		store->order = self()->seen;
+	}
 	if (order >= PORT_RELEASE) {
 		store->releases = self()->seen;
 		self()->seen[sim.cur]++;
 	}
 	if (inherit)
-		clock_join(&store->releases, inherit->releases); /* a release sequence */
+		clock_join(&store->releases, &inherit->releases); /* a release sequence */
 	word->newest = store;
 	publish(size, value);
 	write_memory(p, size, value);
@@ -524,9 +469,9 @@ void sim_store(void *p, unsigned int size, uint64_t value, int order, const stru
 		write_memory(p, size, value);
 		return;
 	}
-	sim_point();
+	point(p, true);
 	reach(p, site);
-	trace("store", p, size, order, value, "", site);
+	sim_trace("store", p, size, order, value, "", site);
 	append(p, size, find_word(p, size, true), value, order, NULL);
 }
 
@@ -535,11 +480,11 @@ static struct store *newest_for_update(const void *p, unsigned int size, int ord
 {
 	struct store *store;
 
-	sim_point();
+	point(p, true);
 	reach(p, site);
 	*word = find_word(p, size, true);
 	store = (*word)->newest;
-	returned(store, order);
+	returned(*word, store, order);
 	return store;
 }
 
@@ -555,7 +500,7 @@ uint64_t sim_exchange(void *p, unsigned int size, uint64_t value, int order, con
 		return old;
 	}
 	store = newest_for_update(p, size, order, site, &word);
-	trace("exchange", p, size, order, value, "", site);
+	sim_trace("exchange", p, size, order, value, "", site);
 	append(p, size, word, value, order, store);
 	return store->value;
 }
@@ -572,7 +517,7 @@ uint64_t sim_fetch_add(void *p, unsigned int size, uint64_t value, int order, co
 		return old;
 	}
 	store = newest_for_update(p, size, order, site, &word);
-	trace("add", p, size, order, store->value + value, "", site);
+	sim_trace("add", p, size, order, store->value + value, "", site);
 	append(p, size, word, store->value + value, order, store);
 	return store->value;
 }
@@ -590,17 +535,17 @@ bool sim_cas(void *p, unsigned int size, uint64_t *expected, uint64_t value, int
 			write_memory(p, size, value);
 		return *expected == wanted;
 	}
-	sim_point();
+	point(p, true);
 	reach(p, site);
 	word = find_word(p, size, true);
 	store = word->newest;
 	*expected = store->value;
-	returned(store, store->value == wanted ? ok : fail);
+	returned(word, store, store->value == wanted ? ok : fail);
 	if (store->value != wanted) {
-		trace("cas fail", p, size, fail, store->value, " is there", site);
+		sim_trace("cas fail", p, size, fail, store->value, " is there", site);
 		return false;
 	}
-	trace("cas", p, size, ok, value, "", site);
+	sim_trace("cas", p, size, ok, value, "", site);
 	append(p, size, word, value, ok, store);
 	return true;
 }
@@ -639,5 +584,5 @@ void sim_cell(const void *p, bool write, const struct sim_site *site)
 	cell->writer = (uint8_t)sim.cur;
 	cell->write = own_clock();
 	if (sim.trace)
-		trace("cell", p, 8, PORT_RELAXED, 0, " is written", site);
+		sim_trace("cell", p, 8, PORT_RELAXED, 0, " is written", site);
 }

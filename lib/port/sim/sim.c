@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/* The simulator's scheduler: coroutines, strategies, grace periods, parking. */
+/* The simulator's scheduler: coroutines and strategies. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -9,8 +9,6 @@
 #define STACK_SIZE (128u * 1024)
 #define MAX_STEPS 5000u
 #define MAX_CHOICES 8192u
-#define MAX_COOKIES 256u
-#define MAX_SECTIONS 256u
 #define NOBODY SIM_THREADS
 
 struct sim sim;
@@ -22,12 +20,6 @@ static struct {
 	char failure[512];
 	uint32_t time;
 	uint64_t returned; /* hash of the set of calls that have returned */
-	/* grace periods */
-	uint64_t ncookies;
-	uint32_t awaits[MAX_COOKIES][SIM_THREADS]; /* of each cookie: the sections that must have ended */
-	clock_vector began;			   /* before the newest cookie */
-	uint64_t began_hash;
-	clock_vector ended[SIM_THREADS][MAX_SECTIONS];
 	/* random */
 	unsigned int stay;	   /* of 256 */
 	unsigned int stay_at_call; /* the same, where a call begins */
@@ -36,11 +28,14 @@ static struct {
 	unsigned int length; /* of executions, so far */
 	/* DFS */
 	struct choice {
+		uint32_t place; /* step, what kind, the how manieth of them */
 		uint8_t taken;
 		uint8_t limit;
 	} choices[MAX_CHOICES];
 	unsigned int nchoices;
 	unsigned int at;
+	uint32_t place;
+	bool anew; /* a step that was taken for local is not */
 	char text[4096];
 	/* states explored: the key, and in the low 4 bits the least preemptions that it took */
 	uint64_t *seen;
@@ -183,20 +178,49 @@ static uint64_t next_random(void)
 
 /* ---- Choices of DFS ---- */
 
-static unsigned int dfs_choose(unsigned int n)
+enum { WHO, WHAT }; /* kinds of choices */
+
+/* Choices are repeated by their place, because a repeated execution has points at local steps too. */
+static unsigned int repeat(uint32_t place)
 {
+	for (unsigned int i = 0; i < run.nchoices; i++)
+		if (run.choices[i].place == place)
+			return run.choices[i].taken;
+	return 0;
+}
+
+static unsigned int dfs_choose(unsigned int n, unsigned int kind)
+{
+	uint32_t first = sim.steps << 5 | kind << 4;
+
 	if (n <= 1)
 		return 0;
+	run.place = (run.place & ~15u) == first ? run.place + 1 : first;
+	if (sim.options.choices)
+		return repeat(run.place);
 	if (run.at == run.nchoices) {
 		if (run.nchoices == MAX_CHOICES)
 			sim_fail("too many choices");
-		run.choices[run.nchoices++] = (struct choice){ 0, (uint8_t)n };
+		run.choices[run.nchoices++] = (struct choice){ run.place, 0, (uint8_t)n };
 	}
 	return run.choices[run.at++].taken;
 }
 
+static void forget_states(void)
+{
+	free(run.seen);
+	run.seen = NULL;
+	run.seen_size = run.nseen = 0;
+}
+
 bool sim_next(void)
 {
+	if (run.anew) {
+		run.anew = false;
+		run.nchoices = 0;
+		forget_states();
+		return true;
+	}
 	while (run.nchoices > 0) {
 		struct choice *last = &run.choices[run.nchoices - 1];
 
@@ -214,23 +238,22 @@ const char *sim_choices(void)
 	run.text[0] = '\0';
 	for (unsigned int i = 0; i < run.nchoices && n < (int)sizeof(run.text) - 32; i++)
 		if (run.choices[i].taken)
-			n += snprintf(run.text + n, sizeof(run.text) - (size_t)n, "%s%u=%u", n ? "," : "", i,
-				      run.choices[i].taken);
+			n += snprintf(run.text + n, sizeof(run.text) - (size_t)n, "%s%u=%u", n ? "," : "",
+				      run.choices[i].place, run.choices[i].taken);
 	return run.text;
 }
 
 static void read_choices(const char *text)
 {
-	memset(run.choices, 0, sizeof(run.choices));
-	for (unsigned int i = 0; i < MAX_CHOICES; i++)
-		run.choices[i].limit = UINT8_MAX;
-	run.nchoices = MAX_CHOICES;
-	while (*text) {
+	while (*text && run.nchoices < MAX_CHOICES) {
+		struct choice *choice = &run.choices[run.nchoices];
 		char *end;
-		unsigned long i = strtoul(text, &end, 10);
 
-		if (*end == '=' && i < MAX_CHOICES)
-			run.choices[i].taken = (uint8_t)strtoul(end + 1, &end, 10);
+		choice->place = (uint32_t)strtoul(text, &end, 10);
+		if (*end == '=') {
+			choice->taken = (uint8_t)strtoul(end + 1, &end, 10);
+			run.nchoices++;
+		}
 		text = *end ? end + 1 : end;
 	}
 }
@@ -297,10 +320,10 @@ static unsigned int choose_dfs(bool current_runs, const unsigned int *others, un
 	if (!sim.options.choices && run.at == run.nchoices && explored(current_runs ? sim.cur : NOBODY))
 		stop(SIM_PRUNED);
 	if (!current_runs)
-		return others[dfs_choose(n)];
+		return others[dfs_choose(n, WHO)];
 	if (sim.preemptions >= sim.options.bound)
 		return sim.cur;
-	choice = dfs_choose(n + 1);
+	choice = dfs_choose(n + 1, WHO);
 	if (!choice)
 		return sim.cur;
 	sim.preemptions++;
@@ -354,19 +377,48 @@ static void go_to(unsigned int next)
 	sim_switch(&sim.threads[from].sp, sim.threads[next].sp);
 }
 
+static void step(void)
+{
+	if (++sim.steps > MAX_STEPS)
+		sim_fail("no end after %u steps", sim.steps);
+}
+
 void sim_point(void)
 {
 	unsigned int next;
 
-	if (++sim.steps > MAX_STEPS)
-		sim_fail("no end after %u steps", sim.steps);
+	step();
 	next = choose();
 	sim.schedule = sim_mix(sim.schedule, next);
 	go_to(next);
 }
 
-/* The running thread cannot go on. */
-static void block(void)
+/* Does one thread write it, and another one use it? */
+static bool shared(uint8_t users)
+{
+	unsigned int writers = users >> 4, all = writers | (users & 15);
+
+	return writers && (all & (all - 1));
+}
+
+void sim_point_at(uint8_t *users, bool write)
+{
+	bool before = shared(*users);
+
+	if (sim.options.strategy != SIM_DFS || sim.options.choices) {
+		sim_point();
+		return;
+	}
+	*users |= (uint8_t)(1u << sim.cur << (write ? 4 : 0));
+	if (before) {
+		sim_point();
+		return;
+	}
+	run.anew |= shared(*users);
+	step();
+}
+
+void sim_block(void)
 {
 	unsigned int next = choose();
 
@@ -389,7 +441,7 @@ unsigned int sim_deviate(unsigned int n)
 	if (n <= 1 || sim.deviations >= sim.options.deviations)
 		return 0;
 	if (sim.options.strategy == SIM_DFS)
-		choice = dfs_choose(n > 200 ? 200 : n);
+		choice = dfs_choose(n > 200 ? 200 : n, WHAT);
 	else if ((next_random() >> 20 & 3) == 0)
 		choice = 1 + (unsigned int)(next_random() >> 20) % (n - 1);
 	sim.deviations += choice != 0;
@@ -420,10 +472,9 @@ void sim_explore(const struct sim_options *options)
 	sim.options = *options;
 	sim.trace = options->trace;
 	run.nchoices = 0;
+	run.anew = false;
 	run.length = 64;
-	free(run.seen);
-	run.seen = NULL;
-	run.seen_size = run.nseen = 0;
+	forget_states();
 	if (options->choices)
 		read_choices(options->choices);
 }
@@ -450,10 +501,9 @@ enum sim_result sim_execute(unsigned int nthreads, void (*body)(unsigned int thr
 	run.failure[0] = '\0';
 	run.time = 0;
 	run.returned = 0;
-	run.ncookies = 0;
-	memset(&run.began, 0, sizeof(run.began));
-	run.began_hash = 0;
+	sim_grace_reset();
 	run.at = 0;
+	run.place = UINT32_MAX;
 	sim.nthreads = nthreads;
 	sim.schedule = 1;
 	sim.steps = sim.preemptions = sim.deviations = 0;
@@ -472,7 +522,7 @@ enum sim_result sim_execute(unsigned int nthreads, void (*body)(unsigned int thr
 		prepare(thread);
 	}
 	/* The first thread is chosen by a point at the start of its call. */
-	sim.cur = sim.options.strategy == SIM_DFS ? dfs_choose(nthreads)
+	sim.cur = sim.options.strategy == SIM_DFS ? dfs_choose(nthreads, WHO)
 						  : (unsigned int)((next_random() >> 20) % nthreads);
 	sim.schedule = sim_mix(sim.schedule, sim.cur);
 	sim.running = true;
@@ -527,177 +577,6 @@ bool sim_saw(unsigned int thread, uint32_t clock)
 {
 	return self()->seen[thread] >= clock;
 }
-
-/* ---- Grace periods ---- */
-
-static uint64_t ops_cookie(struct cleave_domain *domain, struct cleave_thread *record)
-{
-	(void)domain;
-	(void)record;
-	if (!sim.running)
-		return 0;
-	sim_point();
-	if (++run.ncookies == MAX_COOKIES)
-		sim_fail("too many cookies");
-	for (unsigned int t = 0; t < sim.nthreads; t++) {
-		run.awaits[run.ncookies][t] = sim.threads[t].section;
-		learn(sim.threads[t].section * 2 + sim.threads[t].inside);
-	}
-	learn(run.began_hash);
-	clock_join(&self()->seen, run.began);
-	run.began = self()->seen;
-	run.began_hash = self()->chain;
-	self()->seen[sim.cur]++;
-	sim_note("takes cookie %llu", (unsigned long long)run.ncookies);
-	return run.ncookies;
-}
-
-static bool over(uint64_t cookie)
-{
-	for (unsigned int t = 0; t < sim.nthreads; t++)
-		if (sim.threads[t].inside && sim.threads[t].section <= run.awaits[cookie][t])
-			return false;
-	return true;
-}
-
-static void after_readers(uint64_t cookie)
-{
-	for (unsigned int t = 0; t < sim.nthreads; t++)
-		if (run.awaits[cookie][t])
-			clock_join(&self()->seen, run.ended[t][run.awaits[cookie][t]]);
-}
-
-static bool ops_done(struct cleave_domain *domain, struct cleave_thread *record, uint64_t cookie)
-{
-	bool is_over;
-
-	(void)domain;
-	(void)record;
-	if (!sim.running || cookie == 0)
-		return true;
-	sim_point();
-	is_over = over(cookie);
-	if (is_over && sim.options.false_done && sim_deviate(2))
-		is_over = false;
-	learn(is_over);
-	if (is_over)
-		after_readers(cookie);
-	sim_note("cookie %llu is %s", (unsigned long long)cookie, is_over ? "done" : "not done");
-	return is_over;
-}
-
-static void ops_wait(struct cleave_domain *domain, struct cleave_thread *record, uint64_t cookie)
-{
-	(void)domain;
-	(void)record;
-	if (!sim.running || cookie == 0)
-		return;
-	if (self()->inside)
-		sim_fail("a wait for a grace period inside a read section");
-	sim_note("waits for cookie %llu", (unsigned long long)cookie);
-	sim_point();
-	while (!over(cookie)) {
-		self()->awaited = cookie;
-		block();
-	}
-	learn(cookie);
-	after_readers(cookie);
-}
-
-static void ops_enter(struct cleave_domain *domain, struct cleave_thread *record)
-{
-	(void)domain;
-	(void)record;
-	if (!sim.running)
-		return;
-	sim_point();
-	if (self()->inside)
-		sim_fail("read sections nest");
-	self()->inside = true;
-	if (++self()->section == MAX_SECTIONS)
-		sim_fail("too many read sections");
-	clock_join(&self()->seen, run.began);
-	learn(run.began_hash);
-	sim_note("enters");
-}
-
-static void ops_leave(struct cleave_domain *domain, struct cleave_thread *record)
-{
-	(void)domain;
-	(void)record;
-	if (!sim.running)
-		return;
-	sim_point();
-	if (!self()->inside)
-		sim_fail("a read section that was not entered is left");
-	self()->inside = false;
-	learn(3);
-	run.ended[sim.cur][self()->section] = self()->seen;
-	self()->seen[sim.cur]++;
-	for (unsigned int t = 0; t < sim.nthreads; t++)
-		if (sim.threads[t].awaited && over(sim.threads[t].awaited))
-			sim.threads[t].awaited = 0;
-	sim_note("leaves");
-}
-
-static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record)
-{
-	(void)domain;
-	(void)record;
-	return sim.running ? self()->inside : -1;
-}
-
-/* ---- Parking ---- */
-
-static void ops_park(struct cleave_domain *domain, struct cleave_thread *record, struct cleave_word32 *count,
-		     uint32_t seen)
-{
-	(void)domain;
-	(void)record;
-	if (!sim.running)
-		return;
-	sim_point();
-	if (self()->inside)
-		sim_fail("parks inside a read section");
-	learn(count->word);
-	if (count->word != seen || (sim.options.spurious && sim_deviate(2))) {
-		sim_note("does not park on %s", sim_name(count));
-		return;
-	}
-	sim_note("parks on %s", sim_name(count));
-	self()->parked = count;
-	block();
-	sim_note("wakes up");
-}
-
-static void ops_wake(struct cleave_domain *domain, struct cleave_word32 *count)
-{
-	(void)domain;
-	if (!sim.running)
-		return;
-	sim_point();
-	for (unsigned int t = 0; t < sim.nthreads; t++) {
-		struct thread *thread = &sim.threads[t];
-
-		if (thread->parked != count)
-			continue;
-		thread->parked = NULL;
-		learn(t + 100);
-		thread->chain = sim_mix(thread->chain, self()->chain);
-		sim_note("wakes T%u", t);
-	}
-}
-
-const struct cleave_ops sim_ops = {
-	.cookie = ops_cookie,
-	.done = ops_done,
-	.wait = ops_wait,
-	.enter = ops_enter,
-	.leave = ops_leave,
-	.inside = ops_inside,
-	.park = ops_park,
-	.wake = ops_wake,
-};
 
 extern const struct cleave__search cleave__search_live;
 
