@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-bench: cleave beside the limit of what its lookups could cost.  Repetitions go round all implementations of a
+ * cleave-bench: cleave beside its peers, and the limit of what its lookups could cost.  Repetitions go round all implementations of a
  * workload, so that the machine's noise hits all alike; figures are medians and quartiles.
  *
  * A benchmark is no test: the exit status is 0 whether the targets are reached or not.
  */
 #include "suite.h"
 #include "limit.h"
+#include "peers/peers.h"
+#include "targets.h"
 
 #include <errno.h>
 #include <fnmatch.h>
@@ -61,11 +63,53 @@ void suite_report(struct suite *suite, struct row *row, const struct row *base)
 	report_add(&suite->report, row);
 }
 
+void suite_report_peer(struct suite *suite, struct row *row)
+{
+	const struct row *ours =
+		report_find_threads(&suite->report, row->workload, bench_memb.name, row->n, row->threads);
+
+	row->base = bench_memb.name;
+	row->at_least = true;
+	row->target = targets_of(row->workload, row->impl, row->n);
+	suite_report(suite, row, ours);
+}
+
+bool suite_size_wanted(const struct suite *suite, const struct bench_impl *impl, size_t n)
+{
+	if (!impl->peer || n < 1000000)
+		return true;
+	return !suite->quick || !strcmp(impl->name, TARGETS_MAPLE);
+}
+
+static void gather(struct suite *suite)
+{
+	static const struct bench_impl *const flavours[] = { &bench_memb, &bench_qsbr, &bench_ck };
+
+	for (size_t i = 0; i < sizeof(flavours) / sizeof(flavours[0]); i++)
+		suite->impls[suite->nimpls++] = flavours[i];
+	for (const struct bench_impl *const *peer = peers_all(); *peer && suite->nimpls < SUITE_IMPLS; peer++)
+		suite->impls[suite->nimpls++] = *peer;
+	for (size_t i = 0; i < suite->nimpls; i++)
+		if (suite->impls[i]->notes)
+			printf("%-15s %s\n", suite->impls[i]->name, suite->impls[i]->notes);
+	peers_missing();
+}
+
+static void print_matrix(const struct suite *suite)
+{
+	const char *names[REPORT_COLUMNS] = { limit_simd()->name, limit_scalar.name, bench_memb_scalar.name };
+	size_t n = 3;
+
+	for (size_t i = 0; i < suite->nimpls; i++)
+		names[n++] = suite->impls[i]->name;
+	report_matrix(&suite->report, names, n);
+}
+
 static void usage(FILE *file)
 {
 	fprintf(file,
 		"Usage: cleave-bench [OPTION...]\n"
-		"Measure cleave beside the limit of what its lookups could cost.\n"
+		"Measure cleave beside its peers, and beside the limit of what its lookups could cost.\n"
 		"\n"
 		"  -q, --quick          fewer and shorter repetitions\n"
 		"  -j, --json FILE      write the rows to FILE as well\n"
@@ -165,6 +209,7 @@ int main(int argc, char **argv)
 	first_line(pages, sizeof(pages), "/sys/kernel/mm/transparent_hugepage/enabled", NULL);
 	printf("cleave-bench: seed %llu, processors %d and %d (%s), huge pages %s, compiler %s\n",
 	       (unsigned long long)suite.seed, suite.processor[0], suite.processor[1], cpu, pages, __VERSION__);
+	gather(&suite);
 	report_header();
 
 	double start = measure_wall();
@@ -185,6 +230,8 @@ int main(int argc, char **argv)
 	pair_stop();
 	report_summary(&suite.report);
 	printf("%.0f seconds\n", measure_wall() - start);
+
+	print_matrix(&suite);
 
 	snprintf(facts, sizeof(facts),
 		 "\t\"seed\": %llu,\n\t\"quick\": %s,\n\t\"cpu\": \"%s\",\n\t\"huge_pages\": \"%s\",\n"

@@ -10,6 +10,10 @@
 
 #include <cleave/cleave.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct bench_counters {
 	uint64_t copies; /* leaves copied only because nothing in them was free yet */
 	uint64_t splits;
@@ -19,6 +23,10 @@ struct bench_counters {
 struct bench_impl {
 	const char *name;
 	const char *search; /* cleave: the walk by name; NULL for the best one */
+	const char *notes;  /* what an expert wants to know about it; NULL: nothing */
+	bool peer;	    /* not this library, and no limit either */
+	size_t largest;	    /* of more entries changes take O(n) for too long; 0: they do not */
+	bool concurrent;    /* threads may use it at once, for all that it has */
 
 	/* An index of the layout's entries: put in one by one in `order`, or all at once if that is NULL. */
 	void *(*make)(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order);
@@ -32,6 +40,10 @@ struct bench_impl {
 
 	/* The sum of the values found / the last value found: each address is addrs[i] + (the last value & zero). */
 	uint64_t (*lookup)(void *thread, const uint64_t *addrs, size_t n);
+	/* As lookup, but each in a read section, or under the lock, of its own. */
+	uint64_t (*lookup_each)(void *thread, const uint64_t *addrs, size_t n);
+	/* As lookup, of entries' first addresses, where nothing else can be found. */
+	uint64_t (*lookup_first)(void *thread, const uint64_t *addrs, size_t n);
 	uint64_t (*chase)(void *thread, const uint64_t *addrs, size_t n, uint64_t zero);
 
 	/* These return how many operations failed. */
@@ -61,4 +73,7 @@ extern const struct bench_impl bench_memb, bench_memb_scalar, bench_qsbr, bench_
 extern const struct bench_section section_memb, section_memb_inline, section_qsbr_inline, section_bp, section_bp_inline,
 	section_ck;
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -163,39 +163,49 @@ static double run_cut(struct task *task, size_t ops, double *out)
 	return seconds;
 }
 
-static const struct bench_impl *const flavours[] = { &bench_memb, &bench_qsbr, &bench_ck };
+/* ---- What an implementation has ---- */
 
-#define NFLAVOURS (sizeof(flavours) / sizeof(flavours[0]))
+static bool clips_wanted(const struct suite *suite, const struct bench_impl *impl, size_t n)
+{
+	static const char *const names[] = { "clip", "clip-copies", "clip-alone", "unclip-alone" };
+
+	return impl->clip_unclip && suite_size_wanted(suite, impl, n) && (!impl->largest || n <= impl->largest) &&
+	       tasks_wanted(suite, names, n == SUITE_SIZE ? 4 : 2, impl->name);
+}
+
+static bool spaces_wanted(const struct suite *suite, const struct bench_impl *impl, const char *const names[3])
+{
+	return impl->alloc && tasks_wanted(suite, names, 3, impl->name);
+}
 
 static void clips_of(struct suite *suite, size_t n)
 {
-	struct subject subjects[NFLAVOURS];
-	struct task pairs[NFLAVOURS], apart[NFLAVOURS];
+	struct subject subjects[SUITE_IMPLS];
+	struct task pairs[SUITE_IMPLS], apart[SUITE_IMPLS];
 	struct layout layout;
 	size_t nsubjects = 0, npairs = 0, napart = 0;
-	const char *const names[] = { "clip", "clip-copies", "clip-alone", "unclip-alone" };
 	bool judged = n == SUITE_SIZE;
 	size_t draws = n < DRAWS ? DRAWS : n;
 	bool any = false;
 
-	for (size_t i = 0; i < NFLAVOURS && !any; i++)
-		any = tasks_wanted(suite, names, judged ? 4 : 2, flavours[i]->name);
+	for (size_t i = 0; i < suite->nimpls && !any; i++)
+		any = clips_wanted(suite, suite->impls[i], n);
 	if (!any)
 		return;
 	layout_make(&layout, n, suite->seed);
 
 	uint64_t *middles = layout_middles(&layout, 0, n, draws, suite->seed + 3);
 
-	for (size_t i = 0; i < NFLAVOURS; i++) {
-		if (!tasks_wanted(suite, names, judged ? 4 : 2, flavours[i]->name))
+	for (size_t i = 0; i < suite->nimpls; i++) {
+		if (!clips_wanted(suite, suite->impls[i], n))
 			continue;
 
 		struct subject *subject = &subjects[nsubjects++];
 
-		*subject = subject_open(suite, flavours[i], &layout, false);
+		*subject = subject_open(suite, suite->impls[i], &layout, false);
 
 		struct task pair = {
-			.workload = { names[0], names[1] },
+			.workload = { "clip", subject->impl->counters ? "clip-copies" : NULL },
 			.subject = subject,
 			.run = run_clip_pair,
 			.addrs = middles,
@@ -206,8 +216,8 @@ static void clips_of(struct suite *suite, size_t n)
 		struct task turns = pair;
 
 		turns.workload[0] = NULL;
-		turns.workload[1] = names[2];
-		turns.workload[2] = names[3];
+		turns.workload[1] = "clip-alone";
+		turns.workload[2] = "unclip-alone";
 		turns.run = run_clip_apart;
 		tasks_add(suite, pairs, &npairs, &pair);
 		if (judged)
@@ -227,8 +237,8 @@ static void clips_of(struct suite *suite, size_t n)
 
 static void remaps(struct suite *suite)
 {
-	struct subject subjects[NFLAVOURS];
-	struct task tasks[NFLAVOURS];
+	struct subject subjects[SUITE_IMPLS];
+	struct task tasks[SUITE_IMPLS];
 	struct layout layout;
 	size_t nsubjects = 0, ntasks = 0;
 
@@ -236,7 +246,7 @@ static void remaps(struct suite *suite)
 
 	struct cleave_entry *entries = layout_drawn(&layout, 0, layout.n, DRAWS, suite->seed + 4);
 
-	for (size_t i = 0; i < NFLAVOURS; i++) {
+	for (size_t i = 0; i < suite->nimpls; i++) {
 		struct task task = {
 			.workload = { "map+unmap", "unmap", "map", "map+unmap-copies" },
 			.subject = &subjects[nsubjects],
@@ -247,10 +257,12 @@ static void remaps(struct suite *suite)
 			.warm = layout.n,
 		};
 
-		subjects[nsubjects].impl = flavours[i];
-		if (!tasks_wanted(suite, task.workload, TASK_OUTPUTS, flavours[i]->name))
+		if (!suite->impls[i]->counters)
+			task.workload[3] = NULL;
+		if (!suite->impls[i]->insert || !suite->impls[i]->erase ||
+		    !tasks_wanted(suite, task.workload, TASK_OUTPUTS, suite->impls[i]->name))
 			continue;
-		subjects[nsubjects++] = subject_open(suite, flavours[i], &layout, false);
+		subjects[nsubjects++] = subject_open(suite, suite->impls[i], &layout, false);
 		tasks[ntasks++] = task;
 	}
 	tasks_run(suite, tasks, ntasks);
@@ -266,8 +278,8 @@ static void remaps(struct suite *suite)
 
 static void cuts(struct suite *suite)
 {
-	struct subject subjects[NFLAVOURS];
-	struct task tasks[NFLAVOURS];
+	struct subject subjects[SUITE_IMPLS];
+	struct task tasks[SUITE_IMPLS];
 	struct layout layout;
 	size_t nsubjects = 0, ntasks = 0;
 	size_t count = CUT_SIZE / CUT_PIECE - 1;
@@ -277,7 +289,7 @@ static void cuts(struct suite *suite)
 	for (size_t i = 0; i < count; i++)
 		addrs[i] = whole.first + (i + 1) * CUT_PIECE;
 	layout_make(&layout, SUITE_SIZE, suite->seed);
-	for (size_t i = 0; i < NFLAVOURS; i++) {
+	for (size_t i = 0; i < suite->nimpls; i++) {
 		struct task task = {
 			.workload = { "cut", "rejoin", "cut-bytes", "cut-copies" },
 			.subject = &subjects[nsubjects],
@@ -290,9 +302,13 @@ static void cuts(struct suite *suite)
 			.fixed = 1,
 		};
 
-		if (!tasks_wanted(suite, task.workload, TASK_OUTPUTS, flavours[i]->name))
+		if (!suite->impls[i]->counters)
+			task.workload[3] = NULL;
+		if (!suite->impls[i]->clip || !suite->impls[i]->store || !suite->impls[i]->size ||
+		    (suite->impls[i]->largest && suite->impls[i]->largest < count) ||
+		    !tasks_wanted(suite, task.workload, TASK_OUTPUTS, suite->impls[i]->name))
 			continue;
-		subjects[nsubjects++] = subject_open(suite, flavours[i], &layout, false);
+		subjects[nsubjects++] = subject_open(suite, suite->impls[i], &layout, false);
 		tasks[ntasks++] = task;
 	}
 	tasks_run(suite, tasks, ntasks);
@@ -365,23 +381,23 @@ void suite_spaces(struct suite *suite)
 		const char *const names[] = { spaces[i].alloc, spaces[i].release, spaces[i].find };
 		bool any = false;
 
-		for (size_t j = 0; j < NFLAVOURS && !any; j++)
-			any = tasks_wanted(suite, names, 3, flavours[j]->name);
+		for (size_t j = 0; j < suite->nimpls && !any; j++)
+			any = spaces_wanted(suite, suite->impls[j], names);
 		if (!any)
 			continue;
 
 		struct cleave_request *requests = make_requests(suite, &layout, spaces[i].order, spaces[i].anywhere);
-		struct subject subjects[NFLAVOURS];
-		struct task taking[NFLAVOURS], finds[NFLAVOURS];
+		struct subject subjects[SUITE_IMPLS];
+		struct task taking[SUITE_IMPLS], finds[SUITE_IMPLS];
 		size_t nsubjects = 0, nallocs = 0, nfinds = 0;
 
-		for (size_t j = 0; j < NFLAVOURS; j++) {
-			if (!tasks_wanted(suite, names, 3, flavours[j]->name))
+		for (size_t j = 0; j < suite->nimpls; j++) {
+			if (!spaces_wanted(suite, suite->impls[j], names))
 				continue;
 
 			struct subject *subject = &subjects[nsubjects++];
 
-			*subject = subject_open(suite, flavours[j], &layout, false);
+			*subject = subject_open(suite, suite->impls[j], &layout, false);
 
 			struct task alloc = {
 				.workload = { NULL, spaces[i].alloc, spaces[i].release },

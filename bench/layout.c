@@ -157,6 +157,21 @@ uint64_t *layout_addresses(const struct layout *layout, size_t from, size_t to, 
 	return addresses;
 }
 
+uint64_t *layout_firsts(const struct layout *layout, size_t count, uint64_t seed, uint64_t *sum)
+{
+	struct rng rng = { seed };
+	uint64_t *addresses = need(calloc(count, sizeof(*addresses)));
+
+	*sum = 0;
+	for (size_t i = 0; i < count; i++) {
+		const struct cleave_entry *entry = &layout->entries[rng_below(&rng, layout->n)];
+
+		addresses[i] = entry->first;
+		*sum += (uintptr_t)entry->value;
+	}
+	return addresses;
+}
+
 struct cleave_entry *layout_shuffled(const struct layout *layout, uint64_t seed)
 {
 	struct rng rng = { seed };

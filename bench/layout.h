@@ -8,6 +8,10 @@
 
 #include <cleave/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define LAYOUT_PAGE 4096
 #define LAYOUT_TOP ((uint64_t)1 << 47) /* the first address above all entries */
 
@@ -31,6 +35,9 @@ void layout_free(struct layout *layout);
 uint64_t *layout_addresses(const struct layout *layout, size_t from, size_t to, size_t count, uint64_t seed,
 			   uint64_t *sum);
 
+/* `count` random first addresses. */
+uint64_t *layout_firsts(const struct layout *layout, size_t count, uint64_t seed, uint64_t *sum);
+
 /* The entries in random order. */
 struct cleave_entry *layout_shuffled(const struct layout *layout, uint64_t seed);
 
@@ -44,4 +51,7 @@ uint64_t *layout_middles(const struct layout *layout, size_t from, size_t to, si
 /* Memory or exit. */
 void *need(void *memory);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SUBJECTS 8
+#define SUBJECTS (8 + SUITE_IMPLS)
+#define READ_KINDS 4
 
 static volatile uint64_t sink;
 static volatile uint64_t zero; /* what the compiler does not know to be 0 */
@@ -52,7 +53,9 @@ void suite_sections(struct suite *suite)
 
 /* ---- Lookups ---- */
 
-static double run_lookup(struct task *task, size_t ops, double *out)
+typedef uint64_t read_batch(void *thread, const uint64_t *addrs, size_t n);
+
+static double time_reads(struct task *task, size_t ops, double *out, read_batch *batch)
 {
 	struct stopwatch watch;
 
@@ -61,7 +64,7 @@ static double run_lookup(struct task *task, size_t ops, double *out)
 		size_t count = TASK_READS;
 		size_t at = task_take(task, &count);
 
-		sink += task->subject->impl->lookup(task->subject->thread, task->addrs + at, count);
+		sink += batch(task->subject->thread, task->addrs + at, count);
 		done += count;
 	}
 
@@ -69,6 +72,23 @@ static double run_lookup(struct task *task, size_t ops, double *out)
 
 	out[0] = seconds / (double)ops * 1e9;
 	return seconds;
+}
+
+static double run_lookup(struct task *task, size_t ops, double *out)
+{
+	return time_reads(task, ops, out, task->subject->impl->lookup);
+}
+
+static double run_each(struct task *task, size_t ops, double *out)
+{
+	return time_reads(task, ops, out, task->subject->impl->lookup_each);
+}
+
+static double run_first(struct task *task, size_t ops, double *out)
+{
+	const struct bench_impl *impl = task->subject->impl;
+
+	return time_reads(task, ops, out, impl->lookup_first ? impl->lookup_first : impl->lookup);
 }
 
 static double run_chase(struct task *task, size_t ops, double *out)
@@ -106,66 +126,116 @@ static double lookup_target(size_t n, bool dependent, bool scalar)
 	return dependent ? 1.6 : 2.5;
 }
 
-static void lookups_of(struct suite *suite, size_t n)
+/* The kinds of lookup that an implementation is asked for: a name for each, or NULL. */
+static bool kinds_of(const struct suite *suite, const struct lookup_subject *subject, size_t n,
+		     const char *names[READ_KINDS])
 {
-	const struct lookup_subject wanted[SUBJECTS] = {
-		{ limit_simd(), true }, { &limit_scalar, true },       { &bench_memb, false },
-		{ &bench_memb, true },	{ &bench_memb_scalar, false }, { &bench_memb_scalar, true },
-		{ &bench_qsbr, false }, { &bench_ck, false },
-	};
-	struct subject subjects[SUBJECTS];
-	struct task tasks[2 * SUBJECTS];
-	struct layout layout;
-	size_t count = n >= 1000000 ? 4 * TASK_ADDRESSES : TASK_ADDRESSES;
-	size_t nsubjects = 0, ntasks = 0;
-	uint64_t sum;
+	const struct bench_impl *impl = subject->impl;
+	bool limit = impl == limit_simd() || impl == &limit_scalar;
+	bool dense = subject->dense && !limit;
+	bool peers_too = impl == &bench_memb || impl->peer;
 	bool any = false;
 
-	for (size_t i = 0; i < SUBJECTS && !any; i++)
-		any = suite_wants(suite, "lookup", wanted[i].impl->name) ||
-		      suite_wants(suite, "lookup-dep", wanted[i].impl->name) ||
-		      suite_wants(suite, "lookup-dense", wanted[i].impl->name) ||
-		      suite_wants(suite, "lookup-dep-dense", wanted[i].impl->name);
+	names[0] = !impl->lookup ? NULL : dense ? "lookup-dense" : "lookup";
+	names[1] = !impl->chase ? NULL : dense ? "lookup-dep-dense" : "lookup-dep";
+	names[2] = impl->lookup_each && !dense ? "lookup-each" : NULL;
+	names[3] = n == SUITE_SIZE && !dense && peers_too ? "lookup-first" : NULL;
+	for (unsigned int i = 0; i < READ_KINDS; i++) {
+		if (names[i] && !suite_wants(suite, names[i], impl->name))
+			names[i] = NULL;
+		any = any || names[i];
+	}
+	/* The flavours differ in updates; at one size their lookups serve as the base of these. */
+	if ((impl == &bench_qsbr || impl == &bench_ck) && n != SUITE_SIZE)
+		return false;
+	return any && suite_size_wanted(suite, impl, n);
+}
+
+static void check_answers(const struct subject *subject, read_batch *batch, const uint64_t *addrs, size_t count,
+			  uint64_t sum)
+{
+	const struct bench_impl *impl = subject->impl;
+
+	if (impl->online)
+		impl->online(subject->thread);
+	if (batch(subject->thread, addrs, count) != sum) {
+		fprintf(stderr, "cleave-bench: %s: wrong answers\n", impl->name);
+		exit(1);
+	}
+	if (impl->offline)
+		impl->offline(subject->thread);
+}
+
+/* Ratios to the limit for the library, to the library for peers. */
+static void report_lookup(struct suite *suite, const struct task *task)
+{
+	struct row row = task_row(task, 0, "ns");
+	const struct bench_impl *impl = task->subject->impl;
+	bool scalar = impl == &bench_memb_scalar;
+	bool dependent = task->run == run_chase;
+	const struct row *base = NULL;
+
+	if (impl->peer) {
+		suite_report_peer(suite, &row);
+		return;
+	}
+	if (impl != limit_simd() && impl != &limit_scalar && (dependent || task->run == run_lookup)) {
+		row.base = scalar ? limit_scalar.name : limit_simd()->name;
+		row.target = lookup_target(task->size, dependent, scalar);
+		base = report_find(&suite->report, dependent ? "lookup-dep" : "lookup", row.base, task->size);
+	}
+	suite_report(suite, &row, base);
+}
+
+static void lookups_of(struct suite *suite, size_t n)
+{
+	struct lookup_subject wanted[SUBJECTS] = {
+		{ limit_simd(), true }, { &limit_scalar, true },       { &bench_memb, false },
+		{ &bench_memb, true },	{ &bench_memb_scalar, false }, { &bench_memb_scalar, true },
+	};
+	static double (*const runs[READ_KINDS])(struct task *, size_t, double *) = { run_lookup, run_chase, run_each,
+										     run_first };
+	struct subject subjects[SUBJECTS];
+	struct task tasks[READ_KINDS * SUBJECTS];
+	const char *names[READ_KINDS];
+	struct layout layout;
+	size_t count = n >= 1000000 ? 4 * TASK_ADDRESSES : TASK_ADDRESSES;
+	size_t nwanted = 6, nsubjects = 0, ntasks = 0;
+	uint64_t sum, sum_first;
+	bool any = false;
+
+	for (size_t i = 1; i < suite->nimpls; i++)
+		wanted[nwanted++] = (struct lookup_subject){ suite->impls[i], false };
+	for (size_t i = 0; i < nwanted && !any; i++)
+		any = kinds_of(suite, &wanted[i], n, names);
 	if (!any)
 		return;
 	layout_make(&layout, n, suite->seed);
 
 	uint64_t *addrs = layout_addresses(&layout, 0, n, count, suite->seed + 2, &sum);
+	uint64_t *firsts = layout_firsts(&layout, count, suite->seed + 2, &sum_first);
 
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+	for (size_t i = 0; i < nwanted; i++) {
 		const struct bench_impl *impl = wanted[i].impl;
-		bool is_limit = i < 2;
-		const char *names[2] = {
-			wanted[i].dense && !is_limit ? "lookup-dense" : "lookup",
-			wanted[i].dense && !is_limit ? "lookup-dep-dense" : "lookup-dep",
-		};
-		bool wants[2] = { suite_wants(suite, names[0], impl->name), suite_wants(suite, names[1], impl->name) };
 
-		/* The flavours differ in updates; at one size their lookups serve as the base of these. */
-		if (i >= 6 && n != SUITE_SIZE)
-			continue;
-		if ((i == 1 && limit_simd() == &limit_scalar) || (!wants[0] && !wants[1]))
+		if ((i == 1 && limit_simd() == &limit_scalar) || !kinds_of(suite, &wanted[i], n, names))
 			continue;
 
 		struct subject *subject = &subjects[nsubjects++];
 
 		*subject = subject_open(suite, impl, &layout, wanted[i].dense);
-		if (impl->online)
-			impl->online(subject->thread);
-		if (impl->lookup(subject->thread, addrs, count) != sum) {
-			fprintf(stderr, "cleave-bench: %s: wrong answers, n = %zu\n", impl->name, n);
-			exit(1);
-		}
-		if (impl->offline)
-			impl->offline(subject->thread);
-		for (unsigned int j = 0; j < 2; j++) {
-			if (!wants[j])
+		if (impl->lookup)
+			check_answers(subject, impl->lookup, addrs, count, sum);
+		if (impl->lookup_first)
+			check_answers(subject, impl->lookup_first, firsts, count, sum_first);
+		for (unsigned int j = 0; j < READ_KINDS; j++) {
+			if (!names[j])
 				continue;
 			tasks[ntasks++] = (struct task){
 				.workload = { names[j] },
 				.subject = subject,
-				.run = j ? run_chase : run_lookup,
-				.addrs = addrs,
+				.run = runs[j],
+				.addrs = j == 3 ? firsts : addrs,
 				.n = count,
 				.size = n,
 				.warm = n < 100000 ? n : n / 2,
@@ -173,23 +243,14 @@ static void lookups_of(struct suite *suite, size_t n)
 		}
 	}
 	tasks_run(suite, tasks, ntasks);
-	for (size_t i = 0; i < ntasks; i++) {
-		struct row row = task_row(&tasks[i], 0, "ns");
-		const struct bench_impl *impl = tasks[i].subject->impl;
-		bool scalar = impl == &bench_memb_scalar;
-		bool dependent = tasks[i].run == run_chase;
-		const struct row *base = NULL;
-
-		if (impl != limit_simd() && impl != &limit_scalar) {
-			row.base = scalar ? limit_scalar.name : limit_simd()->name;
-			row.target = lookup_target(n, dependent, scalar);
-			base = report_find(&suite->report, dependent ? "lookup-dep" : "lookup", row.base, n);
-		}
-		suite_report(suite, &row, base);
-	}
+	for (unsigned int j = 0; j < READ_KINDS; j++)
+		for (size_t i = 0; i < ntasks; i++)
+			if (tasks[i].run == runs[j])
+				report_lookup(suite, &tasks[i]);
 	for (size_t i = 0; i < nsubjects; i++)
 		subject_close(&subjects[i]);
 	free(addrs);
+	free(firsts);
 	layout_free(&layout);
 }
 
@@ -216,7 +277,8 @@ static double run_iterate(struct task *task, size_t ops, double *out)
 	return seconds;
 }
 
-static void size_of(struct suite *suite, const struct subject *subject, const char *workload, size_t n, double target)
+static void report_size(struct suite *suite, const struct subject *subject, const char *workload, size_t n,
+			double target)
 {
 	struct samples samples = { .n = 0 };
 	size_t entries, bytes;
@@ -238,41 +300,55 @@ static void size_of(struct suite *suite, const struct subject *subject, const ch
 		.target = target,
 	};
 
-	suite_report(suite, &row, NULL);
+	if (subject->impl->peer)
+		suite_report_peer(suite, &row);
+	else
+		suite_report(suite, &row, NULL);
+}
+
+/* Iteration and memory of one way to fill the index: entry by entry in random order, or in order at once. */
+static void sizes_of(struct suite *suite, const struct layout *layout, bool dense)
+{
+	const char *const names[] = { dense ? "iterate-dense" : "iterate", dense ? "bytes-dense" : "bytes" };
+	struct subject subjects[SUITE_IMPLS];
+	struct task tasks[SUITE_IMPLS];
+	size_t nsubjects = 0, ntasks = 0;
+
+	for (size_t i = 0; i < suite->nimpls; i++) {
+		const struct bench_impl *impl = suite->impls[i];
+
+		if ((!impl->peer && impl != &bench_memb) || !impl->size || !suite_size_wanted(suite, impl, layout->n) ||
+		    !tasks_wanted(suite, names, 2, impl->name))
+			continue;
+
+		struct subject *subject = &subjects[nsubjects++];
+
+		*subject = subject_open(suite, impl, layout, dense);
+		tasks[ntasks++] = (struct task){
+			.workload = { names[0] },
+			.subject = subject,
+			.run = run_iterate,
+			.size = layout->n,
+			.warm = layout->n,
+		};
+	}
+	tasks_run(suite, tasks, ntasks);
+	tasks_report(suite, tasks, ntasks, 0, "ns", 0);
+	for (size_t i = 0; i < nsubjects; i++) {
+		if (suite_wants(suite, names[1], subjects[i].impl->name))
+			report_size(suite, &subjects[i], names[1], layout->n, dense ? 33 : 45);
+		subject_close(&subjects[i]);
+	}
 }
 
 void suite_sizes(struct suite *suite)
 {
-	const struct bench_impl *impl = &bench_memb;
-	static const char *const names[2][2] = { { "iterate", "bytes" }, { "iterate-dense", "bytes-dense" } };
-
 	for (size_t i = 0; i < sizeof(task_sizes) / sizeof(task_sizes[0]); i++) {
 		struct layout layout;
 
-		if (!tasks_wanted(suite, names[0], 2, impl->name) && !tasks_wanted(suite, names[1], 2, impl->name))
-			continue;
 		layout_make(&layout, task_sizes[i], suite->seed);
-		for (unsigned int dense = 0; dense < 2; dense++) {
-			if (!tasks_wanted(suite, names[dense], 2, impl->name))
-				continue;
-
-			struct subject subject = subject_open(suite, impl, &layout, dense);
-			struct task task = {
-				.workload = { names[dense][0] },
-				.subject = &subject,
-				.run = run_iterate,
-				.size = task_sizes[i],
-				.warm = task_sizes[i],
-			};
-			size_t ntasks = 0;
-
-			tasks_add(suite, &task, &ntasks, &task);
-			tasks_run(suite, &task, ntasks);
-			tasks_report(suite, &task, ntasks, 0, "ns", 0);
-			if (suite_wants(suite, names[dense][1], impl->name))
-				size_of(suite, &subject, names[dense][1], task_sizes[i], dense ? 33 : 45);
-			subject_close(&subject);
-		}
+		for (unsigned int dense = 0; dense < 2; dense++)
+			sizes_of(suite, &layout, dense);
 		layout_free(&layout);
 	}
 }

@@ -110,13 +110,16 @@ static void both(void (*job)(struct lane *lane))
 static void attach(struct lane *lane)
 {
 	lane->handle = lane->impl->attach(lane->index);
-	lane->impl->offline(lane->handle);
+	if (lane->impl->offline)
+		lane->impl->offline(lane->handle);
 }
 
 static void detach(struct lane *lane)
 {
-	lane->impl->online(lane->handle);
-	lane->impl->detach(lane->handle);
+	if (lane->impl->online)
+		lane->impl->online(lane->handle);
+	if (lane->impl->detach)
+		lane->impl->detach(lane->handle);
 }
 
 /* One batch.  Return: its operations; a clip and its merge are two. */
@@ -130,7 +133,7 @@ static size_t work(struct lane *lane, size_t *at)
 		*at += READS;
 		return READS;
 	case READ:
-		sink += lane->impl->lookup(lane->handle, reads, READS);
+		sink += lane->impl->lookup_each(lane->handle, reads, READS);
 		*at += READS;
 		return READS;
 	case CLIP:
@@ -150,23 +153,23 @@ static void timed(struct lane *lane)
 	struct stopwatch watch;
 	size_t at = 0;
 
-	if (shared)
+	if (shared && lane->impl->online)
 		lane->impl->online(lane->handle);
 	atomic_fetch_add(&ready, 1);
 	while (atomic_load_explicit(&phase, memory_order_relaxed) == WARM)
 		work(lane, &at);
 	lane->ops = 0;
-	if (shared)
+	if (shared && lane->impl->counters)
 		lane->impl->counters(lane->handle, &before);
 	stopwatch_start(&watch);
 	while (atomic_load_explicit(&phase, memory_order_relaxed) == TIMED)
 		lane->ops += work(lane, &at);
 	lane->cpu = stopwatch_cpu(&watch);
 	lane->seconds = stopwatch_seconds(&watch);
-	if (shared) {
+	if (shared && lane->impl->counters)
 		lane->impl->counters(lane->handle, &after);
+	if (shared && lane->impl->offline)
 		lane->impl->offline(lane->handle);
-	}
 	lane->copies = after.copies - before.copies;
 }
 
@@ -214,7 +217,8 @@ static double run_pairing(const struct suite *suite, const struct pairing *pairi
 		if (pairing->side[i].role == IDLE)
 			continue;
 		lane_wait(&lanes[i]);
-		ns[i] = lanes[i].seconds / (double)lanes[i].ops * 1e9;
+		/* Locked out all the time: at least that long. */
+		ns[i] = lanes[i].seconds / (double)(lanes[i].ops ? lanes[i].ops : 1) * 1e9;
 		busy -= lanes[i].cpu;
 	}
 	return busy > 0 ? busy : 0;
@@ -292,7 +296,10 @@ static void report(struct suite *suite, const char *workload, const char *impl, 
 	full.threads = threads;
 	full.unit = unit;
 	full.figure = samples_figure(samples);
-	report_add(&suite->report, &full);
+	if (lanes[0].impl && lanes[0].impl->peer && !full.base && !strcmp(unit, "ns"))
+		suite_report_peer(suite, &full);
+	else
+		report_add(&suite->report, &full);
 }
 
 void pair_speedup(struct suite *suite)
@@ -386,30 +393,35 @@ static void report_outcome(struct suite *suite, const char *impl, const struct o
 	report(suite, "reader", impl, 1, "ns", &ns[READER_ALONE][0], NULL);
 	report(suite, "readers", impl, 2, "ns", &ns[READERS][0], NULL);
 	report(suite, "reader+private", impl, 2, "ns", &ns[READER_PRIVATE][0], NULL);
-	row = (struct row){
-		.base = "reader+private",
-		.ratio = median(&ns[READER_WRITER][0]) / median(&ns[READER_PRIVATE][0]),
-		.target = 1.25,
-	};
+	row = (struct row){ .target = 0 };
+	if (!lanes[0].impl->peer)
+		row = (struct row){
+			.base = "reader+private",
+			.ratio = median(&ns[READER_WRITER][0]) / median(&ns[READER_PRIVATE][0]),
+			.target = 1.25,
+		};
 	report(suite, "reader+writer", impl, 2, "ns", &ns[READER_WRITER][0], &row);
 	report(suite, "writer+reader", impl, 2, "ns", &ns[READER_WRITER][1], NULL);
 	report(suite, "reader+writer-same", impl, 2, "ns", &ns[READER_WRITER_SAME][0], NULL);
 	report(suite, "writer+reader-same", impl, 2, "ns", &ns[READER_WRITER_SAME][1], NULL);
 	report(suite, "writer", impl, 1, "ns", &ns[WRITER_ALONE][0], NULL);
-	report(suite, "writer-copies", impl, 1, "%", &outcome->copies[WRITER_ALONE], NULL);
+	if (lanes[0].impl->counters)
+		report(suite, "writer-copies", impl, 1, "%", &outcome->copies[WRITER_ALONE], NULL);
 	report(suite, "writer-helper", impl, 1, "%", &outcome->helper, NULL);
 	report(suite, "writers", impl, 2, "ns", &ns[WRITERS][0], NULL);
 	row = (struct row){
 		.base = "S-again",
 		.ratio = median(&outcome->writers_speedup) / s,
-		.target = 0.9,
+		.target = lanes[0].impl->peer ? 0 : 0.9,
 		.at_least = true,
 	};
 	report(suite, "writers-speedup", impl, 2, "x", &outcome->writers_speedup, &row);
 	row = (struct row){ .target = strcmp(impl, bench_ck.name) ? 0 : 25 };
-	report(suite, "writers-copies", impl, 2, "%", &outcome->copies[WRITERS], &row);
+	if (lanes[0].impl->counters)
+		report(suite, "writers-copies", impl, 2, "%", &outcome->copies[WRITERS], &row);
 	report(suite, "writers-same", impl, 2, "ns", &ns[WRITERS_SAME][0], NULL);
-	report(suite, "writers-same-copies", impl, 2, "%", &outcome->copies[WRITERS_SAME], NULL);
+	if (lanes[0].impl->counters)
+		report(suite, "writers-same-copies", impl, 2, "%", &outcome->copies[WRITERS_SAME], NULL);
 }
 
 static bool wants(const struct suite *suite, const char *impl)
@@ -441,16 +453,16 @@ static bool wants(const struct suite *suite, const char *impl)
 
 void pair_workloads(struct suite *suite)
 {
-	static const struct bench_impl *const impls[] = { &bench_memb, &bench_qsbr, &bench_ck };
+	const struct bench_impl *const *impls = suite->impls;
 	struct layout layout;
 
 	if (suite->processor[1] < 0)
 		return;
 	layout_make(&layout, SUITE_SIZE, suite->seed);
-	for (size_t i = 0; i < sizeof(impls) / sizeof(impls[0]); i++) {
+	for (size_t i = 0; i < suite->nimpls; i++) {
 		static struct outcome outcome;
 
-		if (!wants(suite, impls[i]->name))
+		if (!impls[i]->concurrent || !impls[i]->clip_unclip || !wants(suite, impls[i]->name))
 			continue;
 		memset(&outcome, 0, sizeof(outcome));
 

@@ -64,6 +64,58 @@ const struct row *report_find(const struct report *report, const char *workload,
 	return NULL;
 }
 
+const struct row *report_find_threads(const struct report *report, const char *workload, const char *impl, size_t n,
+				      unsigned int threads)
+{
+	for (size_t i = 0; i < report->n; i++) {
+		const struct row *row = &report->rows[i];
+
+		if (row->n == n && row->threads == threads && !strcmp(row->workload, workload) &&
+		    !strcmp(row->impl, impl))
+			return row;
+	}
+	return NULL;
+}
+
+static void print_value(const struct row *row)
+{
+	if (!row)
+		printf(" %13s", "-");
+	else
+		printf(" %13.*f", row->figure.median < 100 ? 1 : 0, row->figure.median);
+}
+
+static bool same_line(const struct row *a, const struct row *b)
+{
+	return a->n == b->n && a->threads == b->threads && !strcmp(a->workload, b->workload);
+}
+
+void report_matrix(const struct report *report, const char *const *impl, size_t n)
+{
+	printf("\n%-20s %7s %3s %-3s", "medians", "n", "thr", "");
+	for (size_t j = 0; j < n; j++)
+		printf(" %13.13s", impl[j]);
+	printf("\n");
+	for (size_t i = 0; i < report->n; i++) {
+		const struct row *row = &report->rows[i], *found[REPORT_COLUMNS];
+		size_t columns = 0, at = 0;
+
+		while (!same_line(&report->rows[at], row))
+			at++;
+		for (size_t j = 0; j < n; j++) {
+			found[j] = report_find_threads(report, row->workload, impl[j], row->n, row->threads);
+			columns += found[j] != NULL;
+		}
+		/* Once, and where there is something to compare. */
+		if (at < i || columns < 2)
+			continue;
+		printf("%-20s %7zu %3u %-3s", row->workload, row->n, row->threads, row->unit);
+		for (size_t j = 0; j < n; j++)
+			print_value(found[j]);
+		printf("\n");
+	}
+}
+
 void report_summary(const struct report *report)
 {
 	printf("\n%zu targets reached, %zu missed\n", report->reached, report->missed);

@@ -21,6 +21,8 @@ struct row {
 	bool at_least; /* the target is a lower bound */
 };
 
+#define REPORT_COLUMNS 20
+
 struct report {
 	struct row *rows;
 	size_t n;
@@ -33,7 +35,12 @@ void report_header(void);
 void report_add(struct report *report, const struct row *row);
 /* NULL if that was not measured. */
 const struct row *report_find(const struct report *report, const char *workload, const char *impl, size_t n);
+const struct row *report_find_threads(const struct report *report, const char *workload, const char *impl, size_t n,
+				      unsigned int threads);
 void report_summary(const struct report *report);
+
+/* What these implementations did, side by side: a line a workload. */
+void report_matrix(const struct report *report, const char *const *impl, size_t n);
 
 /* `facts`: the members before the rows, as JSON, each with a comma behind it.  Return: false: could not write. */
 bool report_json(const struct report *report, const char *path, const char *facts);

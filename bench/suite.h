@@ -7,6 +7,7 @@
 #include "report.h"
 
 #define SUITE_PATTERNS 16
+#define SUITE_IMPLS 16
 #define SUITE_SIZE 6849 /* entries of one browser process: where most is judged */
 
 struct suite {
@@ -14,6 +15,9 @@ struct suite {
 	uint64_t seed;
 	const char *only[SUITE_PATTERNS];
 	unsigned int nonly;
+	/* All that can be changed: the library's flavours first, then the peers. */
+	const struct bench_impl *impls[SUITE_IMPLS];
+	size_t nimpls;
 	int processor[2]; /* [1] < 0: no second one */
 	unsigned int repetitions;
 	double seconds;	     /* a repetition of one thread */
@@ -26,8 +30,14 @@ bool suite_wants(const struct suite *suite, const char *workload, const char *im
 /* Make an index while threads may still run anywhere, so that what it starts is not pinned beside the benchmark. */
 void *suite_make(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool dense);
 
+/* Is this size worth its time?  Large indexes of many peers take a quick run too long. */
+bool suite_size_wanted(const struct suite *suite, const struct bench_impl *impl, size_t n);
+
 /* Fill in the ratio to a row that was reported before, if there is one, and report this one. */
 void suite_report(struct suite *suite, struct row *row, const struct row *base);
+
+/* The same for a peer, which is judged by the library in its default flavour (memb) at the same work. */
+void suite_report_peer(struct suite *suite, struct row *row);
 
 void suite_sections(struct suite *suite);
 void suite_lookups(struct suite *suite);

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WARM_REPETITIONS 8
+
 const size_t task_sizes[4] = { 1000, SUITE_SIZE, 100000, 1000000 };
 
 struct subject subject_open(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout,
@@ -63,8 +65,17 @@ void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
 			continue;
 		while ((seconds = run_task(task, task->ops, out)) < suite->seconds / 2)
 			task->ops *= 2;
+
+		double measured = (double)task->ops;
+
 		task->ops =
 			(size_t)((double)task->ops * suite->seconds / seconds) / TASK_READS * TASK_READS + TASK_READS;
+
+		size_t most = (size_t)(WARM_REPETITIONS * suite->seconds / seconds * measured);
+
+		/* What is slow is slow because of other things than cold caches. */
+		if (task->warm > most)
+			task->warm = most;
 	}
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
 		for (size_t i = 0; i < n; i++) {
@@ -116,6 +127,10 @@ void tasks_report(struct suite *suite, const struct task *tasks, size_t ntasks, 
 		struct row row = task_row(&tasks[i], output, unit);
 		const struct row *base = NULL;
 
+		if (tasks[i].subject->impl->peer) {
+			suite_report_peer(suite, &row);
+			continue;
+		}
 		row.target = target;
 		if (!strcmp(unit, "ns")) {
 			base = report_find(&suite->report, "lookup", row.impl, row.n);

@@ -136,6 +136,21 @@ static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
 	return sum;
 }
 
+static uint64_t lookup_each(void *self, const uint64_t *addrs, size_t n)
+{
+	struct bench_thread *thread = self;
+	struct cleave_entry entry;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		cleave_section_enter(&thread->record);
+		sum += (uintptr_t)cleave_lookup_rcu(thread->index, addrs[i], &entry);
+		cleave_section_leave(&thread->record);
+	}
+	cleave_section_quiescent(&thread->record);
+	return sum;
+}
+
 static uint64_t chase(void *self, const uint64_t *addrs, size_t n, uint64_t zero)
 {
 	struct bench_thread *thread = self;
@@ -278,10 +293,10 @@ static void counters(void *self, struct bench_counters *result)
 }
 
 #define FUNCTIONS                                                                                                     \
-	.make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online, .offline = offline,   \
-	.lookup = lookup, .chase = chase, .clip = clip, .unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, \
-	.insert = insert, .store = store, .find = find, .alloc = alloc, .iterate = iterate, .size = size,             \
-	.counters = counters
+	.concurrent = true, .make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online,   \
+	.offline = offline, .lookup = lookup, .lookup_each = lookup_each, .chase = chase, .clip = clip,               \
+	.unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, .find = find, \
+	.alloc = alloc, .iterate = iterate, .size = size, .counters = counters
 
 const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, FUNCTIONS };
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * TBB's concurrent_map: lookups and insertions may run at once, without a lock; erasing may not run beside anything, so
+ * that it is measured with one thread only, and goes through the list from its head (unsafe_erase()): O(n).
+ */
+#include "ordered_map.hpp"
+
+#include <oneapi/tbb/concurrent_map.h>
+
+namespace
+{
+struct shape {
+	struct Kind {
+		static inline int64_t bytes = 0;
+	};
+	using Allocator = counting_allocator<std::pair<const uint64_t, ordered_entry>, Kind>;
+	using Map = tbb::concurrent_map<uint64_t, ordered_entry, std::less<uint64_t>, Allocator>;
+	using Lock = no_lock;
+
+	static void put(Map &map, Map::iterator hint, uint64_t last, const ordered_entry &entry)
+	{
+		map.emplace_hint(hint, last, entry);
+	}
+	static Map::iterator erase(Map &map, Map::iterator at)
+	{
+		return map.unsafe_erase(at);
+	}
+};
+
+using impl = ordered_impl<shape>;
+
+constexpr bench_impl table()
+{
+	bench_impl impl_table{};
+
+	impl_table.name = "TBB map";
+	impl_table.notes = "a concurrent_map: erasing is O(n), and unsafe beside other threads, so one thread only; no "
+			   "search for free space";
+	impl_table.peer = true;
+	impl_table.largest = 10000;
+	impl_table.make = impl::make;
+	impl_table.destroy = impl::destroy;
+	impl_table.attach = impl::attach;
+	impl_table.lookup = impl::lookup;
+	impl_table.lookup_each = impl::lookup_each;
+	impl_table.chase = impl::chase;
+	impl_table.clip = impl::clip;
+	impl_table.unclip = impl::unclip;
+	impl_table.clip_unclip = impl::clip_unclip;
+	impl_table.erase = impl::erase;
+	impl_table.insert = impl::insert;
+	impl_table.store = impl::store;
+	impl_table.iterate = impl::iterate;
+	impl_table.size = impl::size;
+	return impl_table;
+}
+} // namespace
+
+extern "C" const bench_impl peer_tbb;
+const bench_impl peer_tbb = table();
