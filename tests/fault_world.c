@@ -392,20 +392,20 @@ static int object_fetch(const struct cleave_space_ops *ops, void *object, uint64
 {
 	struct fault_world *world = world_of(ops);
 	struct sim_object *it = object;
-	uint64_t page, none = 0;
+	uint64_t page = 1;
 
 	(void)write;
 	check_unguarded();
 	if (fails(world))
 		return -EIO;
-	page = take(world, SIM_OBJECT, load(&it->values[offset / PAGE]));
-	if (!page)
-		return -ENOMEM;
-	if (!__atomic_compare_exchange_n(&it->pages[offset / PAGE].word, &none, page / 2, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE))
-		give(world, page, SIM_OBJECT);
+	pthread_mutex_lock(&it->lock);
+	if (!load(&it->pages[offset / PAGE])) {
+		page = take(world, SIM_OBJECT, load(&it->values[offset / PAGE]));
+		store(&it->pages[offset / PAGE], page / 2);
+	}
+	pthread_mutex_unlock(&it->lock);
 	add(&it->fetched, 1);
-	return 0;
+	return page ? 0 : -ENOMEM;
 }
 
 static void object_ref(const struct cleave_space_ops *ops, void *object, uint32_t flags)
@@ -427,6 +427,7 @@ struct sim_object *fault_object(struct fault_world *world, uint64_t tag, uint64_
 
 	CHECK(object != NULL, "memory");
 	*object = (struct sim_object){ .tag = tag, .n = n, .late = late };
+	pthread_mutex_init(&object->lock, NULL);
 	object->pages = calloc(n, sizeof(*object->pages));
 	object->values = calloc(n, sizeof(*object->values));
 	CHECK(object->pages && object->values, "memory");
@@ -447,6 +448,7 @@ void fault_object_put(struct fault_world *world, struct sim_object *object)
 	for (uint64_t i = 0; i < object->n; i++)
 		if (object->pages[i].word)
 			give(world, 2 * object->pages[i].word, SIM_OBJECT);
+	pthread_mutex_destroy(&object->lock);
 	free(object->pages);
 	free(object->values);
 	free(object);
@@ -455,14 +457,23 @@ void fault_object_put(struct fault_world *world, struct sim_object *object)
 
 void fault_object_evict(struct fault_world *world, struct sim_object *object, uint64_t offset)
 {
-	uint64_t page = 2 * __atomic_exchange_n(&object->pages[offset / PAGE].word, 0, __ATOMIC_SEQ_CST);
+	struct cleave_word *resident = &object->pages[offset / PAGE];
+	uint64_t page;
 
-	if (!page)
-		return;
-	cleave_space_settle(fault_self);
-	remove_page(&world->ops, page);
-	store(&object->values[offset / PAGE], load(&page_at(world, page)->value));
-	give(world, page, SIM_OBJECT);
+	/* Nobody fetches it meanwhile. */
+	pthread_mutex_lock(&object->lock);
+	page = 2 * __atomic_exchange_n(&resident->word, 0, __ATOMIC_SEQ_CST);
+	if (page) {
+		cleave_space_settle(fault_self);
+		if (load(&page_at(world, page)->wired)) {
+			store(resident, page / 2);
+		} else {
+			remove_page(&world->ops, page);
+			store(&object->values[offset / PAGE], load(&page_at(world, page)->value));
+			give(world, page, SIM_OBJECT);
+		}
+	}
+	pthread_mutex_unlock(&object->lock);
 }
 
 /* ---- Swap ---- */

@@ -58,6 +58,7 @@ struct sim_object {
 	struct cleave_word *pages;  /* resident: its number; or 0 */
 	struct cleave_word *values; /* of those that are not */
 	bool late;		    /* nothing is resident until it was fetched */
+	pthread_mutex_t lock;	    /* fetching and evicting */
 };
 
 struct fault_world {
@@ -109,7 +110,7 @@ bool fault_store(struct fault_world *world, struct cleave_map *map, uint64_t add
 
 struct sim_object *fault_object(struct fault_world *world, uint64_t tag, uint64_t n, bool late);
 void fault_object_put(struct fault_world *world, struct sim_object *object);
-/* Evict a page of it. */
+/* Evict a page of it, unless it is wired. */
 void fault_object_evict(struct fault_world *world, struct sim_object *object, uint64_t offset);
 
 /* Evict whatever pages these numbers name now.  How many went. */
