@@ -82,6 +82,8 @@ static uint64_t take(struct fault_world *world, enum sim_state state, uint64_t v
 	store(&world->pages[number].active, 1);
 	store(&world->pages[number].state, state);
 	add(&world->live, 1);
+	if (load(&world->live) > load(&world->peak))
+		store(&world->peak, load(&world->live));
 	return 2 * (uint64_t)number;
 }
 
@@ -492,7 +494,10 @@ static int page_out(const struct cleave_space_ops *ops, uint64_t page, uint64_t 
 	pthread_mutex_lock(&world->lock);
 	for (i = 0; i < world->npages && world->used[i]; i++)
 		;
-	CHECK(i < world->npages, "swap is full");
+	if (i == world->npages) {
+		pthread_mutex_unlock(&world->lock);
+		return -ENOSPC;
+	}
 	world->used[i] = 1;
 	store(&world->swapped[i], load(&at->value));
 	pthread_mutex_unlock(&world->lock);

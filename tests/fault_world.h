@@ -73,6 +73,7 @@ struct fault_world {
 	struct cleave_word *swapped; /* values; token is 2 * index + 1 */
 	unsigned char *used;	     /* tokens, under `lock` */
 	struct cleave_word live;     /* pages */
+	struct cleave_word peak;
 	struct cleave_word tokens;
 	struct cleave_word objects;
 	struct cleave_word fail_after; /* fallible callbacks that will succeed */

@@ -465,7 +465,7 @@ static void run_all(bool zero)
 	memset(&it, 0, sizeof(it));
 	pthread_mutex_init(&it.lock, NULL);
 	fixture_start(&it.fixture, 0);
-	fault_world_start(&it.world, &it.fixture.domain.domain, 4000, zero);
+	fault_world_start(&it.world, &it.fixture.domain.domain, 20000, zero);
 	fault_thread_start(&it.world, &thread, &it.fixture.main.thread);
 	CHECK(cleave_map_init(&it.map, &thread.map, &config) == 0, "map");
 	fault_table_add(&it.world, &it.map, BASE, TOTAL)->may_enter = may_enter;
@@ -477,10 +477,11 @@ static void run_all(bool zero)
 		worker_join(&workers[i]);
 	printf("%llu reads, %llu forks; %llu fills, %llu promotions, %llu copies, %llu in place, %llu ahead; %llu "
 	       "swapped "
-	       "out, %llu in; %llu restarts, %llu waits, %llu with the range locked\n",
+	       "out, %llu in; %llu restarts, %llu waits, %llu with the range locked; at most %llu pages\n",
 	       LL(it.reads.word), LL(it.forks.word), LL(it.counters.fills), LL(it.counters.promotions),
 	       LL(it.counters.copies), LL(it.counters.in_place), LL(it.counters.ahead), LL(it.evicted.word),
-	       LL(it.counters.swap_ins), LL(it.counters.restarts), LL(it.counters.waits), LL(it.counters.locked));
+	       LL(it.counters.swap_ins), LL(it.counters.restarts), LL(it.counters.waits), LL(it.counters.locked),
+	       LL(it.world.peak.word));
 	CHECK(cleave_map_unmap(&it.map, &thread.map, BASE, AT(TOTAL), 0) == 0, "unmap");
 	cleave_map_destroy(&it.map, &thread.map);
 	fault_table_drop(&it.world, &it.map);

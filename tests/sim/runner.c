@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: ISC */
+#include "runner.h"
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct totals {
+	uint64_t executions, pruned, steps;
+	unsigned int failures, finished, variants;
+};
+
+/* What is running, for a crash. */
+static const struct runner *runner;
+static struct totals *running;
+static const char *now_running = "";
+
+struct sim_snapshot runner_snapshot;
+char runner_failure[1024];
+
+static void crashed(int signal)
+{
+	static char stack_text[256];
+	int n = snprintf(stack_text, sizeof(stack_text),
+			 "FAILED: %s: crash, signal %d\ntotal %llu executions, 1 failures\n", now_running, signal,
+			 (unsigned long long)(running ? running->executions : 0));
+
+	fflush(stdout);
+	if (write(STDOUT_FILENO, stack_text, (size_t)n) != n)
+		_exit(2);
+	_exit(1);
+}
+
+static void catch_crashes(void)
+{
+	static char stack[65536];
+	stack_t alternative = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction action = { .sa_handler = crashed, .sa_flags = SA_ONSTACK };
+
+	sigaltstack(&alternative, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGABRT, &action, NULL);
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Run one variant; returns false if it failed. */
+static bool run(unsigned int number, struct sim_options *options, uint64_t executions, double until,
+		struct totals *totals)
+{
+	struct sim_execution execution;
+	enum sim_result result;
+	uint64_t i;
+
+	now_running = runner->choose(number);
+	sim_explore(options);
+	totals->variants++;
+	for (i = 0; i < executions && ((i & 63) || seconds() < until); i++) {
+		result = runner->execute(i, &execution, false);
+		totals->executions += result != SIM_PRUNED;
+		totals->pruned += result == SIM_PRUNED;
+		totals->steps += execution.steps;
+		if (result == SIM_FAILED) {
+			totals->failures++;
+			printf("FAILED: %s: %s\n", now_running, runner_failure);
+			printf("  --variant %u --strategy %s --seed %llu --stale %d --replay ", number,
+			       options->strategy == SIM_DFS   ? "dfs"
+			       : options->strategy == SIM_PCT ? "pct"
+							      : "random",
+			       (unsigned long long)options->seed, options->stale);
+			if (options->strategy == SIM_DFS)
+				printf("%s\n", sim_choices());
+			else
+				printf("%llu:%u\n", (unsigned long long)i, execution.length);
+			return false;
+		}
+		if (options->strategy == SIM_DFS && !sim_next()) {
+			totals->finished++;
+			break;
+		}
+	}
+	return true;
+}
+
+static void usage(FILE *file)
+{
+	fprintf(file, "Usage: %s [options]\nRun %s under chosen schedules and judge every execution.\n",
+		runner->program, runner->subject);
+	fputs("  --seconds N        for all together (default 60)\n"
+	      "  --executions N     instead: of each variant\n"
+	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
+	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound, of the named ones\n"
+	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
+	      "  --deviations N     stale loads and grace periods seen late, of one execution (default 4; dfs: 1)\n"
+	      "  --stale 0|1        loads may return older values (default 1)\n"
+	      "  --fail 0|1         allocations may fail (default 0)\n"
+	      "  --seed N           (default 1)\n"
+	      "  --replay WHAT      with --variant: repeat what a failure printed, and print the interleaving\n"
+	      "  --first            stop at the first failure\n"
+	      "  --json FILE        write the totals there too\n"
+	      "  --list, --help\n"
+	      "Examples:\n"
+	      "  --seconds 20\n"
+	      "  --variant 6 --strategy dfs --seconds 30\n"
+	      "Exit: 0 all passed, 1 a failure was found, 2 an error.\n",
+	      file);
+}
+
+static int replay(unsigned int number, struct sim_options *options, const char *what)
+{
+	struct sim_execution execution;
+	uint64_t i = 0;
+	char *end;
+
+	now_running = runner->choose(number);
+	options->trace = true;
+	if (options->strategy == SIM_DFS) {
+		options->choices = what;
+	} else {
+		i = strtoull(what, &end, 0);
+		options->length = *end == ':' ? (unsigned int)strtoul(end + 1, NULL, 0) : 0;
+	}
+	sim_explore(options);
+	if (runner->execute(i, &execution, true) != SIM_FAILED)
+		return 0;
+	printf("FAILED: %s: %s\n", now_running, runner_failure);
+	return 1;
+}
+
+int runner_main(const struct runner *it, int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "seconds", 1, NULL, 's' },  { "executions", 1, NULL, 'e' },  { "variant", 1, NULL, 'v' },
+		{ "strategy", 1, NULL, 'y' }, { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
+		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'F' },	       { "seed", 1, NULL, 'r' },
+		{ "replay", 1, NULL, 'R' },   { "first", 0, NULL, 'f' },       { "json", 1, NULL, 'j' },
+		{ "list", 0, NULL, 'l' },     { "help", 0, NULL, 'h' },	       { NULL, 0, NULL, 0 },
+	};
+	struct sim_options options = { .seed = 1,
+				       .bound = UINT32_MAX,
+				       .deviations = UINT32_MAX,
+				       .stale = true,
+				       .false_done = true,
+				       .spurious = true };
+	const char *what = NULL, *json = NULL;
+	unsigned int first = 0, last, only = UINT32_MAX;
+	uint64_t executions = 0;
+	struct totals totals = { 0 };
+	double budget = 60, end;
+	bool stop = false;
+	int option;
+
+	runner = it;
+	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			budget = strtod(optarg, NULL);
+			break;
+		case 'e':
+			executions = strtoull(optarg, NULL, 0);
+			break;
+		case 'v':
+			only = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'y':
+			options.strategy = strcmp(optarg, "dfs") == 0	? SIM_DFS
+					   : strcmp(optarg, "pct") == 0 ? SIM_PCT
+									: SIM_RANDOM;
+			break;
+		case 'p':
+			options.bound = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'd':
+			options.deviations = (unsigned int)strtoul(optarg, NULL, 0);
+			break;
+		case 'w':
+			options.stale = strtoul(optarg, NULL, 0) != 0;
+			break;
+		case 'F':
+			options.fail_alloc = strtoul(optarg, NULL, 0) != 0;
+			break;
+		case 'r':
+			options.seed = strtoull(optarg, NULL, 0);
+			break;
+		case 'R':
+			what = optarg;
+			break;
+		case 'f':
+			stop = true;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		case 'l':
+			for (unsigned int i = 0; i < runner->named; i++)
+				printf("%u %s\n", i, runner->name(i));
+			return 0;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (options.bound == UINT32_MAX)
+		options.bound = options.strategy == SIM_PCT ? 3 : 2;
+	if (options.deviations == UINT32_MAX)
+		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
+	last = options.strategy == SIM_DFS ? runner->named : runner->named + runner->random;
+	if (only != UINT32_MAX) {
+		first = only;
+		last = only + 1;
+	}
+	if (optind < argc || options.bound > 8 || options.deviations > 15 || (what && only == UINT32_MAX) ||
+	    (only != UINT32_MAX && only >= runner->named + runner->random)) {
+		usage(stderr);
+		return 2;
+	}
+	running = &totals;
+	catch_crashes();
+	if (what)
+		return replay(only, &options, what);
+	end = seconds() + (executions ? 1e9 : budget);
+	/* The named ones get half of the time. */
+	for (unsigned int i = first; i < last && !(stop && totals.failures); i++) {
+		bool named = i < runner->named;
+		double left = end - seconds(), until;
+		uint64_t before = totals.executions;
+
+		until = executions ? end
+			: named	   ? seconds() + left / (double)(runner->named - i +
+								 (last > runner->named ? runner->named : 0))
+				   : seconds() + left / (double)(last - i);
+		run(i, &options, executions ? (named ? executions : executions / 20 + 1) : UINT64_MAX, until, &totals);
+		if (named)
+			printf("%-20s %10llu\n", runner->name(i), (unsigned long long)(totals.executions - before));
+	}
+	sim_snapshot_free(&runner_snapshot);
+	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures\n",
+	       (unsigned long long)totals.executions, (unsigned long long)totals.pruned,
+	       (unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures);
+	if (json) {
+		FILE *file = fopen(json, "w");
+
+		if (!file) {
+			perror(json);
+			return 2;
+		}
+		fprintf(file,
+			"{\"executions\": %llu, \"pruned\": %llu, \"steps\": %llu, \"variants\": %u, \"finished\": %u, "
+			"\"failures\": %u}\n",
+			(unsigned long long)totals.executions, (unsigned long long)totals.pruned,
+			(unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures);
+		fclose(file);
+	}
+	return totals.failures ? 1 : 0;
+}
