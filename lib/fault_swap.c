@@ -100,22 +100,12 @@ static bool find_run(struct cleave_space_thread *thread, const struct cleave_ano
 }
 
 /* Unlink the nodes that were left empty. */
-static void prune(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot)
+static void prune(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t n)
 {
-	struct cleave__anon_path path;
-	int result;
-
-	do {
-		result = cleave__anon_open(context, store, slot, slot);
-		if (!result) {
-			result = cleave__anon_path(context, store, slot, false, &path);
-			if (!result)
-				result = cleave__anon_prune(context, store, slot, &path);
-			cleave__anon_close(context);
-		}
-		if (result == -EAGAIN)
-			cleave_anon_wait(context);
-	} while (result == -EAGAIN);
+	cleave__anon_wipe_begin(context, store);
+	for (uint64_t slot = first; slot < first + n; slot = (slot | (CLEAVE__ANON_FANOUT - 1)) + 1)
+		cleave__anon_wipe_empty(context, store, slot);
+	cleave__anon_wipe_end(context, store);
 }
 
 /*
@@ -209,8 +199,8 @@ static int clean_store(struct cleave_space_thread *thread, struct cleave_map *ma
 				break;
 			}
 		}
-		for (uint64_t at = slot; n && at < slot + n; at = (at | (CLEAVE__ANON_FANOUT - 1)) + 1)
-			prune(thread->context, store, at);
+		if (n)
+			prune(thread->context, store, slot, n);
 		n += n == 0; /* it was emptied meanwhile */
 		cleave__anon_tidy(thread->context);
 	}
