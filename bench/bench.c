@@ -222,7 +222,8 @@ int main(int argc, char **argv)
 	suite_spaces(&suite);
 	suite_sizes(&suite);
 #ifdef BENCH_MAPS
-	suite_maps(&suite);
+	suite_maps_parts(&suite);
+	suite_maps_barrier(&suite);
 #else
 	printf("maps: not measured, bsd/sys/tree.h was not there when this was built\n");
 #endif

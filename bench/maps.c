@@ -1,146 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What one thread does to a map: mprotect of a part of an entry, beside the index's own clip; and the scenario of a
- * garbage collector's barrier, 256 MiB of which each page gets a protection of its own and then all get the old one
- * back, beside a red-black tree.  Neighbours are not joined.
+ * What one thread does to a map: mprotect of a part of an entry, beside the index's own clip.  Neighbours are not joined.
  *
- * Attribute objects, and the trees' entries, come from a list that never runs dry, so that the price of an allocator
- * does not count where a protect is judged by a clip, and is the same for all; those of "memb, libc" come from libc.
+ * Attribute objects and nodes come from lists of the thread that do not run dry, so that the price of an allocator does
+ * not count where a protect is judged by a clip; the objects of "memb, libc" come from libc.
  */
-#include "maps.h"
-#include "suite.h"
-
-#include <cleave/section.h>
+#include "maps_world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RW (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE)
-#define OBJECT_SIZE 128
-#define POOL ((size_t)3 << 16) /* more than are ever in use */
-#define BATCH 32	       /* entries that are changed before they are changed back */
-
-/* ---- Memory ---- */
-
-/* Attribute objects from a list that never runs dry, so that the time of an allocator does not count; or from libc. */
-struct pool {
-	struct cleave_memory memory;
-	void *free;
-	bool pooled;
-	uint64_t objects; /* asked for */
-};
-
-static void *pool_alloc(const struct cleave_memory *memory, size_t size, size_t align)
-{
-	struct pool *pool = (struct pool *)(uintptr_t)memory;
-	void *object = pool->free;
-
-	if (size != OBJECT_SIZE)
-		return aligned_alloc(align, (size + align - 1) & ~(align - 1));
-	pool->objects++;
-	if (!pool->pooled || !object)
-		return aligned_alloc(align, size);
-	pool->free = *(void **)object;
-	return object;
-}
-
-static void pool_free(const struct cleave_memory *memory, void *object, size_t size)
-{
-	struct pool *pool = (struct pool *)(uintptr_t)memory;
-
-	if (size != OBJECT_SIZE || !pool->pooled) {
-		free(object);
-		return;
-	}
-	*(void **)object = pool->free;
-	pool->free = object;
-}
-
-static void pool_fill(struct pool *pool, size_t n)
-{
-	while (n-- > 0)
-		pool_free(&pool->memory, need(aligned_alloc(64, OBJECT_SIZE)), OBJECT_SIZE);
-}
-
-static void pool_drain(struct pool *pool)
-{
-	while (pool->free) {
-		void *next = *(void **)pool->free;
-
-		free(pool->free);
-		pool->free = next;
-	}
-}
-
-/* ---- A world: a map and an index with the same entries ---- */
-
-struct world {
-	CLEAVE_SECTION_DOMAIN domain;
-	CLEAVE_SECTION_THREAD record;
-	struct pool pool;
-	struct cleave_maps maps;
-	struct cleave_map_thread thread;
-	struct cleave_map map;
-	struct cleave index;
-};
-
-static void must(int error, const char *what)
-{
-	if (error) {
-		fprintf(stderr, "cleave-bench: %s: error %d\n", what, error);
-		exit(1);
-	}
-}
-
-/* pool: objects to begin with; 0: they come from libc. */
-static struct world *world_make(const struct suite *suite, size_t pool)
-{
-	static const struct cleave_map_ops ops = { .object_ref = NULL };
-	struct cleave_map_config config = { .min = LAYOUT_PAGE, .max = LAYOUT_TOP, .page_shift = 12 };
-	struct world *world = need(aligned_alloc(64, (sizeof(*world) + 63) & ~(size_t)63));
-
-	*world = (struct world){ .pool = { .memory = { pool_alloc, pool_free }, .pooled = pool > 0 } };
-	pool_fill(&world->pool, pool);
-	measure_unpin();
-	must(cleave_section_start(&world->domain, &world->pool.memory, 0), "start");
-	measure_pin(suite->processor[0]);
-	cleave_section_register(&world->record, &world->domain);
-	cleave_maps_init(&world->maps, &world->domain.domain, &ops);
-	cleave_map_thread_init(&world->thread, &world->maps, &world->record.thread);
-	must(cleave_map_init(&world->map, &world->thread, &config), "map");
-	must(cleave_init(&world->index, &world->record.thread), "index");
-	return world;
-}
-
-static void world_destroy(struct world *world)
-{
-	cleave_map_destroy(&world->map, &world->thread);
-	cleave_map_thread_exit(&world->thread);
-	cleave_destroy(&world->index, &world->record.thread);
-	cleave_section_unregister(&world->record, &world->domain);
-	cleave_section_stop(&world->domain);
-	pool_drain(&world->pool);
-	free(world);
-}
-
-static void map_range(struct world *world, uint64_t start, uint64_t end)
-{
-	struct cleave_map_request request = {
-		.addr = start,
-		.size = end - start,
-		.flags = CLEAVE_MAP_FIXED,
-		.entry_flags = CLEAVE_MAP_COW,
-		.protection = RW,
-		.max_protection = CLEAVE_PROT_ALL,
-		.inheritance = CLEAVE_INHERIT_COPY,
-	};
-
-	must(cleave_map_map(&world->map, &world->thread, &request), "map");
-}
+#define BATCH 32 /* entries that are changed before they are changed back */
 
 static void protect(struct world *world, uint64_t start, uint64_t end, unsigned int protection)
 {
-	must(cleave_map_protect(&world->map, &world->thread, start, end, protection, 0, 0), "protect");
+	maps_must(cleave_map_protect(&world->map, &world->thread, start, end, protection, 0, 0), "protect");
 }
 
 /* ---- Part of an entry ---- */
@@ -159,10 +33,10 @@ static void do_step(struct world *world, enum step step, const struct cleave_ent
 
 	switch (step) {
 	case CLIP:
-		must(cleave_clip(&world->index, &world->record.thread, middle), "clip");
+		maps_must(cleave_clip(&world->index, &world->record.thread, middle), "clip");
 		break;
 	case UNCLIP:
-		must(cleave_unclip(&world->index, &world->record.thread, middle), "unclip");
+		maps_must(cleave_unclip(&world->index, &world->record.thread, middle), "unclip");
 		break;
 	case HALF:
 		protect(world, middle, end, CLEAVE_PROT_READ);
@@ -171,13 +45,13 @@ static void do_step(struct world *world, enum step step, const struct cleave_ent
 		protect(world, middle, middle + LAYOUT_PAGE, CLEAVE_PROT_READ);
 		break;
 	case HALF_BACK:
-		protect(world, middle, end, RW);
+		protect(world, middle, end, MAPS_RW);
 		break;
 	case PAGE_BACK:
-		protect(world, middle, middle + LAYOUT_PAGE, RW);
+		protect(world, middle, middle + LAYOUT_PAGE, MAPS_RW);
 		break;
 	default:
-		must(cleave_map_coalesce(&world->map, &world->thread, start, end), "join");
+		maps_must(cleave_map_coalesce(&world->map, &world->thread, start, end), "join");
 	}
 }
 
@@ -213,16 +87,6 @@ static double run_group(struct world *world, enum step first, enum step last, co
 		for (unsigned int step = first; step <= last; step++)
 			run_step(world, (enum step)step, entries + at, n - at < BATCH ? n - at : BATCH, &tallies[step]);
 	return stopwatch_seconds(&watch);
-}
-
-static void check_entries(struct world *world, uint64_t wanted)
-{
-	struct cleave_map_accounts accounts;
-
-	cleave_map_account(&world->map, &world->thread, &accounts);
-	if (accounts.entries != wanted)
-		printf("maps: %llu entries instead of %llu\n", (unsigned long long)accounts.entries,
-		       (unsigned long long)wanted);
 }
 
 #define PARTS 2 /* objects from the pool, objects from libc */
@@ -303,7 +167,7 @@ static void time_objects(struct samples *samples)
 	for (unsigned int round = 0; round < 20; round++) {
 		stopwatch_start(&watch);
 		for (unsigned int i = 0; i < 8 * BATCH; i++)
-			objects[i] = need(aligned_alloc(64, OBJECT_SIZE));
+			objects[i] = need(aligned_alloc(64, MAPS_OBJECT));
 		seconds += stopwatch_seconds(&watch);
 		for (unsigned int i = 0; i < 8 * BATCH; i++)
 			free(objects[i]);
@@ -320,7 +184,7 @@ static bool any_wanted(const struct suite *suite, const char *const *names, unsi
 	return false;
 }
 
-static void suite_parts(struct suite *suite)
+void suite_maps_parts(struct suite *suite)
 {
 	struct part parts[PARTS] = { { .world = NULL } };
 	struct samples objects = { .n = 0 };
@@ -333,13 +197,13 @@ static void suite_parts(struct suite *suite)
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 	entries = layout_shuffled(&layout, suite->seed + 1);
 	for (unsigned int i = 0; i < PARTS; i++) {
-		struct world *world = parts[i].world = world_make(suite, i == 0 ? 2 * SUITE_SIZE : 0);
+		struct world *world = parts[i].world = maps_world_make(suite, i > 0);
 
 		for (size_t j = 0; j < layout.n; j++) {
-			map_range(world, entries[j].first, entries[j].last + 1);
-			must(cleave_insert(&world->index, &world->record.thread, entries[j].first, entries[j].last,
-					   entries[j].value, NULL),
-			     "insert");
+			maps_map(world, entries[j].first, entries[j].last + 1);
+			maps_must(cleave_insert(&world->index, &world->record.thread, entries[j].first, entries[j].last,
+						entries[j].value, NULL),
+				  "insert");
 		}
 	}
 	/* A page in the middle, with something on both sides of it. */
@@ -353,148 +217,10 @@ static void suite_parts(struct suite *suite)
 	}
 	report_one(suite, "protect-object", "libc", "ns", &objects, NULL, 0);
 	for (unsigned int i = 0; i < PARTS; i++) {
-		check_entries(parts[i].world, layout.n);
+		maps_check_entries(parts[i].world, layout.n);
 		report_part(suite, &parts[i], part_names[i], i == 0);
-		world_destroy(parts[i].world);
+		maps_world_destroy(parts[i].world);
 	}
 	free(entries);
 	layout_free(&layout);
-}
-
-/* ---- Each page of 256 MiB ---- */
-
-#define BARRIER_PAGES 65536u
-#define BARRIER_START (UINT64_C(1) << 32)
-#define BARRIER_END (BARRIER_START + (uint64_t)BARRIER_PAGES * LAYOUT_PAGE)
-
-/*
- * "alternate": each page in turn, even ones NONE, odd ones READ, so that each call cuts one page off what is left.
- * "every other": only the odd ones, so that each call cuts a page out of what is left, and two entries remain of it.
- */
-struct barrier {
-	const char *cut;
-	const char *back;
-	unsigned int step;
-};
-
-static const struct barrier barriers[] = {
-	{ "protect-alternate", "protect-back", 1 },
-	{ "protect-every-other", "protect-other-back", 2 },
-};
-
-enum { OURS, TREE, TREE_OBJECTS, CONTENDERS };
-
-static const char *const contender_names[CONTENDERS] = { "memb", "rbtree", "rbtree, objects" };
-
-/* One of them: the other is NULL. */
-struct contender {
-	struct world *world;
-	struct tree_map *tree;
-	struct pool pool; /* the tree's */
-};
-
-static void barrier_protect(const struct contender *contender, uint64_t page, unsigned int protection)
-{
-	uint64_t start = BARRIER_START + page * LAYOUT_PAGE;
-
-	if (contender->world)
-		protect(contender->world, start, start + LAYOUT_PAGE, protection);
-	else
-		must(tree_map_protect(contender->tree, start, start + LAYOUT_PAGE, protection), "protect");
-}
-
-static double barrier_run(const struct contender *contender, const struct barrier *barrier, bool back)
-{
-	struct stopwatch watch;
-
-	stopwatch_start(&watch);
-	for (uint64_t page = barrier->step - 1; page < BARRIER_PAGES; page += barrier->step)
-		barrier_protect(contender, page, back ? RW : page & 1 ? CLEAVE_PROT_READ : CLEAVE_PROT_NONE);
-	return stopwatch_seconds(&watch) / (double)(BARRIER_PAGES / barrier->step) * 1e9;
-}
-
-static void check_barrier(const struct contender *contender)
-{
-	if (contender->world)
-		check_entries(contender->world, BARRIER_PAGES);
-	else if (tree_map_entries(contender->tree) != BARRIER_PAGES)
-		printf("maps: %zu entries in the tree\n", tree_map_entries(contender->tree));
-}
-
-static void repeat_barrier(const struct suite *suite, const struct barrier *barrier, unsigned int who,
-			   struct samples *cut, struct samples *back)
-{
-	static const struct cleave_map_attributes attributes = {
-		.flags = CLEAVE_MAP_COW | CLEAVE_MAP_NEEDS_COPY,
-		.protection = RW,
-		.max_protection = CLEAVE_PROT_ALL,
-		.inheritance = CLEAVE_INHERIT_COPY,
-	};
-	struct contender contender = { .pool = { .memory = { pool_alloc, pool_free }, .pooled = true } };
-
-	if (who == OURS) {
-		contender.world = world_make(suite, POOL);
-		map_range(contender.world, BARRIER_START, BARRIER_END);
-	} else {
-		pool_fill(&contender.pool, POOL);
-		contender.tree = tree_map_make(&contender.pool.memory, who == TREE_OBJECTS);
-		must(tree_map_insert(contender.tree, BARRIER_START, BARRIER_END, &attributes), "insert");
-	}
-	samples_add(cut, barrier_run(&contender, barrier, false));
-	check_barrier(&contender);
-	samples_add(back, barrier_run(&contender, barrier, true));
-	check_barrier(&contender);
-	if (contender.world) {
-		world_destroy(contender.world);
-		return;
-	}
-	tree_map_destroy(contender.tree);
-	pool_drain(&contender.pool);
-}
-
-/* The ratio is how many times faster than the tree. */
-static void report_barrier(struct suite *suite, const char *workload, const struct samples samples[CONTENDERS],
-			   double target)
-{
-	double ours = samples_figure(&samples[OURS]).median;
-
-	for (unsigned int who = 0; who < CONTENDERS; who++) {
-		struct row row = {
-			.workload = workload,
-			.impl = contender_names[who],
-			.n = BARRIER_PAGES,
-			.threads = 1,
-			.unit = "ns",
-			.figure = samples_figure(&samples[who]),
-		};
-
-		if (who != OURS) {
-			row.base = "cleave_map's: over that";
-			row.ratio = row.figure.median / ours;
-			row.target = target;
-			row.at_least = true;
-		}
-		report_add(&suite->report, &row);
-	}
-}
-
-static void suite_barrier(struct suite *suite, const struct barrier *barrier, bool judged)
-{
-	struct samples cut[CONTENDERS] = { { .n = 0 } }, back[CONTENDERS] = { { .n = 0 } };
-	const char *const names[] = { barrier->cut, barrier->back };
-
-	if (!any_wanted(suite, names, 2))
-		return;
-	for (unsigned int round = 0; round < suite->repetitions; round++)
-		for (unsigned int who = 0; who < CONTENDERS; who++)
-			repeat_barrier(suite, barrier, who, &cut[who], &back[who]);
-	report_barrier(suite, barrier->cut, cut, judged ? 4 : 0);
-	report_barrier(suite, barrier->back, back, judged ? 2 : 0);
-}
-
-void suite_maps(struct suite *suite)
-{
-	suite_parts(suite);
-	for (size_t i = 0; i < sizeof(barriers) / sizeof(barriers[0]); i++)
-		suite_barrier(suite, &barriers[i], i == 0);
 }

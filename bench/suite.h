@@ -44,7 +44,8 @@ void suite_lookups(struct suite *suite);
 void suite_sizes(struct suite *suite);
 void suite_changes(struct suite *suite);
 void suite_spaces(struct suite *suite);
-void suite_maps(struct suite *suite);
+void suite_maps_parts(struct suite *suite);
+void suite_maps_barrier(struct suite *suite);
 
 /* The speed-up of two threads of private work, which two-thread figures are judged against. */
 void pair_start(struct suite *suite);

@@ -161,6 +161,11 @@ static void read_operation(struct fuzz *fuzz, enum call call, struct operation *
 			operation->expected.value = value_or_gap(fuzz);
 		operation->value = value(fuzz);
 		break;
+	case CALL_HOLD:
+		range(fuzz, &operation->first, &operation->last);
+		operation->value = value(fuzz);
+		operation->commit = byte(fuzz) & 7;
+		break;
 	default:
 		range(fuzz, &operation->first, &operation->last);
 		operation->value = call == CALL_INSERT ? value(fuzz) : value_or_gap(fuzz);

@@ -160,18 +160,10 @@ void cleave__leaf_edit_store(const struct cleave__edit *edit) PORT_UNCHECKED
 		return;
 	if (!edit->added)
 		leaf->node.removals = (leaf->node.removals + 1) & 15;
-	if (!edit->displaces) {
+	if (edit->displaces)
+		cleave__order_displace_locked(leaf, order, edit->count);
+	else
 		cleave__order_publish_locked(leaf, order, edit->count);
-	} else {
-		/*
-		 * [M2-rel] as cleave__order_publish_locked().
-		 * [M5-sc] A store that takes a value away orders against the guard of a validating lookup too.
-		 */
-		if (edit->count < CLEAVE__CELLS)
-			order |= (uint64_t)leaf->node.removals << 44;
-		PORT_YIELD();
-		PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
-	}
 	/* After the store: a cell must not get a cookie that was taken while readers could still find it. */
 	leaf->node.young |= (uint16_t)edit->dropped;
 }

@@ -225,6 +225,14 @@ static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, 
 	return low | (numbers >> (4 * r) >> 4) << (4 * r) | (live & ~(UINT64_C(1) << (48 + cleave__cell(order, r))));
 }
 
+/* The order word with `cell` in the place of its r-th. */
+static inline uint64_t cleave__order_replace(uint64_t order, unsigned int r, unsigned int cell)
+{
+	unsigned int old = cleave__cell(order, r);
+
+	return (order ^ (uint64_t)(old ^ cell) << (4 * r) ^ UINT64_C(1) << (48 + old)) | UINT64_C(1) << (48 + cell);
+}
+
 /*
  * Publish an order word that keeps every address's value: a cell was added or joined.  `count`: its live cells.
  * [M2-rel] the cells before the word that lists them; pairs with [M2-acq] cleave__order_rcu().
@@ -236,6 +244,20 @@ static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint6
 		order |= (uint64_t)leaf->node.removals << 44;
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_RELEASE);
+}
+
+/*
+ * The same for one that takes some address's value away.
+ * [M2-rel] as cleave__order_publish_locked().
+ * [M5-sc] It orders against the guard of a validating lookup too.
+ */
+static inline void cleave__order_displace_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+	PORT_LOCKED(leaf->node.lock)
+{
+	if (count < CLEAVE__CELLS)
+		order |= (uint64_t)leaf->node.removals << 44;
+	PORT_YIELD();
+	PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
 }
 
 /* ---- Private leaves ---- */

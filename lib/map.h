@@ -79,6 +79,7 @@ static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_m
 #define CLEAVE__MAP_BATCH 16u	  /* retired objects that share a cookie */
 #define CLEAVE__MAP_GARBAGE 4096u /* retired objects of a thread above which it waits */
 #define CLEAVE__MAP_STOCK 16u	  /* clean objects that a thread keeps */
+#define CLEAVE__VERSION_BITS 40	  /* of a thread's own count; above them its number */
 
 bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other);
 /* An object without pages and references; NULL: no memory. */
@@ -206,6 +207,29 @@ bool cleave__map_border(const struct cleave_map *map, uint64_t low, uint64_t hig
 uint64_t cleave__map_border_above(const struct cleave_map *map, uint64_t addr, uint64_t end);
 /* cleave_map_init() without the index's content. */
 int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, const struct cleave_map_config *config);
+
+/* ---- map_hold.c ---- */
+
+/* What an operation does to each entry of a range. */
+struct cleave__map_rule {
+	/* May an entry with these attributes be changed?  0, or an error. */
+	int (*check)(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes);
+	/* Change them.  False: they are so already. */
+	bool (*set)(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes);
+	unsigned int value;
+	uint32_t entry_flags;
+	unsigned int flags;
+	bool clips; /* entries that are so already, too */
+};
+
+#define CLEAVE__NOT_SIMPLE 1
+
+/*
+ * Apply a rule to [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.
+ * Return: 0, an error, or NOT_SIMPLE: nothing was done, it takes a transaction.
+ */
+int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			    const struct cleave__map_rule *rule);
 
 /* ---- map_range.c ---- */
 

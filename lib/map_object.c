@@ -5,8 +5,6 @@
  */
 #include "map.h"
 
-#define VERSION_BITS 40 /* of a thread's own count; above them its number */
-
 const struct cleave__map_object cleave__map_guard = { .attributes = { .flags = 0 } };
 
 /* ---- Threads ---- */
@@ -26,7 +24,7 @@ void cleave_map_thread_init(struct cleave_map_thread *thread, struct cleave_maps
 	memset(thread, 0, sizeof(*thread));
 	thread->maps = maps;
 	thread->self = self;
-	thread->version = number << VERSION_BITS;
+	thread->version = number << CLEAVE__VERSION_BITS;
 	thread->random = number;
 	thread->stripe = (uint32_t)(number % CLEAVE_MAP_STRIPES);
 	thread->stock = CLEAVE__MAP_STOCK;
@@ -38,8 +36,8 @@ static uint64_t next_version(struct cleave_map_thread *thread)
 {
 	uint64_t version = ++thread->version;
 
-	if (PORT_UNLIKELY((version & ((UINT64_C(1) << VERSION_BITS) - 1)) == 0)) {
-		thread->version = PORT_FETCH_ADD(&thread->maps->numbers, 1, PORT_RELAXED) << VERSION_BITS;
+	if (PORT_UNLIKELY((version & ((UINT64_C(1) << CLEAVE__VERSION_BITS) - 1)) == 0)) {
+		thread->version = PORT_FETCH_ADD(&thread->maps->numbers, 1, PORT_RELAXED) << CLEAVE__VERSION_BITS;
 		version = ++thread->version;
 	}
 	return version;

@@ -134,6 +134,47 @@ int cleave_map_munmap(struct cleave_map *map, struct cleave_map_thread *thread, 
 	return cleave__map_finish(&txn, cleave_map_txn_munmap(&txn, addr, addr + len));
 }
 
+/* ---- Rules: protect, inherit, advise, immutable ---- */
+
+/* On all mapped entries of a range. */
+static int check_all(struct cleave_map_txn *txn, uint64_t start, uint64_t end, const struct cleave__map_rule *rule)
+{
+	struct part part;
+	int error = 0;
+
+	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);)
+		if (cleave__map_is_entry(part.object) && (rule->clips || cleave__map_is_mapped(part.object)))
+			error = rule->check(rule, &part.object->attributes);
+	return error;
+}
+
+static int set_all(struct cleave_map_txn *txn, uint64_t start, uint64_t end, const struct cleave__map_rule *rule)
+{
+	struct cleave__map_object *last = NULL;
+	struct part part;
+	int error = 0;
+
+	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);) {
+		struct cleave_map_attributes attributes;
+
+		if (!cleave__map_is_entry(part.object) || !(rule->clips || cleave__map_is_mapped(part.object)))
+			continue;
+		attributes = part.object->attributes;
+		if (rule->set(rule, &attributes))
+			error = cleave__map_stage_like(txn, part.start, part.end, &attributes, &last);
+		else if (rule->clips && part.cut)
+			error = cleave__map_stage(txn, part.start, part.end, part.object);
+	}
+	return error;
+}
+
+static int apply_rule(struct cleave_map_txn *txn, uint64_t start, uint64_t end, const struct cleave__map_rule *rule)
+{
+	int error = check_all(txn, start, end, rule);
+
+	return error ? error : set_all(txn, start, end, rule);
+}
+
 /* ---- Protect ---- */
 
 static int check_arguments(unsigned int protection, uint32_t entry_flags, unsigned int flags)
@@ -144,73 +185,52 @@ static int check_arguments(unsigned int protection, uint32_t entry_flags, unsign
 		       : 0;
 }
 
-static int check_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
-			 unsigned int flags)
+static int check_protect(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes)
 {
-	struct part part;
-
-	for (uint64_t addr = start; next_part(txn, &addr, end, &part);) {
-		const struct cleave_map_attributes *attributes;
-
-		if (!cleave__map_is_mapped(part.object))
-			continue;
-		attributes = &part.object->attributes;
-		if ((attributes->flags & CLEAVE_MAP_IMMUTABLE) && !(flags & CLEAVE_PROTECT_IMMUTABLE))
-			return -EPERM;
-		if (attributes->flags & CLEAVE_MAP_SUBMAP)
-			return -EINVAL;
-		if (protection & ~(unsigned int)attributes->max_protection)
-			return -EACCES;
-	}
-	return 0;
+	if ((attributes->flags & CLEAVE_MAP_IMMUTABLE) && !(rule->flags & CLEAVE_PROTECT_IMMUTABLE))
+		return -EPERM;
+	if (attributes->flags & CLEAVE_MAP_SUBMAP)
+		return -EINVAL;
+	return rule->value & ~(unsigned int)attributes->max_protection ? -EACCES : 0;
 }
 
-/* What protect makes of the attributes.  False: they are so already. */
-static bool protect_one(struct cleave_map_attributes *attributes, unsigned int protection, uint32_t entry_flags,
-			unsigned int flags)
+static bool set_protection(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes)
 {
-	uint8_t was = attributes->protection;
+	uint8_t was = attributes->protection, protection = (uint8_t)rule->value;
 
-	if (flags & CLEAVE_PROTECT_MAX) {
+	if (rule->flags & CLEAVE_PROTECT_MAX) {
 		if (attributes->max_protection == protection && (was & ~protection) == 0)
 			return false;
-		attributes->max_protection = (uint8_t)protection;
-		attributes->protection &= (uint8_t)protection;
+		attributes->max_protection = protection;
+		attributes->protection &= protection;
 	} else {
 		if (was == protection)
 			return false;
-		attributes->protection = (uint8_t)protection;
+		attributes->protection = protection;
 	}
 	if (attributes->protection == was)
 		return true;
 	if (protection == (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE))
-		attributes->flags |= entry_flags;
+		attributes->flags |= rule->entry_flags;
 	if (attributes->protection == CLEAVE_PROT_NONE)
 		attributes->wired = 0;
 	return true;
 }
 
+static struct cleave__map_rule protect_rule(unsigned int protection, uint32_t entry_flags, unsigned int flags)
+{
+	return (struct cleave__map_rule){ check_protect, set_protection, protection, entry_flags, flags, false };
+}
+
 int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
 			   uint32_t entry_flags, unsigned int flags)
 {
-	struct cleave__map_object *last = NULL;
-	struct part part;
+	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
 	int error = check_txn(txn, start, end);
 
 	if (!error)
 		error = check_arguments(protection, entry_flags, flags);
-	if (!error)
-		error = check_protect(txn, start, end, protection, flags);
-	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);) {
-		struct cleave_map_attributes attributes;
-
-		if (!cleave__map_is_mapped(part.object))
-			continue;
-		attributes = part.object->attributes;
-		if (protect_one(&attributes, protection, entry_flags, flags))
-			error = cleave__map_stage_like(txn, part.start, part.end, &attributes, &last);
-	}
-	return error;
+	return error ? error : apply_rule(txn, start, end, &rule);
 }
 
 struct range {
@@ -267,6 +287,7 @@ static int protect_and_wire(struct cleave_map_txn *txn)
 int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		       unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
+	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
 	struct cleave_map_txn txn;
 	int error = check_arguments(protection, entry_flags, flags);
 
@@ -274,139 +295,158 @@ int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread,
 		error = cleave__map_clamp(map, &start, &end);
 	if (error)
 		return error < 0 ? error : 0;
+	error = cleave__map_change_held(map, thread, start, end, &rule);
+	if (error != CLEAVE__NOT_SIMPLE)
+		return error;
 	error = cleave__map_begin(&txn, map, thread, start, end, 0);
 	if (error)
 		return error;
-	error = cleave_map_txn_protect(&txn, start, end, protection, entry_flags, flags);
+	error = apply_rule(&txn, start, end, &rule);
 	if (!error && PORT_UNLIKELY(PORT_LOAD(&map->wire_future, PORT_RELAXED)))
 		return protect_and_wire(&txn);
 	return cleave__map_finish(&txn, error);
 }
 
-/* ---- Inherit, advise, immutable ---- */
+/* ---- Inherit, advise, immutable: entries are clipped at both ends of the range ---- */
 
-enum field { INHERITANCE, ADVICE, IMMUTABLE };
-
-static void set_field(struct cleave_map_attributes *attributes, enum field field, unsigned int value)
+static bool set_field(uint8_t *field, unsigned int value)
 {
-	switch (field) {
-	case INHERITANCE:
-		attributes->inheritance = (uint8_t)value;
-		break;
-	case ADVICE:
-		attributes->advice = (uint8_t)value;
-		break;
-	case IMMUTABLE:
-		attributes->flags &= ~CLEAVE_MAP_IMMUTABLE;
-		if (value)
-			attributes->flags |= CLEAVE_MAP_IMMUTABLE;
-		break;
-	}
+	bool differs = *field != value;
+
+	*field = (uint8_t)value;
+	return differs;
 }
 
-/* Set it on all entries of a range, which are clipped at both ends. */
-static int set_range(struct cleave_map_txn *txn, uint64_t start, uint64_t end, enum field field, unsigned int value)
+static int check_inherit(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes)
 {
-	struct cleave__map_object *last = NULL;
-	struct part part;
-	int error = 0;
+	bool zero = rule->value == CLEAVE_INHERIT_ZERO;
 
-	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);) {
-		struct cleave_map_attributes attributes;
-
-		if (!cleave__map_is_entry(part.object))
-			continue;
-		attributes = part.object->attributes;
-		set_field(&attributes, field, value);
-		if (!cleave__map_equal(&attributes, &part.object->attributes))
-			error = cleave__map_stage_like(txn, part.start, part.end, &attributes, &last);
-		else if (part.cut)
-			error = cleave__map_stage(txn, part.start, part.end, part.object);
-	}
-	return error;
+	return (attributes->flags & CLEAVE_MAP_IMMUTABLE) || (zero && !(attributes->protection & CLEAVE_PROT_WRITE))
+		       ? -EPERM
+		       : 0;
 }
 
-int cleave_map_txn_inherit(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int inheritance)
+static bool set_inheritance(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes)
 {
-	bool zero = inheritance == CLEAVE_INHERIT_ZERO;
+	return set_field(&attributes->inheritance, rule->value);
+}
+
+static int check_advise(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes)
+{
+	(void)rule;
+	(void)attributes;
+	return 0;
+}
+
+static bool set_advice(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes)
+{
+	return set_field(&attributes->advice, rule->value);
+}
+
+static int check_immutable(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes)
+{
+	(void)rule;
+	return attributes->inheritance == CLEAVE_INHERIT_ZERO ? -EPERM : 0;
+}
+
+static bool set_immutable(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes)
+{
+	uint32_t was = attributes->flags;
+
+	attributes->flags = rule->value ? was | CLEAVE_MAP_IMMUTABLE : was & ~CLEAVE_MAP_IMMUTABLE;
+	return attributes->flags != was;
+}
+
+static const struct cleave__map_rule inherit_rule = { check_inherit, set_inheritance, .clips = true };
+static const struct cleave__map_rule advise_rule = { check_advise, set_advice, .clips = true };
+static const struct cleave__map_rule immutable_rule = { check_immutable, set_immutable, .clips = true };
+
+/* Free space without an entry below it counts as one that is not writable. */
+static int check_free(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
+{
 	struct part part;
 	uint64_t border;
-	int error = inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : check_txn(txn, start, end);
 
-	if (error)
-		return error;
-	for (uint64_t addr = start; next_part(txn, &addr, end, &part);) {
-		if (cleave__map_is_entry(part.object)) {
-			if ((part.object->attributes.flags & CLEAVE_MAP_IMMUTABLE) ||
-			    (zero && !(part.object->attributes.protection & CLEAVE_PROT_WRITE)))
-				return -EPERM;
-		} else if (zero && !part.object && part.end - 1 > start &&
-			   cleave__map_border(txn->map, part.start > start ? part.start : start + 1, part.end - 1,
-					      &border)) {
-			return -EPERM; /* free space without an entry below it counts as one that is not writable */
-		}
-	}
-	return set_range(txn, start, end, INHERITANCE, inheritance);
+	for (uint64_t addr = start; next_part(txn, &addr, end, &part);)
+		if (!part.object && part.end - 1 > start &&
+		    cleave__map_border(txn->map, part.start > start ? part.start : start + 1, part.end - 1, &border))
+			return -EPERM;
+	return 0;
 }
 
-int cleave_map_inherit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-		       unsigned int inheritance)
+static int set_in_txn(struct cleave_map_txn *txn, uint64_t start, uint64_t end, const struct cleave__map_rule *rule)
 {
-	struct cleave_map_txn txn;
-	int error = inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : cleave__map_clamp(map, &start, &end);
-
-	if (error)
-		return error < 0 ? error : 0;
-	error = cleave__map_begin(&txn, map, thread, start, end, 0);
-	if (error)
-		return error;
-	return cleave__map_finish(&txn, cleave_map_txn_inherit(&txn, start, end, inheritance));
-}
-
-int cleave_map_txn_advise(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int advice)
-{
-	int error = advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : check_txn(txn, start, end);
-
-	return error ? error : set_range(txn, start, end, ADVICE, advice);
-}
-
-int cleave_map_advise(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-		      unsigned int advice)
-{
-	struct cleave_map_txn txn;
-	int error = advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : cleave__map_clamp(map, &start, &end);
-
-	if (error)
-		return error < 0 ? error : 0;
-	error = cleave__map_begin(&txn, map, thread, start, end, 0);
-	if (error)
-		return error;
-	return cleave__map_finish(&txn, cleave_map_txn_advise(&txn, start, end, advice));
-}
-
-int cleave_map_txn_immutable(struct cleave_map_txn *txn, uint64_t start, uint64_t end, bool immutable)
-{
-	struct part part;
 	int error = check_txn(txn, start, end);
 
-	if (error)
-		return error;
-	for (uint64_t addr = start; next_part(txn, &addr, end, &part);)
-		if (cleave__map_is_entry(part.object) && part.object->attributes.inheritance == CLEAVE_INHERIT_ZERO)
-			return -EPERM;
-	return set_range(txn, start, end, IMMUTABLE, immutable);
+	if (!error && rule->set == set_inheritance && rule->value == CLEAVE_INHERIT_ZERO)
+		error = check_free(txn, start, end);
+	return error ? error : apply_rule(txn, start, end, rule);
 }
 
-int cleave_map_immutable(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-			 bool immutable)
+static int set_in_map(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+		      const struct cleave__map_rule *rule)
 {
 	struct cleave_map_txn txn;
 	int error = cleave__map_clamp(map, &start, &end);
 
 	if (error)
 		return error < 0 ? error : 0;
-	error = cleave__map_begin(&txn, map, thread, start, end, 0);
-	if (error)
+	error = cleave__map_change_held(map, thread, start, end, rule);
+	if (error != CLEAVE__NOT_SIMPLE)
 		return error;
-	return cleave__map_finish(&txn, cleave_map_txn_immutable(&txn, start, end, immutable));
+	error = cleave__map_begin(&txn, map, thread, start, end, 0);
+	return error ? error : cleave__map_finish(&txn, set_in_txn(&txn, start, end, rule));
+}
+
+static struct cleave__map_rule with_value(const struct cleave__map_rule *rule, unsigned int value)
+{
+	struct cleave__map_rule with = *rule;
+
+	with.value = value;
+	return with;
+}
+
+int cleave_map_txn_inherit(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int inheritance)
+{
+	struct cleave__map_rule rule = with_value(&inherit_rule, inheritance);
+
+	return inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : set_in_txn(txn, start, end, &rule);
+}
+
+int cleave_map_inherit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+		       unsigned int inheritance)
+{
+	struct cleave__map_rule rule = with_value(&inherit_rule, inheritance);
+
+	return inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : set_in_map(map, thread, start, end, &rule);
+}
+
+int cleave_map_txn_advise(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int advice)
+{
+	struct cleave__map_rule rule = with_value(&advise_rule, advice);
+
+	return advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : set_in_txn(txn, start, end, &rule);
+}
+
+int cleave_map_advise(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+		      unsigned int advice)
+{
+	struct cleave__map_rule rule = with_value(&advise_rule, advice);
+
+	return advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : set_in_map(map, thread, start, end, &rule);
+}
+
+int cleave_map_txn_immutable(struct cleave_map_txn *txn, uint64_t start, uint64_t end, bool immutable)
+{
+	struct cleave__map_rule rule = with_value(&immutable_rule, immutable);
+
+	return set_in_txn(txn, start, end, &rule);
+}
+
+int cleave_map_immutable(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			 bool immutable)
+{
+	struct cleave__map_rule rule = with_value(&immutable_rule, immutable);
+
+	return set_in_map(map, thread, start, end, &rule);
 }

@@ -262,19 +262,18 @@ static void settle_leaves(struct cleave_txn *txn, struct cleave__node *fresh)
 		cleave__append(&txn->leaves, &txn->leaves_tail, fresh);
 }
 
-bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, struct cleave__node *copy, uint64_t gap,
-			  bool keep_locked) PORT_UNCHECKED
+bool cleave__swing_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__node *leaf,
+			struct cleave__node *copy, uint64_t gap, bool keep_locked, bool try_only) PORT_UNCHECKED
 {
-	struct cleave *index = txn->index;
 	struct cleave__node *parent;
 	unsigned int i;
 	bool lower;
 
-	if (!txn->try_only)
-		cleave__enter(index, txn->self);
-	parent = cleave__lock_node(index, txn->self, 1, leaf->first, true, &lower);
-	if (!txn->try_only)
-		cleave__leave(index, txn->self);
+	if (!try_only)
+		cleave__enter(index, self);
+	parent = cleave__lock_node(index, self, 1, leaf->first, true, &lower);
+	if (!try_only)
+		cleave__leave(index, self);
 	if (!parent)
 		return false;
 	i = cleave__branch_index(cleave__branch(parent), leaf->first);
@@ -283,15 +282,23 @@ bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, str
 		return false;
 	}
 	PORT_STORE(&copy->lock, keep_locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
-	leaf->replaced = CLEAVE__REPLACED;
 	PORT_YIELD();
 	cleave__mark_dead_locked(leaf);
 	cleave__link_publish_locked(&cleave__branch(parent)->child[i], copy);
 	cleave__unlock_node(index, parent);
+	PORT_COUNT(self->counters.restructures);
+	PORT_COUNT(self->counters.copies);
+	return true;
+}
+
+bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, struct cleave__node *copy, uint64_t gap,
+			  bool keep_locked) PORT_UNCHECKED
+{
+	if (!cleave__swing_leaf(txn->index, txn->self, leaf, copy, gap, keep_locked, txn->try_only))
+		return false;
+	leaf->replaced = CLEAVE__REPLACED;
 	settle_leaves(txn, keep_locked ? copy : NULL);
-	cleave__unlock_dead(index, leaf);
-	PORT_COUNT(txn->self->counters.restructures);
-	PORT_COUNT(txn->self->counters.copies);
+	cleave__unlock_dead(txn->index, leaf);
 	return true;
 }
 

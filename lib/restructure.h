@@ -40,6 +40,10 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 bool cleave__replace_leaf(struct cleave_txn *txn, struct cleave__node *leaf, struct cleave__node *copy, uint64_t gap,
 			  bool keep_locked);
 
+/* The same for a leaf that is simply locked: it is dead, and still locked, when the copy is published. */
+bool cleave__swing_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__node *leaf,
+			struct cleave__node *copy, uint64_t gap, bool keep_locked, bool try_only);
+
 /*
  * Put branches over the `run->nfresh` private nodes of `level` until one is left.  False: try_only, and the cache is
  * empty.

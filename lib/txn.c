@@ -92,12 +92,9 @@ static bool lock_leaves(struct cleave_txn *txn, uint64_t addr, uint64_t last) PO
 	}
 }
 
-static bool begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
-		  uint64_t last, bool try_only)
+/* Nothing is locked or staged yet. */
+static void init(struct cleave_txn *txn, bool try_only)
 {
-	cleave__check_writer(index, self, try_only);
-	txn->index = index;
-	txn->self = self;
 	txn->leaves = txn->leaves_tail = NULL;
 	txn->branches = txn->branches_tail = NULL;
 	txn->fresh = NULL;
@@ -113,6 +110,15 @@ static bool begin(struct cleave_txn *txn, struct cleave *index, struct cleave_th
 	txn->try_only = try_only;
 	txn->published = txn->spread = false;
 	txn->ndisplaced = 0;
+}
+
+static bool begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
+		  uint64_t last, bool try_only)
+{
+	cleave__check_writer(index, self, try_only);
+	txn->index = index;
+	txn->self = self;
+	init(txn, try_only);
 	if (!lock_leaves(txn, first, last)) {
 		unlock_leaves(txn);
 		return false;
@@ -120,6 +126,14 @@ static bool begin(struct cleave_txn *txn, struct cleave *index, struct cleave_th
 	txn->next = self->txns;
 	self->txns = txn;
 	return true;
+}
+
+void cleave__begin_with(struct cleave_txn *txn, struct cleave__node *leaf)
+{
+	init(txn, false);
+	txn->first = leaf->first;
+	txn->last = leaf->last;
+	add_leaf(txn, leaf);
 }
 
 bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,

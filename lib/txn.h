@@ -9,6 +9,12 @@
 bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self, uint64_t first,
 		   uint64_t last, bool try_only);
 
+/*
+ * Begin one, of its thread and on its list already, with a leaf that is locked.  Its puts are inside that leaf, and none
+ * is a gap.
+ */
+void cleave__begin_with(struct cleave_txn *txn, struct cleave__node *leaf);
+
 /* As cleave_put(); the range may reach beyond the transaction's, within its locked leaves. */
 int cleave__put(struct cleave_txn *txn, uint64_t first, uint64_t last, void *value);
 

@@ -131,8 +131,8 @@ static void request_random(struct world *world, struct cleave_request *request)
 void operation_random(struct world *world, struct operation *operation)
 {
 	static const enum call often[] = {
-		CALL_INSERT, CALL_INSERT, CALL_STORE,  CALL_STORE,	CALL_ERASE, CALL_ERASE,
-		CALL_CLIP,   CALL_CLIP,	  CALL_UNCLIP, CALL_REPLACE_IF, CALL_ALLOC, CALL_TXN,
+		CALL_INSERT, CALL_INSERT, CALL_STORE,	   CALL_STORE, CALL_ERASE, CALL_ERASE, CALL_CLIP,
+		CALL_CLIP,   CALL_UNCLIP, CALL_REPLACE_IF, CALL_ALLOC, CALL_TXN,   CALL_HOLD,
 	};
 	struct rng *rng = &world->rng;
 	uint64_t first, last;
@@ -193,6 +193,15 @@ void operation_random(struct world *world, struct operation *operation)
 		operation->commit = !rng_one_in(rng, 5);
 		operation->two_steps = rng_one_in(rng, 3);
 		break;
+	case CALL_HOLD:
+		operation->commit = !rng_one_in(rng, 8);
+		if (rng_one_in(rng, 2)) /* from its first address on */
+			operation->first = model_at(&world->model, operation->first)->first;
+		if (rng_one_in(rng, 4)) /* the same value: a clip */
+			operation->value = model_at(&world->model, operation->first)->value;
+		if (!operation->value)
+			operation->value = value_random(rng);
+		break;
 	default:
 		break;
 	}
@@ -200,8 +209,9 @@ void operation_random(struct world *world, struct operation *operation)
 
 void operation_print(const struct operation *operation, char *text, size_t size)
 {
-	static const char *const names[] = { "insert", "store", "erase",     "clip",	 "unclip",	   "replace_if",
-					     "alloc",  "txn",	"try store", "try clip", "try replace_if", "try txn" };
+	static const char *const names[] = { "insert",	   "store",	     "erase",  "clip", "unclip",
+					     "replace_if", "alloc",	     "txn",    "hold", "try store",
+					     "try clip",   "try replace_if", "try txn" };
 	size_t n;
 
 	switch (operation->call) {
@@ -299,6 +309,39 @@ static int call_txn(struct world *world, const struct operation *operation, stru
 	return result;
 }
 
+/*
+ * Hold the entry at `first` and give its part there, up to `last` at most, the value; without `commit` only look.
+ */
+static int call_hold(struct world *world, const struct operation *operation, struct outcome *outcome)
+{
+	uint64_t first = operation->first, last = operation->last;
+	const struct model *model = &world->model;
+	size_t at = model_find(model, first);
+	struct cleave_hold hold;
+	int result = 0;
+
+	cleave_hold_begin(&hold, &world->index, world->self, first);
+	outcome->entry = hold.entry;
+	for (int steps = -2; steps <= 2; steps++) {
+		void *beside = cleave_hold_beside(&hold, steps);
+
+		CHECK(!beside || (at + (size_t)steps < model->count && model->cell[at + (size_t)steps].value == beside),
+		      "%d steps from the held entry: %p", steps, beside);
+	}
+	if (hold.entry.last < CLEAVE_LAST)
+		CHECK(cleave_hold_put(&hold, first, hold.entry.last + 1, operation->value) == -EINVAL,
+		      "beyond the entry");
+	CHECK(cleave_hold_put(&hold, first, first, NULL) == -EINVAL, "a gap");
+	if (last > hold.entry.last)
+		last = hold.entry.last;
+	if (operation->commit) {
+		result = cleave_hold_put(&hold, first, last, operation->value);
+		CHECK(cleave_hold_put(&hold, first, first, operation->value) == -EINVAL, "the second put");
+	}
+	cleave_hold_end(&hold);
+	return result;
+}
+
 void world_call(struct world *world, const struct operation *operation, struct outcome *outcome)
 {
 	struct cleave *index = &world->index;
@@ -334,6 +377,9 @@ void world_call(struct world *world, const struct operation *operation, struct o
 	case CALL_TXN:
 	case CALL_TRY_TXN:
 		outcome->result = call_txn(world, operation, outcome);
+		break;
+	case CALL_HOLD:
+		outcome->result = call_hold(world, operation, outcome);
 		break;
 	case CALL_TRY_STORE:
 		enter(world);
@@ -437,6 +483,14 @@ void world_follow(struct world *world, const struct operation *operation, const 
 	case CALL_TRY_REPLACE_IF:
 		result = model_replace_if(model, &entry, operation->value);
 		has_entry = true;
+		break;
+	case CALL_HOLD:
+		entry = *model_at(model, operation->first);
+		has_entry = true;
+		if (operation->commit)
+			model_store(model, operation->first,
+				    operation->last < entry.last ? operation->last : entry.last, operation->value,
+				    NULL);
 		break;
 	case CALL_ALLOC:
 		follow_alloc(world, operation, outcome, &result);

@@ -32,6 +32,7 @@ enum call {
 	CALL_REPLACE_IF,
 	CALL_ALLOC,
 	CALL_TXN,
+	CALL_HOLD,
 	CALL_TRY_STORE,
 	CALL_TRY_CLIP,
 	CALL_TRY_REPLACE_IF,
@@ -56,7 +57,7 @@ struct operation {
 
 struct outcome {
 	int result;
-	struct cleave_entry entry; /* insert's conflict, replace_if's expected */
+	struct cleave_entry entry; /* insert's conflict, replace_if's expected, what was held */
 	uint64_t addr;		   /* alloc */
 	struct displaced displaced;
 };

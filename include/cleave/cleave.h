@@ -327,6 +327,38 @@ CLEAVE_API void cleave_abort(struct cleave_txn *txn);
 CLEAVE_API void cleave_publish(struct cleave_txn *txn);
 CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
 
+/* ---- Holds: a change of one entry that is decided under its lock ---- */
+
+/*
+ * Lock the entry that holds `addr`, with its leaf, for this thread: hold->entry is the entry (a gap's value is NULL), and
+ * nobody changes it until the release; readers go on.  For who must look at an entry, at its value and at more before a
+ * part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions hold.
+ * Context: outside read sections; sleeps on the leaf's lock; may allocate, before it locks.  The caller may sleep while
+ * it holds the entry.
+ * Complexity: O(log n).  Linearizes at: the load of the leaf's order word under the lock.
+ * Return: nothing; cannot fail.
+ */
+CLEAVE_API void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr);
+
+/*
+ * The value of the entry that is so many steps above the held one (below: steps < 0), if the same lock keeps it, too; else
+ * NULL.  Before the put only.
+ */
+CLEAVE_API void *cleave_hold_beside(const struct cleave_hold *hold, int steps);
+
+/*
+ * Publish: [first, last], inside the held entry, is one entry with this value, and what remains of the held one on its
+ * either side keeps its own.  With the same value this is a clip of both ends.  The range stays locked.  Once a hold.
+ * What it displaces is known: [first, last] of hold->entry.
+ * Context: as cleave_put(): may allocate if the leaf is full.  Complexity: O(1), one store; full leaves are divided.
+ * Linearizes at: the store of the order word, or the store that publishes the leaf's replacement.
+ * Return: 0; -EINVAL: not inside the entry, NULL value, or the second put; -ENOMEM: nothing has changed.
+ */
+CLEAVE_API int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value);
+
+/* Unlock, whether something was put or not.  Context: outside read sections.  Cannot fail. */
+CLEAVE_API void cleave_hold_end(struct cleave_hold *hold);
+
 /* ---- Fork ---- */
 
 /*

@@ -212,6 +212,7 @@ struct cleave_map_thread {
 	uint64_t nold;				/* [t] */
 	uint32_t stock;				/* [t] clean objects to keep */
 	bool releasing;				/* [t] */
+	const struct cleave__map_object *recent[2]; /* [t] made last; perhaps gone */
 };
 
 /* Context: any; cannot fail.  ops: kept, not copied. */

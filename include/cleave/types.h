@@ -216,6 +216,19 @@ struct cleave_txn {
 	struct cleave__run inline_runs[CLEAVE_TXN_INLINE];
 };
 
+/* A held entry.  All of it belongs to the thread that holds it. */
+struct cleave_hold {
+	struct cleave_entry entry; /* what holds the address; only read */
+	struct cleave__node *leaf; /* its leaf, locked */
+	struct cleave__node *dead; /* published over */
+	uint64_t order;		   /* of the leaf, before the put */
+	uint32_t count;
+	uint32_t r;
+	bool put;	  /* done */
+	bool handed_over; /* the leaf is the transaction's */
+	struct cleave_txn txn;
+};
+
 /* A position that survives any change: it keeps a key, no node. */
 struct cleave_cursor {
 	const struct cleave *index;

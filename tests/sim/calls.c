@@ -159,6 +159,28 @@ static void transact(struct cleave_thread *self, const struct call *call, struct
 	cleave_end(&txn, sink);
 }
 
+static void hold(struct cleave_thread *self, const struct call *call, struct answer *answer)
+{
+	uint64_t last = address(call->last);
+	struct cleave_entry again;
+	struct cleave_hold hold;
+
+	cleave_hold_begin(&hold, &world->index, self, call->first);
+	answer->entries[0] = hold.entry;
+	answer->n = 1;
+	if (last > hold.entry.last)
+		last = hold.entry.last;
+	answer->error = cleave_hold_put(&hold, call->first, last, VALUE(call->value));
+	if (!answer->error) {
+		sim_ops.enter(&world->domain, self);
+		cleave_lookup_rcu(&world->index, call->first, &again);
+		sim_ops.leave(&world->domain, self);
+		if (again.first != call->first || again.last != last || again.value != VALUE(call->value))
+			sim_fail("between put and release the held range is not what was put");
+	}
+	cleave_hold_end(&hold);
+}
+
 /* Nothing changes while all locks are held. */
 static void freeze(struct cleave_thread *self, struct answer *answer)
 {
@@ -244,6 +266,9 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 	case ALLOC:
 		request = request_of(call);
 		answer->error = cleave_alloc(index, self, &request, VALUE(call->value), &answer->addr);
+		break;
+	case HOLD:
+		hold(self, call, answer);
 		break;
 	case CLIP:
 		answer->error = cleave_clip(index, self, first);

@@ -11,7 +11,7 @@
 const char *const kind_names[KINDS] = { "lookup",   "ticket",  "covers",   "covers_slowly", "next",
 					"previous", "next_entry", "previous_entry", "freeze", "duplicate",
 					"find",     "clip",    "unclip",   "insert",
-					"store",    "erase",   "replace",  "alloc",	    "build",	    "commit",
+					"store",    "erase",   "replace",  "alloc",	    "hold",	    "build",	    "commit",
 					"abort",    "publish", "try_clip", "try_store",	    "try_replace",
 					"try_commit" };
 
@@ -314,6 +314,12 @@ static bool apply(struct model *model, const struct item *item)
 			return answer->error == 0;
 		}
 		return answer->error == -ENOENT && same(&entry, &answer->entries[0]);
+	case HOLD:
+		if (answer->error || !same(&entry, &answer->entries[0]))
+			return false;
+		put(model, call->first, unit_of(entry.last) < call->last ? unit_of(entry.last) : call->last, call->value,
+		    UNITS);
+		return true;
 	case FIND:
 	case ALLOC:
 		return apply_search(model, item);

@@ -31,6 +31,7 @@ enum kind {
 	ERASE,
 	REPLACE,
 	ALLOC,
+	HOLD, /* give the part of the entry that holds `first`, up to `last`, the value */
 	BUILD, /* two entries of one address, at `first` and `last` */
 	COMMIT,
 	ABORT,

@@ -119,6 +119,11 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 		call.last = place ? last : (uint8_t)(s->c + 1);
 		call.value = value;
 		break;
+	case HOLD:
+		call.first = (uint8_t)(first + 1);
+		call.last = place ? last : (uint8_t)(first + 1);
+		call.value = value;
+		break;
 	case ERASE:
 		call.first = first;
 		call.last = last;
@@ -173,7 +178,8 @@ static const enum kind triples[][3] = {
 	{ ERASE, ERASE, INSERT },     { COMMIT, CLIP, COVERS_SLOWLY }, { ALLOC, ALLOC, ERASE },
 	{ REPLACE, REPLACE, TICKET }, { TRY_CLIP, ERASE, NEXT },       { TRY_STORE, COMMIT, CLIP },
 	{ ERASE, ERASE, ERASE },      { ERASE, CLIP, DUPLICATE },      { STORE, ERASE, FREEZE },
-	{ ERASE, INSERT, NEXT_ENTRY },
+	{ ERASE, INSERT, NEXT_ENTRY },	      { HOLD, HOLD, COVERS },	       { HOLD, ERASE, TICKET },
+	{ HOLD, COMMIT, CLIP },
 };
 
 static void list_pairs(void)

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Holds: one entry, under its leaf's lock alone.  What a transaction does in general, for the commonest case: the caller
+ * looks at the entry that holds an address, decides, and gives a part of it another value.
+ *
+ *	lock the leaf -> (caller) -> fill clean cells, store the order word -> (caller) -> unlock
+ *
+ * Only values other than NULL are put, so no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
+ * clean cells is copied; one without room is handed over to a transaction, which divides it under the lock that is held.
+ */
+#include "update.h"
+
+static struct cleave__leaf *leaf_of(const struct cleave_hold *hold)
+{
+	return cleave__leaf(hold->leaf);
+}
+
+void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
+		       uint64_t addr) PORT_UNCHECKED
+{
+	struct cleave__position position;
+	struct cleave__leaf *leaf;
+	uint64_t order;
+
+	cleave__prepare_change(index, self);
+	cleave__lock_leaf_enter(index, self, addr, &position);
+	cleave__leave(index, self); /* a locked live node stays */
+	leaf = cleave__leaf(position.node);
+	order = cleave__order_locked(leaf);
+	if (PORT_UNLIKELY(order != position.order)) {
+		position.count = cleave__count12(cleave__live(order));
+		position.r = cleave__leaf_rank(leaf, order, position.count, 0, addr);
+	}
+	cleave__leaf_entry(leaf, order, position.count, position.r, &hold->entry);
+	hold->leaf = position.node;
+	hold->dead = NULL;
+	hold->order = order;
+	hold->count = position.count;
+	hold->r = position.r;
+	hold->handed_over = hold->put = false;
+	hold->txn.index = index;
+	hold->txn.self = self;
+	hold->txn.next = self->txns;
+	self->txns = &hold->txn;
+}
+
+void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
+{
+	unsigned int r = hold->r + (unsigned int)steps; /* wraps below the first: no rank then */
+
+	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
+}
+
+/* One store of the order word.  False: there is no clean cell for it. */
+static bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = leaf_of(hold);
+	struct cleave_thread *self = hold->txn.self;
+	unsigned int head = first > hold->entry.first, tail = last < hold->entry.last, at = hold->r + head;
+	unsigned int count = hold->count + head + tail, cell, dropped = 0;
+	unsigned int clean = cleave__pool_clean_cells(self, leaf, hold->order);
+	uint64_t order = hold->order;
+
+	if (count > CLEAVE__CELLS || !clean || (tail && !(clean & (clean - 1))))
+		return false;
+	cell = (unsigned int)__builtin_ctz(clean);
+	PORT_CELL_WRITE(leaf->start[cell], first);
+	PORT_CELL_WRITE(leaf->value[cell], value);
+	if (head) {
+		order = cleave__order_insert(order, hold->count, at, cell);
+	} else {
+		dropped = 1u << cleave__cell(order, at);
+		order = cleave__order_replace(order, at, cell);
+	}
+	if (tail) {
+		cell = (unsigned int)__builtin_ctz(clean & (clean - 1));
+		PORT_CELL_WRITE(leaf->start[cell], last + 1);
+		PORT_CELL_WRITE(leaf->value[cell], hold->entry.value);
+		order = cleave__order_insert(order, count - 1, at + 1, cell);
+	}
+	if (value == hold->entry.value || !hold->entry.value)
+		cleave__order_publish_locked(leaf, order, count);
+	else
+		cleave__order_displace_locked(leaf, order, count);
+	leaf->node.young |= (uint16_t)dropped; /* after the store, as in cleave__leaf_edit_store() */
+	cleave__pool_dropped_cells(self, leaf, count);
+	PORT_COUNT(self->counters.edits);
+	return true;
+}
+
+/* The same in a copy, which takes the leaf's place, locked.  False: the parent is busy, there is no node, or no room. */
+static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+{
+	struct cleave_thread *self = hold->txn.self;
+	struct cleave__node *copy;
+	struct cleave__edit edit;
+
+	if (cleave__leaf_cramped(leaf_of(hold), hold->count) ||
+	    self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
+		return false;
+	copy = cleave__pool_take(self, CLEAVE__LEAF);
+	cleave__leaf_edit_init_copy(&edit, cleave__leaf(copy), leaf_of(hold), hold->order, hold->count);
+	if (cleave__leaf_edit_put(&edit, hold->r, first, last, value)) {
+		cleave__leaf_edit_store_private(&edit);
+		copy->count = (uint8_t)(hold->leaf->count + 1);
+		if (cleave__swing_leaf(hold->txn.index, self, hold->leaf, copy, 0, true, false)) {
+			cleave__unlock_dead(hold->txn.index, hold->leaf);
+			hold->dead = hold->leaf;
+			hold->leaf = copy;
+			return true;
+		}
+	}
+	cleave__pool_give(self, copy);
+	return false;
+}
+
+/* The leaf is full, or cramped: from here on it is a transaction's. */
+static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
+{
+	struct cleave_txn *txn = &hold->txn;
+	int error;
+
+	cleave__begin_with(txn, hold->leaf);
+	txn->spread = cleave__leaf_cramped(leaf_of(hold), hold->count);
+	hold->handed_over = true;
+	error = cleave__put(txn, first, last, value);
+	if (!error)
+		cleave__publish(txn, true);
+	return error;
+}
+
+int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
+{
+	int error = 0;
+
+	if (!value || first > last || first < hold->entry.first || last > hold->entry.last || hold->put)
+		return -EINVAL;
+	if (!put_here(hold, first, last, value) && !put_in_copy(hold, first, last, value))
+		error = put_by_txn(hold, first, last, value);
+	hold->put = true;
+	return error;
+}
+
+void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
+{
+	struct cleave_thread *self = hold->txn.self;
+
+	if (hold->handed_over) {
+		cleave__finish(&hold->txn, NULL);
+		return;
+	}
+	PORT_ASSERT(self->txns == &hold->txn, "holds and transactions of a thread end in the reverse order");
+	self->txns = hold->txn.next;
+	cleave__unlock_node(hold->txn.index, hold->leaf);
+	if (PORT_UNLIKELY(hold->dead != NULL))
+		cleave__pool_retire(self, hold->dead);
+	cleave__pool_nudge(self);
+}
