@@ -19,6 +19,9 @@ void cleave_anon_domain_init(struct cleave_anon_domain *domain, struct cleave_do
 	PORT_STORE(&domain->generation, 1, PORT_RELAXED);
 }
 
+#define USED 1u
+#define FORGOTTEN 2u /* by the child of a fork */
+
 static struct cleave_anon_context *context_of(struct cleave_guard *guard)
 {
 	return (struct cleave_anon_context *)(void *)guard; /* its first member */
@@ -32,7 +35,7 @@ void cleave_anon_domain_exit(struct cleave_anon_domain *domain)
 	PORT_ASSERT(!domain->first, "a domain ends after its stores");
 	for (; guard; guard = next) {
 		next = guard->next;
-		PORT_ASSERT(!PORT_LOAD(&context_of(guard)->used, PORT_RELAXED), "a domain ends after its contexts");
+		PORT_ASSERT(PORT_LOAD(&context_of(guard)->used, PORT_RELAXED) != USED, "a domain ends after its contexts");
 		memory->free(memory, context_of(guard), sizeof(struct cleave_anon_context));
 	}
 	PORT_STORE(&domain->guards.head, 0, PORT_RELAXED);
@@ -48,7 +51,7 @@ struct cleave_anon_context *cleave_anon_context_open(struct cleave_anon_domain *
 		uint32_t seen = 0;
 
 		/* [A13-acq] what the last one left; pairs with [A13-rel] cleave_anon_context_close() */
-		if (PORT_CAS(&context_of(guard)->used, &seen, 1, PORT_ACQUIRE, PORT_RELAXED)) {
+		if (PORT_CAS(&context_of(guard)->used, &seen, USED, PORT_ACQUIRE, PORT_RELAXED)) {
 			context_of(guard)->self = self;
 			return context_of(guard);
 		}
@@ -59,9 +62,18 @@ struct cleave_anon_context *cleave_anon_context_open(struct cleave_anon_domain *
 	memset(context, 0, sizeof(*context));
 	context->domain = domain;
 	context->self = self;
-	PORT_STORE(&context->used, 1, PORT_RELAXED);
+	PORT_STORE(&context->used, USED, PORT_RELAXED);
 	cleave__guards_add(&domain->guards, &context->guard);
 	return context;
+}
+
+void cleave__anon_forget_contexts(struct cleave_anon_domain *domain, const struct cleave_anon_context *except)
+{
+	struct cleave_guard *guard = cleave__guards_first(&domain->guards);
+
+	for (; guard; guard = guard->next)
+		if (context_of(guard) != except && PORT_LOAD(&context_of(guard)->used, PORT_RELAXED))
+			PORT_STORE(&context_of(guard)->used, FORGOTTEN, PORT_RELAXED);
 }
 
 static void free_node(struct cleave_anon_context *context, struct cleave__anon_node *node)

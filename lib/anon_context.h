@@ -39,6 +39,9 @@ void cleave__anon_retire(struct cleave_anon_context *context, struct cleave__ano
 /* A store without references. */
 void cleave__anon_retire_store(struct cleave_anon_context *context, struct cleave_anon *store);
 
+/* In the child of a fork: the other contexts' threads do not exist, and what they had retired is lost. */
+void cleave__anon_forget_contexts(struct cleave_anon_domain *domain, const struct cleave_anon_context *except);
+
 /* At the end of a call, outside guards and sections: go on with what waits, if it is worth it. */
 void cleave__anon_tidy_slowly(struct cleave_anon_context *context);
 

@@ -43,6 +43,7 @@ void cleave__anon_register(struct cleave_anon_context *context, struct cleave_an
 		domain->first = store;
 	PORT_STORE(&domain->last, (uint64_t)(uintptr_t)store, PORT_RELAXED);
 	domain->stores++;
+	domain->registered++;
 	cleave__anon_unlock(&domain->guards, &domain->lock);
 }
 
@@ -87,7 +88,16 @@ void cleave__anon_put(struct cleave_anon_context *context, struct cleave_anon *s
 	domain->stores--;
 	cleave__anon_unlock(&domain->guards, &domain->lock);
 	cleave__anon_retire_store(context, store);
-	cleave__anon_tidy(context);
+}
+
+bool cleave__anon_pin_store(struct cleave_anon *store)
+{
+	uint64_t seen = PORT_LOAD(&store->refs, PORT_RELAXED);
+
+	/* One without references is on its way out: whoever dropped the last waits for our lock. */
+	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_RELAXED))
+		;
+	return seen != 0;
 }
 
 void cleave_anon_ref(struct cleave_anon *store, bool shared)
@@ -103,6 +113,7 @@ void cleave_anon_ref(struct cleave_anon *store, bool shared)
 void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store)
 {
 	cleave__anon_put(context, store, 1);
+	cleave__anon_tidy(context);
 }
 
 struct cleave_anon *cleave__anon_next_store(struct cleave_anon_context *context, struct cleave_anon *store)
@@ -111,15 +122,8 @@ struct cleave_anon *cleave__anon_next_store(struct cleave_anon_context *context,
 	struct cleave_anon *next;
 
 	cleave__anon_lock_word(context, &domain->lock);
-	for (next = store ? store->next : domain->first; next; next = next->next) {
-		uint64_t seen = PORT_LOAD(&next->refs, PORT_RELAXED);
-
-		/* One without references is on its way out: whoever dropped the last waits for our lock. */
-		while (seen && !PORT_CAS(&next->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_RELAXED))
-			;
-		if (seen)
-			break;
-	}
+	for (next = store ? store->next : domain->first; next && !cleave__anon_pin_store(next); next = next->next)
+		;
 	cleave__anon_unlock(&domain->guards, &domain->lock);
 	if (store)
 		cleave__anon_put(context, store, CLEAVE__ANON_PIN);

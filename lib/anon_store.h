@@ -26,6 +26,9 @@ void cleave__anon_register(struct cleave_anon_context *context, struct cleave_an
 /* Drop references and pins. */
 void cleave__anon_put(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t user);
 
+/* With the domain locked: false if it is on its way out. */
+bool cleave__anon_pin_store(struct cleave_anon *store);
+
 /* The store after this one (NULL: the first), pinned, and this one unpinned.  NULL: none. */
 struct cleave_anon *cleave__anon_next_store(struct cleave_anon_context *context, struct cleave_anon *store);
 

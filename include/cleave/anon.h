@@ -93,6 +93,7 @@ struct cleave_anon_domain {
 	struct cleave_anon *first; /* [l] in order of registration */
 	struct cleave_word last;   /* [l] */
 	uint64_t stores;	   /* [l] */
+	uint64_t registered;	   /* [l] ever */
 	struct cleave_word nodes;  /* [a] allocated, whatever their state */
 	struct cleave_word anons;  /* [a] allocated and not in a cache */
 };
@@ -550,6 +551,33 @@ struct cleave_anon_walker {
  * Context: may sleep, and waits for anons in transit.  Complexity: O(populated).  Return: 0, or what `visit` returned.
  */
 CLEAVE_API int cleave_anon_walk(struct cleave_anon_context *context, struct cleave_anon_walker *walker);
+
+/* ---- Fork of the process ---- */
+
+struct cleave__anon_forked;
+
+struct cleave_anon_fork {
+	struct cleave_anon_context *context;
+	struct cleave__anon_forked *stores;
+	uint64_t n;
+	uint64_t capacity;
+	uint64_t registered;
+};
+
+/*
+ * Around fork(), as cleave_prefork() for an index: stops every change of the domain's stores, so that the child gets a
+ * consistent copy; both sides let go.  After the maps' indexes, before the RCU domain (section.h).  `context` is the
+ * forking thread's; it does not clone at that time.
+ *
+ * In the child the other threads' contexts are forgotten, and what they had: spare and retired memory, references, pins,
+ * shares that they had not put anywhere.  An anon that one of them had in transit or locked stays that way until the
+ * child ends it; slots whose wipe one of them owed stay dying.
+ * Context: outside read sections, guards and transactions; may sleep and allocate.  Complexity: O(stores + contexts).
+ * Return: 0, -ENOMEM: nothing is stopped.
+ */
+CLEAVE_API int cleave_anon_prefork(struct cleave_anon_fork *fork, struct cleave_anon_context *context);
+CLEAVE_API void cleave_anon_postfork_parent(struct cleave_anon_fork *fork);
+CLEAVE_API void cleave_anon_postfork_child(struct cleave_anon_fork *fork);
 
 #ifdef __cplusplus
 }

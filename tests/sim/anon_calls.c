@@ -293,6 +293,7 @@ static void resize(struct cleave_anon_context *context, struct record *record)
 	uint64_t n = record->call.slot, old = cleave_anon_slots(store);
 	int result = n < old ? cleave_anon_truncate(context, store, n) : n > old ? cleave_anon_extend(store, n) : 0;
 
+	record->answer = (uint8_t)old;
 	record->failed = result == -ENOMEM;
 	if (result && result != -ENOMEM)
 		sim_fail("resize: %d", result);

@@ -68,6 +68,8 @@ static bool apply(struct state *state, const struct item *item)
 		state->size[call->value] = state->size[call->store];
 		return true;
 	case RESIZE:
+		if (state->size[call->store] != item->record->answer)
+			return false;
 		for (unsigned int i = call->slot; i < SLOTS; i++)
 			state->value[call->store][i] = 0;
 		state->size[call->store] = call->slot;

@@ -26,7 +26,7 @@ enum kind {
 	MAP,	/* one more window over [slot, last] */
 	UNMAP,	/* one fewer; slots without a window are emptied */
 	CHILD,	/* a clone that keeps only a window over [slot, last] */
-	RESIZE,	/* the store has `slot` slots from now on; one thread does that */
+	RESIZE,	/* the store has `slot` slots from now on; one thread does that; answers how many it had */
 	DROUGHT, /* from now on there is no memory */
 	KINDS
 };
