@@ -74,11 +74,11 @@ static bool run(unsigned int number, struct sim_options *options, uint64_t execu
 		if (result == SIM_FAILED) {
 			totals->failures++;
 			printf("FAILED: %s: %s\n", now_running, runner_failure);
-			printf("  --variant %u --strategy %s --seed %llu --stale %d --replay ", number,
+			printf("  --variant %u --strategy %s --seed %llu --stale %d --fail %d --replay ", number,
 			       options->strategy == SIM_DFS   ? "dfs"
 			       : options->strategy == SIM_PCT ? "pct"
 							      : "random",
-			       (unsigned long long)options->seed, options->stale);
+			       (unsigned long long)options->seed, options->stale, options->fail_alloc);
 			if (options->strategy == SIM_DFS)
 				printf("%s\n", sim_choices());
 			else
@@ -100,11 +100,12 @@ static void usage(FILE *file)
 	fputs("  --seconds N        for all together (default 60)\n"
 	      "  --executions N     instead: of each variant\n"
 	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
+	      "  --scenario NAME    only this one\n"
 	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound, of the named ones\n"
 	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
 	      "  --deviations N     stale loads and grace periods seen late, of one execution (default 4; dfs: 1)\n"
 	      "  --stale 0|1        loads may return older values (default 1)\n"
-	      "  --fail 0|1         allocations may fail (default 0)\n"
+	      "  --fail 0|1         allocations may fail (default 1; dfs: 0)\n"
 	      "  --seed N           (default 1)\n"
 	      "  --replay WHAT      with --variant: repeat what a failure printed, and print the interleaving\n"
 	      "  --first            stop at the first failure\n"
@@ -143,9 +144,10 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	static const struct option longs[] = {
 		{ "seconds", 1, NULL, 's' },  { "executions", 1, NULL, 'e' },  { "variant", 1, NULL, 'v' },
 		{ "strategy", 1, NULL, 'y' }, { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
-		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'F' },	       { "seed", 1, NULL, 'r' },
-		{ "replay", 1, NULL, 'R' },   { "first", 0, NULL, 'f' },       { "json", 1, NULL, 'j' },
-		{ "list", 0, NULL, 'l' },     { "help", 0, NULL, 'h' },	       { NULL, 0, NULL, 0 },
+		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'a' },	       { "scenario", 1, NULL, 'n' },
+		{ "seed", 1, NULL, 'r' },     { "replay", 1, NULL, 'R' },      { "first", 0, NULL, 'f' },
+		{ "json", 1, NULL, 'j' },     { "list", 0, NULL, 'l' },	       { "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct sim_options options = { .seed = 1,
 				       .bound = UINT32_MAX,
@@ -159,7 +161,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	struct totals totals = { 0 };
 	double budget = 60, end;
 	bool stop = false;
-	int option;
+	int option, fail = -1;
 
 	runner = it;
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -187,8 +189,16 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		case 'w':
 			options.stale = strtoul(optarg, NULL, 0) != 0;
 			break;
-		case 'F':
-			options.fail_alloc = strtoul(optarg, NULL, 0) != 0;
+		case 'n':
+			for (only = 0; only < runner->named && strcmp(runner->name(only), optarg); only++)
+				;
+			if (only == runner->named) {
+				usage(stderr);
+				return 2;
+			}
+			break;
+		case 'a':
+			fail = (int)strtoul(optarg, NULL, 0);
 			break;
 		case 'r':
 			options.seed = strtoull(optarg, NULL, 0);
@@ -216,6 +226,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	}
 	if (options.bound == UINT32_MAX)
 		options.bound = options.strategy == SIM_PCT ? 3 : 2;
+	options.fail_alloc = fail < 0 ? options.strategy != SIM_DFS : fail != 0;
 	if (options.deviations == UINT32_MAX)
 		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
 	last = options.strategy == SIM_DFS ? runner->named : runner->named + runner->random;

@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: ISC */
+#include "port/port.h"
+
+#include "fault_calls.h"
+
+#define OBJECT 200u /* its page n says OBJECT + n */
+
+struct world *world;
+
+/* What was wrong outside of an execution. */
+static const char *broken;
+
+#define MUST(condition, ...) \
+	((condition) ? (void)0 : world->running ? sim_fail(__VA_ARGS__) : (void)(broken = #condition))
+
+static unsigned int acting(void)
+{
+	return world->running ? sim_self() : THREADS;
+}
+
+static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+{
+	(void)ops;
+	return &world->records[acting()];
+}
+
+static unsigned int map_number(const struct cleave_map *map)
+{
+	return (unsigned int)(map - world->maps);
+}
+
+static uint64_t address(unsigned int page)
+{
+	return SIM_BASE + page * SIM_PAGE;
+}
+
+static unsigned int page_of(uint64_t addr)
+{
+	return (unsigned int)((addr - SIM_BASE) / SIM_PAGE);
+}
+
+/* ---- Pages ---- */
+
+static uint64_t take(enum page_state state, uint8_t value)
+{
+	unsigned int page;
+
+	MUST(world->nfree > 0, "too many pages");
+	page = world->free_pages[--world->nfree];
+	world->pages[page] = (struct page){ .state = (uint8_t)state, .value = value };
+	return 2 * page;
+}
+
+static void give(uint64_t content, enum page_state state)
+{
+	struct page *page = &world->pages[content / 2];
+
+	MUST(page->state == state, "page %u is freed in state %u", (unsigned int)content / 2, page->state);
+	MUST(page->mapped == 0, "page %u is freed while an address shows it", (unsigned int)content / 2);
+	MUST(page->wired == 0, "page %u is freed while it is wired", (unsigned int)content / 2);
+	page->state = FREED;
+	page->value = 255;
+	world->free_pages[world->nfree++] = (uint8_t)(content / 2);
+}
+
+static uint64_t page_get(const struct cleave_space_ops *ops)
+{
+	(void)ops;
+	return take(LIVE, 0);
+}
+
+static void page_free(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	give(page, LIVE);
+}
+
+static void page_copy(const struct cleave_space_ops *ops, uint64_t from, uint64_t to)
+{
+	(void)ops;
+	MUST(world->pages[from / 2].state != FREED, "a page that was freed is copied");
+	world->pages[to / 2].value = world->pages[from / 2].value;
+}
+
+/* ---- Page tables ---- */
+
+static uint64_t guard_word(void)
+{
+	return world->records[acting()].context->guard.word.word;
+}
+
+static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t addr, uint64_t content,
+		 struct cleave_anon_page *anon, unsigned int protection, unsigned int flags)
+{
+	unsigned int m = map_number(map), p = page_of(addr);
+	struct cleave_word *translation = &world->translation[m][p];
+	struct page *page = &world->pages[content / 2];
+	uint64_t old;
+
+	(void)ops;
+	(void)anon;
+	MUST(guard_word() & 1, "a page is entered without a guard");
+	if (flags & CLEAVE_ENTER_AHEAD) {
+		uint64_t none = 0;
+
+		if (!PORT_CAS(translation, &none, content / 2 << 4 | protection, PORT_ACQ_REL, PORT_RELAXED))
+			return 0;
+		old = 0;
+	} else {
+		old = PORT_EXCHANGE(translation, content / 2 << 4 | protection, PORT_ACQ_REL);
+	}
+	MUST(page->state != FREED, "page %u is entered after it was freed", (unsigned int)content / 2);
+	MUST(world->allowed[m][p] & ALLOW_ENTER, "a page is entered after its unmap has returned");
+	MUST(!(protection & CLEAVE_PROT_WRITE) || (world->allowed[m][p] & ALLOW_WRITE),
+	     "a page is entered writable after its protect has returned");
+	page->mapped++;
+	if (old >> 4)
+		world->pages[old >> 4].mapped--;
+	return 0;
+}
+
+static void remove_one(struct cleave_word *translation)
+{
+	uint64_t old = PORT_EXCHANGE(translation, 0, PORT_ACQ_REL);
+
+	if (old >> 4)
+		world->pages[old >> 4].mapped--;
+}
+
+static void remove_range(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end)
+{
+	(void)ops;
+	for (uint64_t addr = start; addr < end; addr += SIM_PAGE)
+		if (world->translation[map_number(map)][page_of(addr)].word)
+			remove_one(&world->translation[map_number(map)][page_of(addr)]);
+}
+
+static void protect_one(struct cleave_word *translation, unsigned int protection)
+{
+	uint64_t seen = translation->word;
+
+	while (!PORT_CAS(translation, &seen, seen & (~UINT64_C(15) | protection), PORT_ACQ_REL, PORT_RELAXED))
+		;
+}
+
+static void protect_range(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
+			  unsigned int protection)
+{
+	(void)ops;
+	for (uint64_t addr = start; addr < end; addr += SIM_PAGE)
+		if (world->translation[map_number(map)][page_of(addr)].word)
+			protect_one(&world->translation[map_number(map)][page_of(addr)], protection);
+}
+
+static void each_of(uint64_t content, bool remove)
+{
+	for (unsigned int i = 0; i < MAPS * SLOTS; i++) {
+		struct cleave_word *translation = &world->translation[i / SLOTS][i % SLOTS];
+
+		while (translation->word >> 4 == content / 2) {
+			uint64_t seen = translation->word, fresh = remove ? 0 : seen & ~(uint64_t)CLEAVE_PROT_WRITE;
+
+			if (!PORT_CAS(translation, &seen, fresh, PORT_ACQ_REL, PORT_RELAXED))
+				continue;
+			if (remove)
+				world->pages[content / 2].mapped--;
+			else
+				break;
+		}
+	}
+}
+
+static void remove_page(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	each_of(page, true);
+}
+
+static void protect_page(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	each_of(page, false);
+}
+
+/* ---- Object, swap, wiring ---- */
+
+static uint64_t object_page(const struct cleave_space_ops *ops, void *object, uint64_t offset, bool write)
+{
+	(void)ops;
+	(void)object;
+	(void)write;
+	return 2 * PORT_LOAD(&world->object[offset / SIM_PAGE], PORT_SEQ_CST);
+}
+
+static int object_fetch(const struct cleave_space_ops *ops, void *object, uint64_t offset, bool write)
+{
+	uint64_t page = take(OF_OBJECT, world->object_value[offset / SIM_PAGE]), none = 0;
+
+	(void)ops;
+	(void)object;
+	(void)write;
+	if (!PORT_CAS(&world->object[offset / SIM_PAGE], &none, page / 2, PORT_SEQ_CST, PORT_SEQ_CST))
+		give(page, OF_OBJECT);
+	return 0;
+}
+
+static void object_ref(const struct cleave_space_ops *ops, void *object, uint32_t flags)
+{
+	(void)ops;
+	(void)object;
+	(void)flags;
+	world->object_refs++;
+}
+
+static void object_unref(const struct cleave_space_ops *ops, void *object, uint32_t flags)
+{
+	(void)ops;
+	(void)object;
+	(void)flags;
+	MUST(world->object_refs-- > 0, "an object is dropped once too often");
+}
+
+static int page_out(const struct cleave_space_ops *ops, uint64_t page, uint64_t *token)
+{
+	unsigned int i = 0;
+
+	(void)ops;
+	MUST(world->pages[page / 2].mapped == 0, "a page is written out while an address shows it");
+	while (world->tokens[i])
+		i++;
+	world->tokens[i] = (uint8_t)(world->pages[page / 2].value + 1);
+	*token = 2 * i + 1;
+	return 0;
+}
+
+static void token_free(const struct cleave_space_ops *ops, uint64_t token)
+{
+	(void)ops;
+	MUST(world->tokens[token / 2], "a token is freed twice");
+	world->tokens[token / 2] = 0;
+}
+
+static int page_in(const struct cleave_space_ops *ops, uint64_t token, uint64_t page)
+{
+	MUST(world->tokens[token / 2], "a token is read after its end");
+	world->pages[page / 2].value = (uint8_t)(world->tokens[token / 2] - 1);
+	token_free(ops, token);
+	return 0;
+}
+
+static bool may_evict(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	return world->pages[page / 2].wired == 0;
+}
+
+static void wire(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	MUST(world->pages[page / 2].state != FREED, "a page that was freed is wired");
+	world->pages[page / 2].wired++;
+}
+
+static void unwire(const struct cleave_space_ops *ops, uint64_t page)
+{
+	(void)ops;
+	MUST(world->pages[page / 2].wired-- > 0, "a page is unwired that was not wired");
+}
+
+/* ---- Histories ---- */
+
+static struct event *begin_event(unsigned int map, unsigned int page, uint8_t value)
+{
+	struct history *history = &world->history[world->history_of[map]][page];
+
+	MUST(history->n < EVENTS, "too many events");
+	history->events[history->n] = (struct event){ .began = ++world->now, .value = value };
+	return &history->events[history->n++];
+}
+
+/* Was what this event made gone before `since`? */
+static bool is_over(const struct history *history, const struct event *event, uint32_t since)
+{
+	for (unsigned int i = 0; i < history->n; i++) {
+		const struct event *other = &history->events[i];
+
+		if (event->ended && other->began > event->ended && other->ended && other->ended < since)
+			return true;
+	}
+	return false;
+}
+
+static void check_value(unsigned int map, unsigned int page, uint8_t value, uint32_t since)
+{
+	struct history *history = &world->history[world->history_of[map]][page];
+	uint8_t meant = value >= OBJECT ? 0 : value;
+	bool found = false, candidate = false;
+
+	MUST(value != 255, "a page that was freed is read");
+	MUST(value < OBJECT || value == OBJECT + page, "another page of the object is read");
+	for (unsigned int i = 0; i < history->n; i++) {
+		struct event *event = &history->events[i];
+
+		if (event->value == meant && !event->dead && !is_over(history, event, since)) {
+			found = true;
+			candidate |= event->candidate;
+		}
+	}
+	MUST(found, "map %u page %u says %u, which it cannot", map, page, value);
+	/* A child has made its choice. */
+	for (unsigned int i = 0; candidate && i < history->n; i++)
+		if (history->events[i].candidate && history->events[i].value != meant)
+			history->events[i].dead = true;
+}
+
+/* What a child may show: whatever the parent showed between. */
+static void inherit(unsigned int parent, unsigned int child, uint32_t since)
+{
+	for (unsigned int page = 0; page < SLOTS; page++) {
+		const struct history *from = &world->history[world->history_of[parent]][page];
+		struct history *to = &world->history[child][page];
+
+		to->n = 0;
+		for (unsigned int i = 0; i < from->n; i++) {
+			const struct event *event = &from->events[i];
+
+			if (event->dead || is_over(from, event, since))
+				continue;
+			to->events[to->n++] = (struct event){
+				.began = since, .ended = world->now, .value = event->value, .candidate = true
+			};
+		}
+	}
+}
+
+/* ---- Calls ---- */
+
+/* Through the translation.  False: it does not allow that. */
+static bool access(unsigned int map, unsigned int number, const uint8_t *written, uint8_t *read)
+{
+	uint64_t translation = PORT_FETCH_ADD(&world->translation[map][number], 0, PORT_ACQ_REL);
+	struct page *page = &world->pages[translation >> 4];
+
+	if (!(translation & (written ? CLEAVE_PROT_WRITE : CLEAVE_PROT_READ)))
+		return false;
+	MUST(page->state != FREED, "an address shows a page that was freed");
+	if (written)
+		page->value = *written;
+	else
+		*read = page->value;
+	return true;
+}
+
+static void check_result(int result)
+{
+	if (result)
+		MUST((result == -ENOMEM && world->running) ||
+			     ((result == -EFAULT || result == -EACCES) && world->may_refuse),
+		     "a fault returns %d", result);
+}
+
+static void read_or_write(struct cleave_space_thread *thread, const struct call *call)
+{
+	struct cleave_map *map = &world->maps[call->map];
+	struct event *event = call->kind == WRITE ? begin_event(call->map, call->page, call->value) : NULL;
+	uint32_t since = ++world->now;
+	uint8_t value;
+
+	while (!access(call->map, call->page, event ? &call->value : NULL, &value)) {
+		int result =
+			cleave_fault(thread, map, address(call->page), event ? CLEAVE_PROT_WRITE : CLEAVE_PROT_READ);
+
+		if (result) {
+			check_result(result);
+			if (event)
+				event->dead = true;
+			return;
+		}
+	}
+	if (event)
+		event->ended = ++world->now;
+	else
+		check_value(call->map, call->page, value, since);
+}
+
+/* Rights come before the call that gives them. */
+static void grant(const struct call *call)
+{
+	for (unsigned int page = call->page; page <= call->last; page++) {
+		world->allowed[call->map][page] = ALLOW_ENTER | ALLOW_WRITE;
+		world->granting[call->map][page]++; /* until the call has returned */
+	}
+}
+
+static void granted(const struct call *call)
+{
+	for (unsigned int page = call->page; page <= call->last; page++) {
+		world->granted[call->map][page] = ++world->now;
+		world->granting[call->map][page]--;
+	}
+}
+
+/* They go after the call that takes them, unless somebody else has given them meanwhile. */
+static void withdraw(const struct call *call, uint8_t rights, uint32_t since)
+{
+	for (unsigned int page = call->page; page <= call->last; page++) {
+		uint64_t translation = world->translation[call->map][page].word;
+
+		if (world->granting[call->map][page] || world->granted[call->map][page] > since)
+			continue;
+		world->allowed[call->map][page] &= (uint8_t)~rights;
+		MUST(!(rights & ALLOW_ENTER) || !translation, "an address shows a page after its unmap");
+		MUST(!(translation & CLEAVE_PROT_WRITE), "a page can be written after its protect");
+	}
+}
+
+static int range_call(struct cleave_space_thread *thread, const struct call *call)
+{
+	struct cleave_map *map = &world->maps[call->map];
+	uint64_t start = address(call->page), end = address(call->last + 1);
+	struct cleave_map_request request = {
+		.addr = start,
+		.size = end - start,
+		.flags = CLEAVE_MAP_FIXED | CLEAVE_MAP_REPLACE,
+		.entry_flags = CLEAVE_MAP_COW,
+		.protection = CLEAVE_PROT_READ | CLEAVE_PROT_WRITE,
+		.max_protection = CLEAVE_PROT_ALL,
+		.inheritance = CLEAVE_INHERIT_COPY,
+		.advice = CLEAVE_ADVICE_RANDOM,
+	};
+
+	switch (call->kind) {
+	case UNMAP:
+		return cleave_map_unmap(map, &thread->map, start, end, 0);
+	case MAP:
+		return cleave_map_map(map, &thread->map, &request);
+	case READ_ONLY:
+	case WRITABLE:
+		return cleave_map_protect(
+			map, &thread->map, start, end,
+			call->kind == WRITABLE ? CLEAVE_PROT_READ | CLEAVE_PROT_WRITE : CLEAVE_PROT_READ, 0, 0);
+	case FREE:
+		return cleave_map_clean(map, &thread->map, start, end, CLEAVE_CLEAN_FREE);
+	case WIRE:
+		return cleave_map_wire(map, &thread->map, start, end);
+	case UNWIRE:
+		return cleave_map_unwire(map, &thread->map, start, end);
+	default:
+		return cleave_map_clip_start(map, &thread->map, start, NULL);
+	}
+}
+
+static void change_range(struct cleave_space_thread *thread, const struct call *call)
+{
+	/* What another map shows, too, stays as it is there. */
+	bool initial = (call->kind == UNMAP || call->kind == MAP || call->kind == FREE) && world->history_of[1] == 1;
+	bool gives = call->kind == MAP || call->kind == WRITABLE;
+	struct event *events[SLOTS];
+	uint32_t since = ++world->now;
+	int result;
+
+	for (unsigned int page = call->page; initial && page <= call->last; page++)
+		events[page] = begin_event(call->map, page, 0);
+	if (gives)
+		grant(call);
+	result = range_call(thread, call);
+	MUST(!result || result == -ENOMEM || (world->may_refuse && result != -EAGAIN), "a change of a range returns %d",
+	     result);
+	for (unsigned int page = call->page; initial && page <= call->last; page++) {
+		if (result)
+			events[page]->dead = true;
+		events[page]->ended = result ? 0 : ++world->now;
+	}
+	if (gives)
+		granted(call);
+	if (!result && call->kind == UNMAP)
+		withdraw(call, ALLOW_ENTER | ALLOW_WRITE, since);
+	if (!result && call->kind == READ_ONLY)
+		withdraw(call, ALLOW_WRITE, since);
+}
+
+static void fork_map(struct cleave_space_thread *thread, const struct call *call)
+{
+	uint32_t since = ++world->now;
+	int result;
+
+	for (unsigned int page = 0; page < SLOTS; page++)
+		world->allowed[call->value][page] = ALLOW_ENTER | ALLOW_WRITE;
+	result = cleave_map_fork(&world->maps[call->map], &thread->map, &world->maps[call->value]);
+	MUST(!result || result == -ENOMEM, "a fork returns %d", result);
+	if (result)
+		return;
+	++world->now;
+	world->exists[call->value] = true;
+	inherit(call->map, call->value, since);
+}
+
+static void swap_page(struct cleave_space_thread *thread, const struct call *call)
+{
+	struct cleave_map_entry entry;
+	struct cleave_anon_page *anon = NULL;
+
+	sim_ops.enter(&world->domain, thread->map.self);
+	if (cleave_map_lookup_rcu(&world->maps[call->map], address(call->page), &entry) && entry.attributes.store)
+		anon = cleave_anon_lookup_rcu(cleave_space_store(&entry.attributes),
+					      cleave_space_slot(&world->space, &entry.attributes, address(call->page)));
+	if (anon && !cleave_anon_page_pin_rcu(anon))
+		anon = NULL;
+	sim_ops.leave(&world->domain, thread->map.self);
+	if (anon)
+		(void)cleave_swap_out(thread, &anon, 1);
+}
+
+static void evict_object(struct cleave_space_thread *thread, const struct call *call)
+{
+	uint64_t page = 2 * PORT_EXCHANGE(&world->object[call->page], 0, PORT_SEQ_CST);
+
+	if (!page)
+		return;
+	cleave_space_settle(thread);
+	remove_page(&world->ops, page);
+	give(page, OF_OBJECT);
+}
+
+void fault_call(unsigned int thread, const struct call *call)
+{
+	struct cleave_space_thread *record = &world->records[thread];
+
+	/* The child that a thread could not make. */
+	if (!world->exists[call->map])
+		return;
+	switch (call->kind) {
+	case READ:
+	case WRITE:
+		read_or_write(record, call);
+		break;
+	case TOUCH:
+		check_result(cleave_fault(record, &world->maps[call->map], address(call->page), CLEAVE_PROT_WRITE));
+		break;
+	case FORK:
+		fork_map(record, call);
+		break;
+	case SWAP:
+		swap_page(record, call);
+		break;
+	case EVICT:
+		evict_object(record, call);
+		break;
+	case FLUSH:
+		cleave_space_flush(record);
+		break;
+	default:
+		change_range(record, call);
+	}
+}
+
+/* Both maps show the same pages from now on: one history. */
+void fault_share_histories(unsigned int from, unsigned int to)
+{
+	world->history_of[to] = (uint8_t)from;
+}
+
+/* What a thread may need, so that an execution begins with full caches. */
+void fault_stock(unsigned int thread)
+{
+	struct cleave_space_thread *record = &world->records[thread];
+
+	MUST(!cleave_map_reserve(&record->map, 4), "memory");
+	record->spare = cleave_anon_page_make(record->context, take(LIVE, 0));
+	MUST(record->spare != NULL, "memory");
+}
+
+/* ---- The world ---- */
+
+void fault_world_make(bool zero, bool object)
+{
+	struct cleave_map_config config = { .min = SIM_BASE, .max = address(SLOTS), .page_shift = 12 };
+	struct cleave_map_request request = {
+		.addr = SIM_BASE,
+		.size = SLOTS * SIM_PAGE,
+		.flags = CLEAVE_MAP_FIXED,
+		.entry_flags = CLEAVE_MAP_COW,
+		.protection = CLEAVE_PROT_READ | CLEAVE_PROT_WRITE,
+		.max_protection = CLEAVE_PROT_ALL,
+		.inheritance = CLEAVE_INHERIT_COPY,
+		.advice = CLEAVE_ADVICE_RANDOM,
+	};
+
+	sim_arena_clear();
+	world = sim_arena_alloc(sizeof(*world));
+	memset(world, 0, sizeof(*world));
+	sim_domain = &world->domain;
+	world->ops = (struct cleave_space_ops){
+		.current = current,
+		.page_get = page_get,
+		.page_free = page_free,
+		.page_copy = page_copy,
+		.object_page = object_page,
+		.object_fetch = object_fetch,
+		.object_ref = object_ref,
+		.object_unref = object_unref,
+		.enter = enter,
+		.remove = remove_range,
+		.protect = protect_range,
+		.remove_page = remove_page,
+		.protect_page = protect_page,
+		.page_out = page_out,
+		.page_in = page_in,
+		.token_free = token_free,
+		.may_evict = may_evict,
+		.wire = wire,
+		.unwire = unwire,
+	};
+	for (unsigned int page = PAGES - 1; page > 0; page--)
+		world->free_pages[world->nfree++] = (uint8_t)page;
+	if (zero)
+		world->ops.zero_page = take(ZERO, 0);
+	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL, UINT64_MAX / 2);
+	cleave_space_init(&world->space, &world->domain, &world->ops, 12);
+	for (unsigned int t = 0; t <= THREADS; t++) {
+		cleave_thread_init(&world->threads[t], &world->domain);
+		MUST(!cleave_space_thread_init(&world->records[t], &world->space, &world->threads[t]), "a thread");
+	}
+	MUST(!cleave_map_init(&world->maps[0], &world->records[THREADS].map, &config), "a map");
+	sim_index = &world->maps[0].index;
+	world->exists[0] = true;
+	if (object) {
+		for (unsigned int page = 0; page < SLOTS; page++) {
+			world->object_value[page] = (uint8_t)(OBJECT + page);
+			world->object[page].word = take(OF_OBJECT, (uint8_t)(OBJECT + page)) / 2;
+		}
+		request.object = &world->object;
+		world->object_refs = 1;
+	}
+	MUST(!cleave_map_map(&world->maps[0], &world->records[THREADS].map, &request), "map");
+	for (unsigned int map = 0; map < MAPS; map++)
+		world->history_of[map] = (uint8_t)map;
+	for (unsigned int page = 0; page < SLOTS; page++) {
+		begin_event(0, page, 0)->ended = ++world->now;
+		world->allowed[0][page] = ALLOW_ENTER | ALLOW_WRITE;
+	}
+}
+
+const char *fault_world_end(void)
+{
+	struct cleave_map_thread *thread = &world->records[THREADS].map;
+
+	world->running = false;
+	broken = NULL;
+	for (unsigned int map = 0; map < MAPS; map++) {
+		if (!world->exists[map])
+			continue;
+		if (cleave_map_unmap(&world->maps[map], thread, SIM_BASE, address(SLOTS), CLEAVE_MAP_REMOVE_HOLES))
+			return "a map cannot be emptied";
+		cleave_map_destroy(&world->maps[map], thread);
+	}
+	for (unsigned int t = 0; t <= THREADS; t++) {
+		/* Its record is used by whoever is `current`. */
+		cleave_space_flush(&world->records[t]);
+		cleave_space_thread_exit(&world->records[t]);
+	}
+	for (unsigned int page = 0; page < SLOTS; page++)
+		if (world->object[page].word)
+			give(2 * world->object[page].word, OF_OBJECT);
+	if (world->ops.zero_page)
+		give(world->ops.zero_page, ZERO);
+	if (world->space.anons.stores)
+		return "a store is left";
+	if (world->space.anons.nodes.word)
+		return "a node is left";
+	if (world->space.anons.anons.word)
+		return "an anon is left";
+	if (world->object_refs)
+		return "a reference to the object is left";
+	if (world->nfree != PAGES - 1)
+		return "a page is left";
+	for (unsigned int token = 0; token < PAGES; token++)
+		if (world->tokens[token])
+			return "a token is left";
+	return broken;
+}
