@@ -399,8 +399,7 @@ void cleave_map_account(struct cleave_map *map, struct cleave_map_thread *thread
 		accounts->size += PORT_LOAD(&map->stripes[i].size, PORT_RELAXED);
 		accounts->data += PORT_LOAD(&map->stripes[i].data, PORT_RELAXED);
 	}
-	/* [P3-acq] as in cleave_map_inentry_rcu() */
-	accounts->serial = PORT_LOAD(&map->serial, PORT_ACQUIRE);
+	accounts->serial = PORT_LOAD(&map->serial, PORT_RELAXED);
 	cleave_cursor_init(&cursor, &map->index, 0, false);
 	do {
 		enter(map, thread);

@@ -12,7 +12,11 @@ const char *sim_node_name(unsigned int number, uint32_t size)
 	static unsigned int turn;
 	char *name = names[turn++ % 4];
 
-	snprintf(name, sizeof(names[0]), "%s%u", size == sizeof(struct cleave__leaf) ? "leaf" : "branch", number);
+	snprintf(name, sizeof(names[0]), "%s%u",
+		 size == sizeof(struct cleave__leaf)	 ? "leaf"
+		 : size == sizeof(struct cleave__branch) ? "branch"
+							 : "thing",
+		 number);
 	return name;
 }
 
@@ -55,7 +59,9 @@ const char *sim_name(const void *p)
 	if (!i)
 		return range_names(sim_index, sim_domain, p);
 	node = sim_node_name(i, size);
-	if (field == offsetof(struct cleave__node, order))
+	if (size != sizeof(struct cleave__leaf) && size != sizeof(struct cleave__branch))
+		snprintf(name, sizeof(name), "%s+%u", node, (unsigned int)field);
+	else if (field == offsetof(struct cleave__node, order))
 		snprintf(name, sizeof(name), "%s.order", node);
 	else if (field == offsetof(struct cleave__node, lock))
 		snprintf(name, sizeof(name), "%s.lock", node);

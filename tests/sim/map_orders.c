@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The map's own memory orders (P1 to P4 of doc/memory-order.md) under chosen schedules, stale reads included.  The index
+ * below orders much by its locks; so each scenario is one in which the map's word alone does.
+ *
+ *	cleave-sim-map-orders [EXECUTIONS]
+ * Exit status: 0; 1: an execution failed.
+ */
+#include "map.h"
+
+#include "../../lib/port/sim/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define THREADS 3u
+#define PAGE UINT64_C(4096)
+#define BASE (UINT64_C(1) << 32)
+#define ENTRIES 12u /* of one page: leaves have 4 cells here, so the first and the last entry share none */
+#define RW (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE)
+#define AT(entry) (BASE + (entry)*PAGE)
+
+struct world {
+	struct cleave_domain domain;
+	struct cleave_maps maps;
+	struct cleave_map map;
+	struct cleave_thread self[THREADS + 1];
+	struct cleave_map_thread thread[THREADS + 1]; /* the last one prepares */
+	struct cleave_word told;
+	bool first, second, heard;
+};
+
+struct scenario {
+	const char *name;
+	unsigned int nthreads;
+	void (*prepare)(void);
+	void (*body)(unsigned int thread);
+	const char *(*judge)(void); /* NULL: right */
+};
+
+static struct world *world;
+
+static void must(int error)
+{
+	if (error)
+		abort();
+}
+
+static void map_range(uint64_t start, uint64_t end, uint32_t flags)
+{
+	struct cleave_map_request request = {
+		.addr = start,
+		.size = end - start,
+		.flags = CLEAVE_MAP_FIXED,
+		.entry_flags = CLEAVE_MAP_COW | flags,
+		.protection = RW,
+		.max_protection = CLEAVE_PROT_ALL,
+		.inheritance = CLEAVE_INHERIT_COPY,
+	};
+
+	must(cleave_map_map(&world->map, &world->thread[THREADS], &request));
+}
+
+static void unmap(unsigned int thread, unsigned int entry)
+{
+	must(cleave_map_unmap(&world->map, &world->thread[thread], AT(entry), AT(entry + 1), 0));
+}
+
+static void prepare(void)
+{
+	static const struct cleave_map_ops ops = { .object_ref = NULL };
+	struct cleave_map_config config = {
+		.min = PAGE,
+		.max = UINT64_C(1) << 47,
+		.page_shift = 12,
+		.size_limit = CLEAVE_MAP_UNLIMITED,
+		.data_limit = CLEAVE_MAP_UNLIMITED,
+	};
+
+	sim_arena_clear();
+	world = sim_arena_alloc(sizeof(*world));
+	memset(world, 0, sizeof(*world));
+	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL, UINT64_MAX / 2);
+	cleave_maps_init(&world->maps, &world->domain, &ops);
+	for (unsigned int t = 0; t <= THREADS; t++) {
+		cleave_thread_init(&world->self[t], &world->domain);
+		cleave_map_thread_init(&world->thread[t], &world->maps, &world->self[t]);
+	}
+	must(cleave_map_init(&world->map, &world->thread[THREADS], &config));
+	sim_index = &world->map.index;
+	sim_domain = &world->domain;
+}
+
+static void reserve(void)
+{
+	cleave_map_thread_flush(&world->thread[THREADS], true);
+	for (unsigned int t = 0; t < THREADS; t++)
+		must(cleave_map_reserve(&world->thread[t], 2));
+}
+
+/* ---- P1: an object whose pages two threads unmap, in different leaves ---- */
+
+static void prepare_pages(void)
+{
+	prepare();
+	map_range(AT(0), AT(ENTRIES), 0);
+	for (unsigned int i = 1; i < ENTRIES; i++)
+		must(cleave_map_clip_start(&world->map, &world->thread[THREADS], AT(i), NULL));
+	for (unsigned int i = 1; i < ENTRIES - 1; i++)
+		unmap(THREADS, i);
+	/* The leaves between must not go. */
+	for (unsigned int i = 1; i < ENTRIES - 1; i++)
+		map_range(AT(i), AT(i + 1), 0);
+	reserve();
+}
+
+static void unmap_pages(unsigned int thread)
+{
+	sim_call("unmap");
+	unmap(thread, thread ? ENTRIES - 1 : 0);
+	cleave_map_thread_exit(&world->thread[thread]);
+	sim_return();
+}
+
+/* ---- P2: who waits for the end of the busy state ---- */
+
+static void prepare_busy(void)
+{
+	prepare();
+	map_range(AT(0), AT(2), 0);
+	reserve();
+}
+
+static void busy_or_unmap(unsigned int thread)
+{
+	sim_call(thread ? "unmap" : "busy");
+	if (thread) {
+		unmap(thread, 0);
+	} else {
+		cleave_map_busy(&world->map, &world->thread[thread]);
+		cleave_map_unbusy(&world->map, &world->thread[thread]);
+	}
+	sim_return();
+}
+
+/* ---- P3: a thread's memory of its stack ---- */
+
+static void prepare_stack(void)
+{
+	prepare();
+	map_range(AT(0), AT(1), CLEAVE_MAP_STACK);
+	map_range(AT(2), AT(3), 0);
+	reserve();
+}
+
+static bool on_stack(unsigned int thread, struct cleave_map_inentry *cache)
+{
+	bool is;
+
+	sim_ops.enter(&world->domain, &world->self[thread]);
+	is = cleave_map_inentry_rcu(&world->map, cache, AT(0), CLEAVE_MAP_STACK);
+	sim_ops.leave(&world->domain, &world->self[thread]);
+	return is;
+}
+
+static void ask_or_unmap(unsigned int thread)
+{
+	struct cleave_map_inentry cache = { 0, 0, 0 };
+
+	if (!thread) {
+		unmap(thread, 0);
+		PORT_STORE(&world->told, 1, PORT_RELEASE);
+		return;
+	}
+	world->first = on_stack(thread, &cache);
+	world->heard = PORT_LOAD(&world->told, PORT_ACQUIRE);
+	world->second = on_stack(thread, &cache);
+}
+
+static const char *judge_stack(void)
+{
+	return world->heard && world->second ? "a stack entry that is gone is trusted" : NULL;
+}
+
+/* ---- P4: two give their references back, each after a call ---- */
+
+static void prepare_references(void)
+{
+	prepare();
+	map_range(AT(0), AT(1), 0);
+	map_range(AT(2), AT(3), 0);
+	cleave_map_share(&world->map);
+	reserve();
+}
+
+static void look_and_release(unsigned int thread)
+{
+	struct cleave_map_entry entry;
+
+	sim_call("release");
+	sim_ops.enter(&world->domain, &world->self[thread]);
+	world->first |= cleave_map_lookup_rcu(&world->map, AT(0), &entry);
+	sim_ops.leave(&world->domain, &world->self[thread]);
+	if (cleave_map_release(&world->map, &world->thread[thread]))
+		cleave_map_thread_flush(&world->thread[thread], true);
+	sim_return();
+}
+
+/* ---- The program ---- */
+
+static const struct scenario scenarios[] = {
+	{ "P1: the last pages of an object", 2, prepare_pages, unmap_pages, NULL },
+	{ "P2: the end of the busy state", 2, prepare_busy, busy_or_unmap, NULL },
+	{ "P3: a stack that is gone", 2, prepare_stack, ask_or_unmap, judge_stack },
+	{ "P4: the last reference", 2, prepare_references, look_and_release, NULL },
+};
+
+static bool explore(const struct scenario *scenario, enum sim_strategy strategy, uint64_t executions, uint64_t *total)
+{
+	struct sim_options options = {
+		.strategy = strategy,
+		.bound = 2,
+		.deviations = strategy == SIM_DFS ? 1 : 4,
+		.stale = true,
+		.false_done = strategy != SIM_DFS,
+		.spurious = strategy != SIM_DFS,
+		.seed = 1,
+	};
+	struct sim_snapshot snapshot;
+	bool more = true, ok = true;
+
+	scenario->prepare();
+	sim_snapshot_take(&snapshot);
+	sim_explore(&options);
+	for (uint64_t i = 0; more && ok && i < executions; i++) {
+		struct sim_execution execution;
+		const char *failure = NULL;
+		enum sim_result result;
+
+		sim_snapshot_restore(&snapshot);
+		result = sim_execute(scenario->nthreads, scenario->body, i, &execution);
+		if (result == SIM_FAILED)
+			failure = sim_failure();
+		else if (result == SIM_PASSED && scenario->judge)
+			failure = scenario->judge();
+		*total += result != SIM_PRUNED;
+		if (failure)
+			printf("FAILED: %s, variant 0, %s, execution %llu: %s\n", scenario->name,
+			       strategy == SIM_DFS ? "dfs" : "random", (unsigned long long)i, failure);
+		ok = !failure;
+		if (strategy == SIM_DFS)
+			more = sim_next();
+	}
+	sim_snapshot_free(&snapshot);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t executions = argc > 1 ? strtoull(argv[1], NULL, 0) : 3000, total = 0;
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+		ok = explore(&scenarios[i], SIM_RANDOM, executions, &total) &&
+		     explore(&scenarios[i], SIM_DFS, executions, &total);
+	printf("%llu executions\n", (unsigned long long)total);
+	return !ok;
+}
