@@ -71,9 +71,14 @@ void cleave__anon_forget_contexts(struct cleave_anon_domain *domain, const struc
 {
 	struct cleave_guard *guard = cleave__guards_first(&domain->guards);
 
-	for (; guard; guard = guard->next)
-		if (context_of(guard) != except && PORT_LOAD(&context_of(guard)->used, PORT_RELAXED))
+	for (; guard; guard = guard->next) {
+		if (context_of(guard) == except)
+			continue;
+		/* Set by a thread that was about to find CLONING. */
+		PORT_STORE(&guard->word, 0, PORT_RELAXED);
+		if (PORT_LOAD(&context_of(guard)->used, PORT_RELAXED))
 			PORT_STORE(&context_of(guard)->used, FORGOTTEN, PORT_RELAXED);
+	}
 }
 
 static void free_node(struct cleave_anon_context *context, struct cleave__anon_node *node)

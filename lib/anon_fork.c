@@ -127,7 +127,7 @@ void cleave_anon_postfork_parent(struct cleave_anon_fork *fork)
 	let_go(fork);
 }
 
-/* Nobody waits in the child, and nobody else clones. */
+/* Nobody waits in the child, nobody else clones, and nobody is about to find that somebody does. */
 void cleave_anon_postfork_child(struct cleave_anon_fork *fork)
 {
 	struct cleave_anon_domain *domain = fork->context->domain;
@@ -136,6 +136,7 @@ void cleave_anon_postfork_child(struct cleave_anon_fork *fork)
 	for (uint64_t i = 0; i < fork->n; i++) {
 		PORT_STORE(&fork->stores[i].store->root_lock, 0, PORT_RELAXED);
 		PORT_STORE(&fork->stores[i].store->cloning, 0, PORT_RELAXED);
+		PORT_STORE(&fork->stores[i].store->wipes, 0, PORT_RELAXED);
 	}
 	PORT_STORE(&domain->lock, 0, PORT_RELAXED);
 	for (uint64_t i = fork->n; i-- > 0;)

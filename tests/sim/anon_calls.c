@@ -299,6 +299,107 @@ static void resize(struct cleave_anon_context *context, struct record *record)
 		sim_fail("resize: %d", result);
 }
 
+static void clone_both(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon *clones[2];
+
+	record->failed = cleave_anon_clone_begin(context, world->stores, clones, 2) != 0;
+	if (record->failed)
+		return;
+	cleave_anon_clone_end(context, world->stores, clones, 2);
+	for (uint32_t page = 1; page <= PORT_LOAD(&world->next_page, PORT_ACQUIRE); page++)
+		for (unsigned int s = 0; s < 2; s++)
+			page_protect((uint64_t)page * 2, s);
+	cleave_anon_clone_done(context, world->stores, 2);
+	world->stores[record->call.value] = clones[0];
+	world->stores[record->call.value + SECOND] = clones[1];
+}
+
+/* Each step in a section of its own. */
+static void iterate(unsigned int thread, struct record *record)
+{
+	struct cleave_anon *store = world->stores[record->call.store];
+	struct cleave_anon_visit visit;
+	uint64_t slot = record->call.slot;
+	bool found;
+
+	record->answer = 0;
+	do {
+		sim_ops.enter(&world->domain, &world->threads[thread]);
+		found = cleave_anon_next_rcu(store, &slot, &visit, 1) == 1 && visit.slot <= record->call.last;
+		if (found && (record->answer >> visit.slot))
+			sim_fail("iteration: slot %u comes late, or twice", (unsigned int)visit.slot);
+		if (found)
+			record->answer |= (uint8_t)(1u << visit.slot);
+		sim_ops.leave(&world->domain, &world->threads[thread]);
+	} while (found);
+}
+
+static int copy_page(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content)
+{
+	(void)copier;
+	*content = page_take(page_number(from), false);
+	return 0;
+}
+
+static void undo_copy(struct cleave_anon_copier *copier, uint64_t content)
+{
+	(void)copier;
+	release(&anon_ops, content);
+}
+
+static void copy_now(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon *store = world->stores[record->call.store];
+	struct cleave_anon_copier copier = { copy_page, undo_copy };
+
+	record->failed = cleave_anon_cow_now(context, store, record->call.slot, record->call.last, &copier, NULL) != 0;
+	for (unsigned int slot = record->call.slot; slot <= record->call.last && !record->failed; slot++) {
+		struct cleave_anon_page *anon = cleave_anon_lookup_rcu(store, slot); /* nobody takes it away */
+
+		if (anon && cleave_anon_page_shares(anon) != 1)
+			sim_fail("slot %u still shares its anon", slot);
+	}
+}
+
+static bool stands_still(const struct cleave__anon_node *node, unsigned int level)
+{
+	if (PORT_LOAD(&node->lock, PORT_RELAXED))
+		return false;
+	for (unsigned int i = 0; i < CLEAVE__ANON_FANOUT; i++) {
+		uint64_t word = PORT_LOAD(&node->slot[i], PORT_RELAXED);
+
+		if (word & CLEAVE__ANON_MARKS)
+			return false;
+		if (level && word && !stands_still(cleave__anon_child(word), level - 1))
+			return false;
+	}
+	return true;
+}
+
+static void stop_all(struct cleave_anon_context *context, struct record *record)
+{
+	struct cleave_anon_fork fork;
+
+	record->failed = cleave_anon_prefork(&fork, context) != 0;
+	if (record->failed)
+		return;
+	for (unsigned int s = 0; s < 2 && world->stores[s]; s++) {
+		uint64_t root = PORT_LOAD(&world->stores[s]->root, PORT_RELAXED);
+
+		if (root && !stands_still(cleave__anon_node_of(root), cleave__anon_level_of(root)))
+			sim_fail("a lock or a mark around fork()");
+	}
+	cleave_anon_postfork_parent(&fork);
+}
+
+static void reopen(unsigned int thread, struct record *record)
+{
+	cleave_anon_context_close(world->contexts[thread]);
+	world->contexts[thread] = cleave_anon_context_open(&world->anons, &world->threads[thread]);
+	record->failed = !world->contexts[thread];
+}
+
 static bool match(struct cleave_anon_walker *walker, uint64_t content)
 {
 	(void)walker;
@@ -322,8 +423,8 @@ void anon_call(unsigned int thread, struct record *record)
 	const struct call *call = &record->call;
 
 	record->failed = false;
-	/* The clone that a thread could not make. */
-	if (!world->stores[call->store]) {
+	/* The clone, or the context, that a thread could not make. */
+	if (!world->stores[call->store] || !context) {
 		record->failed = true;
 		return;
 	}
@@ -373,6 +474,25 @@ void anon_call(unsigned int thread, struct record *record)
 	case DROUGHT:
 		PORT_STORE(&world->drought, 1, PORT_RELAXED);
 		break;
+	case BOTH:
+		clone_both(context, record);
+		break;
+	case END:
+		cleave_anon_unref(context, world->stores[call->store]);
+		world->stores[call->store] = NULL;
+		break;
+	case ITERATE:
+		iterate(thread, record);
+		break;
+	case COPY:
+		copy_now(context, record);
+		break;
+	case STOP:
+		stop_all(context, record);
+		break;
+	case REOPEN:
+		reopen(thread, record);
+		break;
 	case NOTHING:
 	case KINDS:
 		break;
@@ -420,7 +540,8 @@ const char *anon_end(void)
 		if (world->stores[s])
 			cleave_anon_unref(world->contexts[THREADS], world->stores[s]);
 	for (unsigned int t = 0; t <= THREADS; t++)
-		cleave_anon_context_close(world->contexts[t]);
+		if (world->contexts[t])
+			cleave_anon_context_close(world->contexts[t]);
 	if (world->anons.stores)
 		return "a store is left";
 	if (world->anons.nodes.word)

@@ -2,6 +2,7 @@
 #include "anon_model.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MOST_ITEMS 24u
 
@@ -18,7 +19,16 @@ static const struct state *wanted;
 
 static bool by_slot(enum kind kind)
 {
-	return kind == WIPE || kind == MAP || kind == UNMAP;
+	return kind == WIPE || kind == MAP || kind == UNMAP || kind == ITERATE;
+}
+
+static void copy_store(struct state *state, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		state->value[to][i] = state->value[from][i];
+		state->windows[to][i] = 0;
+	}
+	state->size[to] = state->size[from];
 }
 
 /* False: it would have answered otherwise. */
@@ -57,15 +67,25 @@ static bool apply(struct state *state, const struct item *item)
 	case WIPE:
 		*value = 0;
 		return true;
+	case ITERATE:
+		return (*value != 0) == (item->record->answer >> item->slot & 1);
+	case BOTH:
+		copy_store(state, 0, call->value);
+		copy_store(state, 1, call->value + SECOND);
+		return true;
+	case END:
+		memset(state->value[call->store], 0, SLOTS);
+		memset(state->windows[call->store], 0, SLOTS);
+		state->size[call->store] = 0;
+		return true;
 	case CLONE:
 	case CHILD:
-		for (unsigned int i = 0; i < SLOTS; i++) {
-			bool in = call->kind == CLONE || (i >= call->slot && i <= call->last);
-
-			state->value[call->value][i] = in ? state->value[call->store][i] : 0;
-			state->windows[call->value][i] = call->kind == CHILD && in;
+		copy_store(state, call->store, call->value);
+		for (unsigned int i = 0; i < SLOTS && call->kind == CHILD; i++) {
+			state->windows[call->value][i] = i >= call->slot && i <= call->last;
+			if (!state->windows[call->value][i])
+				state->value[call->value][i] = 0;
 		}
-		state->size[call->value] = state->size[call->store];
 		return true;
 	case RESIZE:
 		if (state->size[call->store] != item->record->answer)
@@ -84,6 +104,12 @@ static bool apply(struct state *state, const struct item *item)
 	default:
 		return true;
 	}
+}
+
+static bool changes_nothing(enum kind kind)
+{
+	return kind == FLUSH || kind == WALK || kind == DROUGHT || kind == COPY || kind == STOP || kind == REOPEN ||
+	       kind == NOTHING;
 }
 
 static bool search(const struct state *state, uint32_t done)
@@ -116,10 +142,10 @@ static bool may_be_older(const struct record *records, unsigned int i)
 {
 	const struct call *call = &records[i].call;
 
-	if ((call->kind != READ && call->kind != LOOK) || call->store >= 2)
+	if ((call->kind != READ && call->kind != LOOK && call->kind != ITERATE) || call->store >= 2)
 		return false;
 	while (i-- > 0)
-		if (records[i].call.store != call->store || records[i].call.slot != call->slot)
+		if (call->kind == ITERATE || records[i].call.store != call->store || records[i].call.slot != call->slot)
 			return true;
 	return false;
 }
@@ -138,8 +164,7 @@ bool anon_explained(const struct state *start, const struct state *end, struct r
 
 			if (weak && may_be_older(records[t], i))
 				continue;
-			if (record->failed || call->kind == FLUSH || call->kind == WALK || call->kind == DROUGHT ||
-			    call->kind == NOTHING)
+			if (record->failed || changes_nothing(call->kind))
 				continue;
 			for (unsigned int slot = call->slot; slot <= (by_slot(call->kind) ? call->last : call->slot); slot++) {
 				if (nitems == MOST_ITEMS)

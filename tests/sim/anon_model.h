@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORES 5u /* two prepared ones, and a clone of each thread */
+#define STORES 8u /* two prepared ones, and two clones of each thread */
 #define SLOTS 4u
 #define THREADS 3u
 #define MOST_CALLS 4u /* of one thread */
@@ -28,8 +28,16 @@ enum kind {
 	CHILD,	/* a clone that keeps only a window over [slot, last] */
 	RESIZE,	/* the store has `slot` slots from now on; one thread does that; answers how many it had */
 	DROUGHT, /* from now on there is no memory */
+	BOTH,	/* clones of stores 0 and 1, of one instant: the thread's first and second */
+	END,	/* the thread's clone goes */
+	ITERATE, /* over [slot, last]; answers which are there, as bits */
+	COPY,	/* slots [slot, last] of the thread's own clone, which nobody else knows, get anons of their own */
+	STOP,	/* all changes stop, as for fork() */
+	REOPEN,	/* the thread gets another context */
 	KINDS
 };
+
+#define SECOND 3u /* from a thread's first clone to its second */
 
 #define NO_SLOT 255u /* the answer beyond the end of a store */
 

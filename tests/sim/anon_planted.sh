@@ -127,5 +127,10 @@ plant clone_beside_wipe anon_clone.c 's/\t\tcleave__anon_wait_wipes\(context, st
 plant wipe_counted_after_flag anon_wipe.c 's/(\tfor \(;;\) \{\n)(.*?)(\t\tPORT_FETCH_ADD\(&store->wipes, 1, PORT_SEQ_CST\);\n)(\t\tif \(!)PORT_LOAD\(&store->cloning, PORT_SEQ_CST\)/$1\t\tuint64_t cloning = PORT_LOAD(&store->cloning, PORT_SEQ_CST);\n$2$3$4cloning/s'
 plant wipes_end_wakes_nobody anon_wipe.c 's/\t\tcleave__guards_wake\(&context->domain->guards, &store->wipes\);/\t\t;/'
 plant_in truncate_clone 'no order' truncated_beside_clone anon_wipe.c 's/(\tcleave__anon_wipe_begin\(context, store\);\n)(\tPORT_STORE\(&store->nslots.*?\n)(\tcleave__guards_wait_slots.*?\n)/$2$3$1/'
+plant_in both_write 'no order' one_of_two_waited_for anon_clone.c 's/if \(n == 1\)/if (n > 0)/'
+plant_in stop_write '' fork_beside_writers anon_fork.c 's/\tcleave__guards_wait_all\(&context->domain->guards, context->self, &context->guard\);\n//'
+plant_in stop_write '' fork_beside_wipes anon_fork.c 's/\t\tcleave__anon_wait_wipes\(context, fork->stores\[i\]\.store\);/\t\t;/'
+plant_in end_walk '' pin_defers_no_end anon_store.c 's/\tif \(fresh\)\n/\tif (fresh & CLEAVE__ANON_REFERENCES)\n/'
+plant_in reopen_reopen '' closed_before_flush anon_context.c 's/\tcleave_anon_flush\(context\);\n\twhile/\tPORT_STORE(&context->used, 0, PORT_RELEASE);\n\tcleave_anon_flush(context);\n\twhile/'
 plant window_over_dying_slots anon_window.c 's/\t\tif \(is_dying\(value\)\)\n\t\t\treturn -EBUSY;\n//'
 exit $missed

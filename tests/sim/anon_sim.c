@@ -4,6 +4,7 @@
  * or a second visit, with answers that some sequential order explains.
  */
 #include "anon_calls.h"
+#include "anon_scenarios.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -12,154 +13,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* ---- Scenarios ---- */
-
-/* What is there when the threads begin.  Nodes have two slots: leaves {0, 1} and {2, 3} below one branch. */
-enum shape {
-	EMPTY,	   /* store 0 is empty */
-	LONE,	   /* store 0 has slots 0 and 1 */
-	ALONE,	   /* store 0 has slot 0 */
-	TOKENS,	   /* as LONE; both are tokens */
-	CLONED,	   /* stores 0 and 1 share all slots */
-	DISPLACED, /* then store 0 wrote slot 0; thread 0 has retired the old path, without a grace period */
-	SWAPPED,   /* as CLONED; slots 0 and 2 are tokens */
-	WINDOWED,  /* as CLONED; a window covers store 0 */
-	OWNED,	   /* as CLONED; then both wrote slots 0 and 2: they own their paths, and share the anons of slots 1 and 3 */
-	SHAPES
-};
-
-struct scenario {
-	const char *name;
-	enum shape shape;
-	struct call calls[THREADS][MOST_CALLS];
-};
-
-/* clang-format off */
-#define C(k, s, slot_, v) { k, s, slot_, slot_, v }
-
-static const struct scenario scenarios[] = {
-	{ "fill_fill", EMPTY, { { C(FILL, 0, 0, 5), C(READ, 0, 1, 0) }, { C(FILL, 0, 0, 6), C(READ, 0, 0, 0) },
-				{ C(FILL, 0, 1, 7) } } },
-	{ "fill_remove_fill", ALONE, { { C(FILL, 0, 1, 5), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 0, 0), C(FILL, 0, 0, 6) },
-				       { C(FILL, 0, 1, 7), C(READ, 0, 1, 0) } } },
-	{ "fill_seal", ALONE, { { C(FILL, 0, 1, 5), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 0, 0) } } },
-	{ "seal_seal", LONE, { { C(REMOVE, 0, 0, 0), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 1, 0), C(FILL, 0, 2, 5) },
-			       { C(FILL, 0, 0, 6) } } },
-	{ "fill_wipe", ALONE, { { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6), C(READ, 0, 1, 0) }, { { WIPE, 0, 0, 1, 0 } },
-				{ { WIPE, 0, 1, 3, 0 } } } },
-	{ "wipe_copy", CLONED, { { C(WRITE, 0, 1, 5), C(READ, 0, 0, 0) }, { { WIPE, 0, 0, 0, 0 } }, { { WIPE, 1, 0, 3, 0 } } } },
-	{ "clone_fill", ALONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(READ, 2, 1, 0), C(READ, 2, 3, 0) },
-				 { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6) } } },
-	{ "clone_write", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 0, 0), C(READ, 2, 0, 0), C(READ, 2, 1, 0) },
-				 { C(WRITE, 0, 0, 5), C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) } } },
-	{ "clone_clone_write", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 0, 0), C(READ, 2, 1, 0) },
-				       { C(CLONE, 0, 0, 3), C(READ, 3, 1, 0), C(READ, 3, 0, 0) },
-				       { C(WRITE, 0, 0, 5), C(POKE, 0, 1, 6), C(READ, 0, 0, 0) } } },
-	{ "clone_poke", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(READ, 2, 0, 0) },
-				{ C(WRITE, 0, 0, 5), C(POKE, 0, 1, 6) } } },
-	{ "clone_wipe", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(WRITE, 2, 0, 7), C(READ, 2, 0, 0) },
-				{ { WIPE, 0, 0, 1, 0 }, C(FILL, 0, 0, 5) } } },
-	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
-	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
-				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
-	{ "copy_both_sides", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0), C(READ, 0, 0, 0) },
-				       { C(WRITE, 1, 0, 6), C(FLUSH, 0, 0, 0), C(READ, 1, 0, 0) },
-				       { C(READ, 0, 0, 0), C(READ, 1, 0, 0) } } },
-	{ "drop_takeover", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(FILL, 1, 0, 7) },
-				     { C(READ, 0, 0, 0), C(READ, 0, 1, 0) } } },
-	{ "takeover_copy", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(READ, 1, 1, 0) },
-					{ C(WRITE, 1, 1, 7), C(READ, 1, 0, 0) } } },
-	{ "takeover_wipe", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(WRITE, 1, 0, 6), C(READ, 1, 1, 0) },
-					{ { WIPE, 1, 1, 2, 0 }, C(READ, 1, 0, 0) } } },
-	{ "takeover_seal", DISPLACED, { { C(FLUSH, 0, 0, 0) }, { C(REMOVE, 1, 0, 0), C(REMOVE, 1, 1, 0) },
-					{ C(WRITE, 1, 1, 7), C(READ, 1, 0, 0) } } },
-	{ "walk_write", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WRITE, 0, 0, 5), C(WRITE, 1, 2, 6) }, { C(READ, 1, 0, 0) } } },
-	{ "walk_clone_wipe", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(CLONE, 1, 0, 3), { WIPE, 1, 0, 3, 0 }, C(READ, 3, 0, 0) } } },
-	{ "walk_clone_gone", TOKENS, { { C(WALK, 0, 0, 0) }, { C(CLONE, 0, 0, 3), { WIPE, 0, 0, 3, 0 }, C(READ, 3, 0, 0) } } },
-	{ "unmap_map", WINDOWED, { { { UNMAP, 0, 2, 3, 0 } },
-				   { { MAP, 0, 2, 2, 0 }, C(FILL, 0, 2, 5), C(READ, 0, 2, 0) } } },
-	{ "unmap_map_write", WINDOWED, { { { UNMAP, 0, 0, 3, 0 }, C(READ, 0, 1, 0) }, { { MAP, 0, 1, 2, 0 }, C(WRITE, 0, 1, 6) },
-					 { C(CLONE, 0, 0, 4), C(READ, 4, 1, 0), C(READ, 4, 1, 0) } } },
-	{ "unmap_unmap", WINDOWED, { { { MAP, 0, 1, 2, 0 }, { UNMAP, 0, 0, 1, 0 } }, { { UNMAP, 0, 1, 3, 0 }, C(FILL, 0, 3, 7) } } },
-	{ "child", WINDOWED, { { { CHILD, 0, 1, 2, 2 }, C(READ, 2, 1, 0), C(READ, 2, 0, 0) }, { C(WRITE, 0, 1, 5), { UNMAP, 0, 0, 3, 0 } } } },
-	{ "grow_remove", ALONE, { { C(REMOVE, 0, 0, 0), C(READ, 0, 3, 0) }, { C(FILL, 0, 3, 5), C(REMOVE, 0, 3, 0) },
-				  { C(READ, 0, 0, 0), C(REMOVE, 0, 0, 0) } } },
-	{ "remove_clone", LONE, { { C(REMOVE, 0, 0, 0), C(REMOVE, 0, 1, 0) }, { C(CLONE, 0, 0, 3), C(REMOVE, 3, 0, 0), C(REMOVE, 3, 1, 0) },
-				  { C(FILL, 0, 3, 5), C(REMOVE, 0, 3, 0) } } },
-	{ "wipe_clone_no_memory", CLONED, { { { WIPE, 0, 1, 2, 0 }, C(READ, 0, 0, 0) },
-					    { C(CLONE, 0, 0, 3), C(DROUGHT, 0, 0, 0), C(READ, 3, 1, 0), C(READ, 3, 2, 0) },
-					    { C(WRITE, 0, 1, 5), C(WRITE, 0, 2, 6) } } },
-	{ "unmap_clone_no_memory", WINDOWED, { { { UNMAP, 0, 1, 2, 0 }, C(READ, 0, 0, 0) },
-					       { C(CLONE, 0, 0, 3), C(DROUGHT, 0, 0, 0), C(READ, 3, 1, 0), C(READ, 3, 2, 0) },
-					       { C(WRITE, 0, 1, 5) } } },
-	{ "truncate_clone", LONE, { { C(RESIZE, 0, 1, 0), C(READ, 0, 1, 0) },
-				    { C(CLONE, 0, 0, 3), C(RESIZE, 3, 4, 0), C(READ, 3, 1, 0), C(READ, 3, 0, 0) } } },
-	{ "truncate_fill", ALONE, { { C(RESIZE, 0, 1, 0), C(RESIZE, 0, 4, 0), C(READ, 0, 1, 0), C(READ, 0, 3, 0) },
-				    { C(FILL, 0, 1, 5), C(FILL, 0, 3, 6) }, { C(WRITE, 0, 1, 7) } } },
-	{ "copy_then_in_place", CLONED, { { C(WRITE, 0, 0, 5), C(WRITE, 0, 1, 6) }, { C(READ, 1, 1, 0), C(READ, 1, 1, 0) } } },
-	{ "busy_wipe", OWNED, { { C(WRITE, 0, 1, 5) }, { { WIPE, 0, 0, 3, 0 } }, { C(WRITE, 0, 1, 6), C(READ, 0, 1, 0) } } },
-	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
-};
-/* clang-format on */
-
-static const char *const kind_names[] = { "nothing", "read",  "look",	 "fill",  "write", "poke",
-					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child",
-					  "resize",  "drought" };
-
-/* Pairs and triples of every kind, in every shape: by number. */
-#define RANDOM_PROGRAMS 4000u
-
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return x ^ x >> 31;
-}
-
-static void random_program(unsigned int number, struct scenario *scenario)
-{
-	uint64_t random = mix(number + 1);
-	unsigned int threads = 2 + number % 2, poke = random >> 40 & 1;
-
-	memset(scenario, 0, sizeof(*scenario));
-	scenario->name = threads == 2 ? "pairs" : "triples";
-	scenario->shape = (enum shape)(random % SHAPES);
-	for (unsigned int t = 0; t < threads; t++) {
-		bool cloned = false;
-
-		for (unsigned int i = 0; i < 2u + (threads == 2); i++) {
-			struct call *call = &scenario->calls[t][i];
-
-			random = mix(random + t + 7 * i);
-			call->kind = (enum kind)(READ + (random >> 8) % (KINDS - READ));
-			if (poke && (call->kind == REMOVE || call->kind == WIPE || call->kind == UNMAP))
-				call->kind = POKE; /* they leave translations to their callers */
-			if (!poke && call->kind == POKE)
-				call->kind = WRITE;
-			if ((call->kind == CLONE || call->kind == CHILD) && cloned)
-				call->kind = READ;
-			call->store = (uint8_t)(scenario->shape >= CLONED ? random >> 16 & 1 : 0);
-			if (cloned && (random >> 17 & 1))
-				call->store = (uint8_t)(2 + t);
-			call->slot = (uint8_t)((random >> 20) % 3);
-			call->last = call->kind == WIPE || (call->kind >= MAP && call->kind <= CHILD) ? (uint8_t)(call->slot + (random >> 24) % (SLOTS - call->slot)) : call->slot;
-			/* One thread changes sizes; memory seldom ends. */
-			if ((call->kind == RESIZE && (t > 0 || poke)) || (call->kind == DROUGHT && (random >> 28) % 4))
-				call->kind = FILL;
-			if (call->kind == RESIZE)
-				call->slot = (uint8_t)(1 + (random >> 20) % SLOTS);
-			call->value = (uint8_t)(10 + 10 * t + i);
-			if (call->kind == CLONE || call->kind == CHILD) {
-				call->store = (uint8_t)(scenario->shape >= CLONED ? random >> 16 & 1 : 0);
-				call->value = (uint8_t)(2 + t);
-				cloned = true;
-			}
-		}
-	}
-}
 
 /* ---- One variant ---- */
 
@@ -252,7 +105,7 @@ static void body(unsigned int thread)
 	for (unsigned int i = 0; i < ncalls[thread]; i++) {
 		struct record *record = &records[thread][i];
 
-		record->began = sim_call(kind_names[record->call.kind]);
+		record->began = sim_call(anon_kind_names[record->call.kind]);
 		record->seen = 0;
 		for (unsigned int t = 0; t < nthreads; t++)
 			for (unsigned int k = 0; k < ncalls[t]; k++)
@@ -271,7 +124,7 @@ static void print_history(const struct state *end)
 			const struct record *record = &records[t][i];
 			const struct call *call = &record->call;
 
-			printf("  T%u %s store %u slot %u", t, kind_names[call->kind], call->store, call->slot);
+			printf("  T%u %s store %u slot %u", t, anon_kind_names[call->kind], call->store, call->slot);
 			if (call->last > call->slot)
 				printf("-%u", call->last);
 			if (call->value)
@@ -388,10 +241,10 @@ static double seconds(void)
 
 static void variant(unsigned int number, struct scenario *scenario)
 {
-	if (number < COUNT(scenarios))
-		*scenario = scenarios[number];
+	if (number < anon_nscenarios)
+		*scenario = anon_scenarios[number];
 	else
-		random_program(number - (unsigned int)COUNT(scenarios), scenario);
+		anon_random_program(number - anon_nscenarios, scenario);
 }
 
 /* Run one variant; returns false if it failed. */
@@ -523,9 +376,9 @@ int main(int argc, char **argv)
 			options.stale = strtoul(optarg, NULL, 0) != 0;
 			break;
 		case 'n':
-			for (only = 0; only < COUNT(scenarios) && strcmp(scenarios[only].name, optarg); only++)
+			for (only = 0; only < anon_nscenarios && strcmp(anon_scenarios[only].name, optarg); only++)
 				;
-			if (only == COUNT(scenarios)) {
+			if (only == anon_nscenarios) {
 				usage(stderr);
 				return 2;
 			}
@@ -546,8 +399,8 @@ int main(int argc, char **argv)
 			json = optarg;
 			break;
 		case 'l':
-			for (unsigned int i = 0; i < COUNT(scenarios); i++)
-				printf("%u %s\n", i, scenarios[i].name);
+			for (unsigned int i = 0; i < anon_nscenarios; i++)
+				printf("%u %s\n", i, anon_scenarios[i].name);
 			return 0;
 		case 'h':
 			usage(stdout);
@@ -564,13 +417,13 @@ int main(int argc, char **argv)
 	options.fail_alloc = fail != 0;
 	if (options.deviations == UINT32_MAX)
 		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
-	last = options.strategy == SIM_DFS ? (unsigned int)COUNT(scenarios) : (unsigned int)COUNT(scenarios) + RANDOM_PROGRAMS;
+	last = options.strategy == SIM_DFS ? anon_nscenarios : anon_nscenarios + RANDOM_PROGRAMS;
 	if (only != UINT32_MAX) {
 		first = only;
 		last = only + 1;
 	}
 	if (optind < argc || options.bound > 8 || options.deviations > 15 || (what && only == UINT32_MAX) ||
-	    (only != UINT32_MAX && only >= COUNT(scenarios) + RANDOM_PROGRAMS)) {
+	    (only != UINT32_MAX && only >= anon_nscenarios + RANDOM_PROGRAMS)) {
 		usage(stderr);
 		return 2;
 	}
@@ -581,12 +434,12 @@ int main(int argc, char **argv)
 	end = seconds() + (executions ? 1e9 : budget);
 	/* The named ones get half of the time. */
 	for (unsigned int i = first; i < last && !(stop && totals.failures); i++) {
-		bool named = i < COUNT(scenarios);
+		bool named = i < anon_nscenarios;
 		double left = end - seconds(), until;
 		uint64_t before = totals.executions;
 
 		until = executions ? end
-			: named	   ? seconds() + left / (double)(COUNT(scenarios) - i + (last > COUNT(scenarios) ? COUNT(scenarios) : 0))
+			: named	   ? seconds() + left / (double)(anon_nscenarios - i + (last > anon_nscenarios ? anon_nscenarios : 0))
 				   : seconds() + left / (double)(last - i);
 		/* Where memory may fail much else does not happen: a quarter of the executions is like that. */
 		for (unsigned int part = 0; part < 2 && !(stop && totals.failures); part++) {
@@ -602,7 +455,7 @@ int main(int argc, char **argv)
 			    part || !fail || !named ? until : now + (until - now) * 3 / 4, &totals);
 		}
 		if (named)
-			printf("%-20s %10llu\n", scenarios[i].name, (unsigned long long)(totals.executions - before));
+			printf("%-20s %10llu\n", anon_scenarios[i].name, (unsigned long long)(totals.executions - before));
 	}
 	sim_snapshot_free(&snapshot);
 	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures\n",
