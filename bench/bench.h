@@ -40,6 +40,8 @@ struct bench_impl {
 
 	/* The sum of the values found / the last value found: each address is addrs[i] + (the last value & zero). */
 	uint64_t (*lookup)(void *thread, const uint64_t *addrs, size_t n);
+	/* As lookup, several at once. */
+	uint64_t (*lookup_many)(void *thread, const uint64_t *addrs, size_t n);
 	/* As lookup, but each in a read section, or under the lock, of its own. */
 	uint64_t (*lookup_each)(void *thread, const uint64_t *addrs, size_t n);
 	/* As lookup, of entries' first addresses, where nothing else can be found. */

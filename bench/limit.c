@@ -106,6 +106,11 @@ static AVX512 uint64_t lookup_avx512(void *limit, const uint64_t *addrs, size_t 
 	return limit_lookup(limit, addrs, n, SIMD_KEYS, count_avx512);
 }
 
+static AVX512 uint64_t many_avx512(void *limit, const uint64_t *addrs, size_t n)
+{
+	return limit_many(limit, addrs, n, SIMD_KEYS, count_avx512);
+}
+
 static AVX512 uint64_t chase_avx512(void *limit, const uint64_t *addrs, size_t n, uint64_t zero)
 {
 	return limit_chase(limit, addrs, n, zero, SIMD_KEYS, count_avx512_short);
@@ -114,6 +119,11 @@ static AVX512 uint64_t chase_avx512(void *limit, const uint64_t *addrs, size_t n
 static AVX2 uint64_t lookup_avx2(void *limit, const uint64_t *addrs, size_t n)
 {
 	return limit_lookup(limit, addrs, n, SIMD_KEYS, count_avx2);
+}
+
+static AVX2 uint64_t many_avx2(void *limit, const uint64_t *addrs, size_t n)
+{
+	return limit_many(limit, addrs, n, SIMD_KEYS, count_avx2);
 }
 
 static AVX2 uint64_t chase_avx2(void *limit, const uint64_t *addrs, size_t n, uint64_t zero)
@@ -139,6 +149,7 @@ static const struct bench_impl limit_avx512 = {
 	.destroy = limit_destroy,
 	.attach = attach,
 	.lookup = lookup_avx512,
+	.lookup_many = many_avx512,
 	.chase = chase_avx512,
 };
 
@@ -148,6 +159,7 @@ static const struct bench_impl limit_avx2 = {
 	.destroy = limit_destroy,
 	.attach = attach,
 	.lookup = lookup_avx2,
+	.lookup_many = many_avx2,
 	.chase = chase_avx2,
 };
 

@@ -62,6 +62,38 @@ static inline __attribute__((always_inline)) uint64_t limit_lookup(const struct 
 	return sum;
 }
 
+#define LIMIT_MANY 8 /* lookups at once */
+
+/* The same, a level at a time for a group of lookups.  n is a multiple of LIMIT_MANY. */
+static inline __attribute__((always_inline)) uint64_t limit_many(const struct limit *limit, const uint64_t *addrs,
+								 size_t n, unsigned int keys, limit_count *count)
+{
+	uint64_t sum = 0;
+
+	for (size_t at = 0; at < n; at += LIMIT_MANY) {
+		uint64_t node[LIMIT_MANY] = { 0 };
+
+		for (unsigned int level = limit->height - 1; level > 0; level--) {
+			for (unsigned int i = 0; i < LIMIT_MANY; i++) {
+				node[i] = node[i] * (keys + 1) +
+					  count(limit->level[level] + node[i] * keys, addrs[at + i]);
+				__builtin_prefetch(limit->level[level - 1] + node[i] * keys);
+				__builtin_prefetch(limit->level[level - 1] + node[i] * keys + 8);
+			}
+		}
+		for (unsigned int i = 0; i < LIMIT_MANY; i++) {
+			node[i] = node[i] * keys + count(limit->level[0] + node[i] * keys, addrs[at + i]);
+			__builtin_prefetch(&limit->entries[(int64_t)node[i] - 1]);
+		}
+		for (unsigned int i = 0; i < LIMIT_MANY; i++) {
+			const struct limit_entry *entry = &limit->entries[(int64_t)node[i] - 1];
+
+			sum += addrs[at + i] <= entry->last ? (uintptr_t)entry->value : 0;
+		}
+	}
+	return sum;
+}
+
 static inline __attribute__((always_inline)) uint64_t limit_chase(const struct limit *limit, const uint64_t *addrs,
 								  size_t n, uint64_t zero, unsigned int keys,
 								  limit_count *count)

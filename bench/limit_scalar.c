@@ -30,6 +30,11 @@ static uint64_t lookup(void *limit, const uint64_t *addrs, size_t n)
 	return limit_lookup(limit, addrs, n, SCALAR_KEYS, count_scalar);
 }
 
+static uint64_t many(void *limit, const uint64_t *addrs, size_t n)
+{
+	return limit_many(limit, addrs, n, SCALAR_KEYS, count_scalar);
+}
+
 static uint64_t chase(void *limit, const uint64_t *addrs, size_t n, uint64_t zero)
 {
 	return limit_chase(limit, addrs, n, zero, SCALAR_KEYS, count_scalar);
@@ -53,5 +58,6 @@ const struct bench_impl limit_scalar = {
 	.destroy = limit_destroy,
 	.attach = attach,
 	.lookup = lookup,
+	.lookup_many = many,
 	.chase = chase,
 };

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define ITERATE_BATCH 64
+#define MANY 8 /* lookups at once */
 
 struct bench_index {
 	struct cleave index;
@@ -131,6 +132,25 @@ static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
 	cleave_section_enter(&thread->record);
 	for (size_t i = 0; i < n; i++)
 		sum += (uintptr_t)cleave_lookup_rcu(thread->index, addrs[i], &entry);
+	cleave_section_leave(&thread->record);
+	cleave_section_quiescent(&thread->record);
+	return sum;
+}
+
+static uint64_t lookup_many(void *self, const uint64_t *addrs, size_t n)
+{
+	struct bench_thread *thread = self;
+	struct cleave_entry entries[MANY];
+	uint64_t sum = 0;
+
+	cleave_section_enter(&thread->record);
+	for (size_t i = 0; i < n; i += MANY) {
+		size_t count = n - i < MANY ? n - i : MANY;
+
+		cleave_lookup_many_rcu(thread->index, addrs + i, count, entries);
+		for (size_t j = 0; j < count; j++)
+			sum += (uintptr_t)entries[j].value;
+	}
 	cleave_section_leave(&thread->record);
 	cleave_section_quiescent(&thread->record);
 	return sum;
@@ -294,9 +314,9 @@ static void counters(void *self, struct bench_counters *result)
 
 #define FUNCTIONS                                                                                                     \
 	.concurrent = true, .make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online,   \
-	.offline = offline, .lookup = lookup, .lookup_each = lookup_each, .chase = chase, .clip = clip,               \
-	.unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, .find = find, \
-	.alloc = alloc, .iterate = iterate, .size = size, .counters = counters
+	.offline = offline, .lookup = lookup, .lookup_many = lookup_many, .lookup_each = lookup_each, .chase = chase, \
+	.clip = clip, .unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, \
+	.find = find, .alloc = alloc, .iterate = iterate, .size = size, .counters = counters
 
 const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, FUNCTIONS };
 

@@ -44,6 +44,12 @@ void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 	return index->search->lookup_ticket_rcu(index, addr, entry, ticket);
 }
 
+void cleave_lookup_many_rcu(const struct cleave *index, const uint64_t *addrs, size_t n, struct cleave_entry *entries)
+{
+	cleave__check_reader(index);
+	index->search->lookup_many_rcu(index, addrs, n, entries);
+}
+
 bool cleave_ticket_valid_rcu(const struct cleave_ticket *ticket)
 {
 	/* [M5-sc] against the stores that take a value away */

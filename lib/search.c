@@ -7,6 +7,8 @@
 
 #include "search.h"
 
+#include "many.h"
+
 #define NAME_OF_(name) cleave__search_##name
 #define NAME_OF(name) NAME_OF_(name)
 #define TEXT_OF_(name) #name
@@ -90,6 +92,7 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.lookup_rcu = lookup_rcu,
 	.value_rcu = value_rcu,
 	.lookup_ticket_rcu = lookup_ticket_rcu,
+	.lookup_many_rcu = lookup_many_rcu,
 	.seek_rcu = seek_rcu,
 	.climb_rcu = climb_rcu,
 };

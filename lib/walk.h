@@ -27,6 +27,8 @@ struct cleave__search {
 	void *(*value_rcu)(const struct cleave *index, uint64_t addr);
 	void *(*lookup_ticket_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 				   struct cleave_ticket *ticket);
+	void (*lookup_many_rcu)(const struct cleave *index, const uint64_t *addrs, size_t n,
+				struct cleave_entry *entries);
 	/* Find the leaf, and the cell, of an address. */
 	void (*seek_rcu)(const struct cleave *index, uint64_t addr, struct cleave__position *position);
 	/* Find the node of a level on the way to an address; false: the tree is not that high. */

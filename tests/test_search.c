@@ -67,6 +67,47 @@ static void all_walks_agree_on_the_same_index(void **state)
 	assert_true(found >= 1);
 }
 
+/* Groups of every length, full ones and what is left over. */
+static void many_lookups_find_what_single_ones_do(void **state)
+{
+	uint64_t seed = test_seed();
+
+	(void)state;
+	for (size_t i = 0; i < NAMES; i++) {
+		struct manual_domain manual;
+		struct rng rng = { seed };
+		struct world world;
+
+		if (!cleave_search_named(names[i]))
+			continue;
+		manual_start(&manual, GRACE_LATE, names[i], 1000);
+		world_start(&world, &manual.domain, &manual.self, &keyspaces[0], seed);
+		for (uint64_t n = test_scaled(3000); n; n--) {
+			struct cleave_entry entries[21], one;
+			uint64_t addrs[20];
+			size_t count = rng_below(&rng, 21);
+
+			world_step(&world);
+			for (size_t j = 0; j < count; j++)
+				addrs[j] = rng_one_in(&rng, 8) ? CLEAVE_LAST : keyspace_addr(&keyspaces[0], &rng);
+			entries[count].value = &rng; /* not its to write */
+			manual_enter(&manual);
+			cleave_lookup_many_rcu(&world.index, addrs, count, entries);
+			for (size_t j = 0; j < count; j++) {
+				cleave_lookup_rcu(&world.index, addrs[j], &one);
+				CHECK(entries[j].first == one.first && entries[j].last == one.last &&
+					      entries[j].value == one.value,
+				      "seed %#llx, %s, %zu of %zu differs at %#llx", (unsigned long long)seed, names[i],
+				      j, count, (unsigned long long)addrs[j]);
+			}
+			manual_leave(&manual);
+			CHECK(entries[count].value == &rng, "%zu entries and more were written", count);
+		}
+		world_stop(&world);
+		manual_stop(&manual);
+	}
+}
+
 /* Signed comparison, wrong masks and unused cells show at the extremes. */
 static void every_walk_finds_every_boundary(void **state)
 {
@@ -113,6 +154,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(unknown_names_find_nothing),
 		cmocka_unit_test(every_walk_finds_every_boundary),
 		cmocka_unit_test(all_walks_agree_on_the_same_index),
+		cmocka_unit_test(many_lookups_find_what_single_ones_do),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

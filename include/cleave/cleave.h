@@ -123,6 +123,15 @@ CLEAVE_API void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, st
 /* Only the value: the same lookup, for who does not ask where the entry begins and ends. */
 CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 
+/*
+ * `n` lookups of addresses that are known at once: entries[i] is the entry that holds addrs[i].  Where an index is larger
+ * than the caches that is several times faster than one after the other, because their walks wait for memory together.
+ * Context: read section, as cleave_lookup_rcu().  Complexity: O(n log entries).
+ * Linearizes at: each lookup for itself, in any order.
+ */
+CLEAVE_API void cleave_lookup_many_rcu(const struct cleave *index, const uint64_t *addrs, size_t n,
+				       struct cleave_entry *entries);
+
 /* The same as cleave_lookup_rcu(), and a ticket for cleave_ticket_valid_rcu(). */
 CLEAVE_API void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 					  struct cleave_ticket *ticket);
