@@ -35,7 +35,8 @@ void cleave_anon_domain_exit(struct cleave_anon_domain *domain)
 	PORT_ASSERT(!domain->first, "a domain ends after its stores");
 	for (; guard; guard = next) {
 		next = guard->next;
-		PORT_ASSERT(PORT_LOAD(&context_of(guard)->used, PORT_RELAXED) != USED, "a domain ends after its contexts");
+		PORT_ASSERT(PORT_LOAD(&context_of(guard)->used, PORT_RELAXED) != USED,
+			    "a domain ends after its contexts");
 		memory->free(memory, context_of(guard), sizeof(struct cleave_anon_context));
 	}
 	PORT_STORE(&domain->guards.head, 0, PORT_RELAXED);
@@ -136,6 +137,7 @@ int cleave__anon_stock(struct cleave_anon_context *context, unsigned int nodes, 
 {
 	const struct cleave_memory *memory = memory_of(context);
 	struct cleave_domain *rcu = context->domain->guards.domain;
+	unsigned int made = 0;
 
 	while (context->old.displaced + context->young.displaced + displaced > CLEAVE_ANON_RING) {
 		if (!turn(context))
@@ -145,11 +147,13 @@ int cleave__anon_stock(struct cleave_anon_context *context, unsigned int nodes, 
 		struct cleave__anon_node *node = memory->alloc(memory, sizeof(*node), CLEAVE__ANON_ALIGN);
 
 		if (!node)
-			return -ENOMEM;
-		PORT_FETCH_ADD(&context->domain->nodes, 1, PORT_RELAXED);
+			break;
 		cleave__anon_give(context, node);
+		made++;
 	}
-	return 0;
+	if (made) /* a line that all threads share */
+		PORT_FETCH_ADD(&context->domain->nodes, made, PORT_RELAXED);
+	return context->nnodes < nodes ? -ENOMEM : 0;
 }
 
 /* ---- What waits for a grace period ---- */
@@ -264,7 +268,8 @@ static void work(struct cleave_anon_context *context, unsigned int steps)
 {
 	struct cleave__anon_node *node;
 
-	for (; steps >= CLEAVE__ANON_FANOUT && (node = cleave__anon_pop(&context->dead)); steps -= CLEAVE__ANON_FANOUT) {
+	for (; steps >= CLEAVE__ANON_FANOUT && (node = cleave__anon_pop(&context->dead));
+	     steps -= CLEAVE__ANON_FANOUT) {
 		bool leaf = cleave__anon_is_leaf(node);
 
 		for (unsigned int i = 0; i < CLEAVE__ANON_FANOUT; i++) {
@@ -347,7 +352,7 @@ void cleave__anon_await_clone(struct cleave_anon_context *context, struct cleave
 {
 	struct cleave_word32 *count = cleave__guards_count(&context->domain->guards, &store->cloning);
 
-	context->seen = PORT_LOAD(count, PORT_ACQUIRE); /* [A4-acq] */
+	context->seen = PORT_LOAD(count, PORT_ACQUIRE);				  /* [A4-acq] */
 	context->count = PORT_LOAD(&store->cloning, PORT_SEQ_CST) ? count : NULL; /* [A7-sc] */
 }
 

@@ -20,6 +20,7 @@ enum shape {
 	SHARED,	  /* TOUCHED, and map 1 shows the same pages (INHERIT_SHARE) */
 	SWAPPED,  /* FORKED, and both pages are swapped out */
 	BACKED,	  /* of an object; page 0 was read */
+	SHARED_BACKED, /* the same, and map 1 shows the same pages (INHERIT_SHARE) */
 	PROMOTED, /* of an object; page 0 was written: 1 */
 	ZEROS,	  /* with a zero page, which page 0 shows */
 	AHEAD,	  /* TOUCHED, all four pages, nothing is entered, advice SEQUENTIAL */
@@ -66,6 +67,9 @@ static const struct scenario scenarios[] = {
 	{ "shared_fill", SHARED, { { W(0, 2, 11), C(READ, 0, 2) }, { W(1, 2, 21), C(READ, 1, 2) }, { C(READ, 0, 2) } } },
 	{ "shared_fork", SHARED, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) }, { W(1, 0, 21), W(1, 0, 22) }, { W(0, 1, 31) } } },
 	{ "shared_unmap", SHARED, { { R(UNMAP, 0, 0, 3) }, { W(1, 0, 21), C(READ, 1, 0) }, { R(UNMAP, 1, 0, 1) } } },
+	{ "shared_copy", SHARED, { { F(0, 2), W(0, 0, 11), C(READ, 0, 0) }, { C(READ, 1, 0), C(READ, 1, 0) }, { C(READ, 2, 0), C(READ, 1, 0) } } },
+	{ "shared_promote", SHARED_BACKED, { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
+	{ "wire_fork", TOUCHED, { { R(WIRE, 0, 0, 1), F(0, 2), C(READ, 2, 0) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) }, { C(READ, 2, 0), C(READ, 2, 0) } } },
 	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 0) }, { W(0, 0, 21), W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
@@ -107,16 +111,18 @@ static void random_program(unsigned int number, struct scenario *scenario)
 
 		for (unsigned int i = 0; i < 2u + (threads == 2); i++) {
 			struct call *call = &scenario->calls[t][i];
-			bool two = scenario->shape >= OWNED && scenario->shape <= SWAPPED;
+			bool two = (scenario->shape >= OWNED && scenario->shape <= SWAPPED) || scenario->shape == SHARED_BACKED;
 
 			random = mix(random + t + 7 * i);
 			call->kind = kinds[(random >> 8) % COUNT(kinds)];
 			if (call->kind == FORK && (forked || t > 1))
 				call->kind = WRITE;
 			/* Two maps have one history then: only what does the same to both. */
-			if (scenario->shape == SHARED && (call->kind == UNMAP || call->kind == MAP || call->kind == FREE))
+			if ((scenario->shape == SHARED || scenario->shape == SHARED_BACKED) &&
+			    (call->kind == UNMAP || call->kind == MAP || call->kind == FREE))
 				call->kind = READ;
-			if (call->kind == EVICT && scenario->shape != BACKED && scenario->shape != PROMOTED)
+			if (call->kind == EVICT && scenario->shape != BACKED && scenario->shape != PROMOTED &&
+			    scenario->shape != SHARED_BACKED)
 				call->kind = SWAP;
 			call->map = (uint8_t)(two ? random >> 16 & 1 : 0);
 			if (forked && (random >> 17 & 1))
@@ -154,7 +160,7 @@ static void shape_world(enum shape shape)
 {
 	struct cleave_map_thread *thread = &world->records[THREADS].map;
 
-	if (shape == BACKED || shape == ZEROS)
+	if (shape == BACKED || shape == SHARED_BACKED || shape == ZEROS)
 		must((struct call)C(READ, 0, 0));
 	if (shape == PROMOTED)
 		must((struct call)W(0, 0, 1));
@@ -162,11 +168,11 @@ static void shape_world(enum shape shape)
 		must((struct call)W(0, 0, 1));
 		must((struct call)W(0, 1, 2));
 	}
-	if (shape == SHARED)
+	if (shape == SHARED || shape == SHARED_BACKED)
 		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, CLEAVE_INHERIT_SHARE);
-	if (shape >= OWNED && shape <= SWAPPED)
+	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED)
 		must((struct call)F(0, 1));
-	if (shape == SHARED) {
+	if (shape == SHARED || shape == SHARED_BACKED) {
 		for (unsigned int map = 0; map < 2; map++)
 			(void)cleave_map_inherit(&world->maps[map], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE,
 						 CLEAVE_INHERIT_COPY);
@@ -206,7 +212,7 @@ static void prepare(const struct scenario *scenario)
 {
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
-	fault_world_make(scenario->shape == ZEROS, scenario->shape == BACKED || scenario->shape == PROMOTED);
+	fault_world_make(scenario->shape == ZEROS, scenario->shape >= BACKED && scenario->shape <= PROMOTED);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * cleave-bench-faults: the library's part of a page fault, beside a chunked amap under an exclusive lock and a red-black
+ * tree under a rwlock.  Repetitions go round all implementations, so that the machine's noise hits all alike.
+ *
+ * A benchmark is no test: the exit status is 0 whether the targets are reached or not.
+ */
+#include "faults.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGES ((uint64_t)1 << 18) /* 1 GiB */
+#define BLOCK 256u		  /* pages of 1 MiB */
+
+static const struct faults_impl *const impls[] = { &faults_cleave, &faults_amap, &faults_tree };
+#define IMPLS (sizeof(impls) / sizeof(impls[0]))
+
+static struct {
+	bool quick;
+	unsigned int repetitions;
+	int processor[2];
+	struct report report;
+} bench = { .repetitions = 15 };
+
+/* ---- Memory ---- */
+
+static _Thread_local struct {
+	char *next;
+	char *end;
+	void *list[128]; /* by lines */
+} store;
+
+void faults_stock(size_t bytes)
+{
+	if ((size_t)(store.end - store.next) >= bytes)
+		return;
+	if (posix_memalign((void **)&store.next, 64, bytes)) {
+		fprintf(stderr, "cleave-bench-faults: no memory\n");
+		exit(1);
+	}
+	memset(store.next, 1, bytes);
+	store.end = store.next + bytes;
+}
+
+void *faults_alloc(size_t size)
+{
+	size_t step = size <= 32 ? 32 : (size + 63) & ~(size_t)63, class = step == 32 ? 0 : step / 64;
+	void *at;
+
+	if (class >= 128) {
+		if (posix_memalign(&at, 64, step))
+			return NULL;
+		return at;
+	}
+	at = store.list[class];
+	if (at) {
+		memcpy(&store.list[class], at, sizeof(void *));
+		return at;
+	}
+	if ((size_t)(store.end - store.next) < step + 64)
+		faults_stock((size_t)1 << 22);
+	if (step >= 64)
+		store.next = (char *)(((uintptr_t)store.next + 63) & ~(uintptr_t)63);
+	at = store.next;
+	store.next += step;
+	return at;
+}
+
+void faults_free(void *at, size_t size)
+{
+	size_t step = size <= 32 ? 32 : (size + 63) & ~(size_t)63, class = step == 32 ? 0 : step / 64;
+
+	if (class >= 128) {
+		free(at);
+		return;
+	}
+	memcpy(at, &store.list[class], sizeof(void *));
+	store.list[class] = at;
+}
+
+static int enter_nothing(void *map, uint64_t addr, uint64_t page)
+{
+	(void)map;
+	(void)addr;
+	(void)page;
+	return 0;
+}
+
+int (*volatile faults_enter)(void *map, uint64_t addr, uint64_t page) = enter_nothing;
+
+/* ---- Reports ---- */
+
+static void report(const char *workload, const char *impl, unsigned int threads, const char *unit,
+		   const struct samples *samples, double target)
+{
+	struct row row = { .workload = workload,
+			   .impl = impl,
+			   .n = PAGES,
+			   .threads = threads,
+			   .unit = unit,
+			   .figure = samples_figure(samples),
+			   .target = target };
+
+	report_add(&bench.report, &row);
+}
+
+static void report_value(const char *workload, const char *impl, const char *unit, double value, double target)
+{
+	struct samples samples = { 0 };
+
+	samples_add(&samples, value);
+	report(workload, impl, 1, unit, &samples, target);
+}
+
+/* ---- One thread ---- */
+
+static uint64_t *page_list(unsigned int threads, unsigned int number, bool interleaved, size_t *n)
+{
+	uint64_t *pages = malloc(PAGES * sizeof(*pages));
+
+	if (!pages)
+		exit(1);
+	*n = 0;
+	for (uint64_t page = 0; page < PAGES; page++)
+		if (threads == 1 || (interleaved ? page : page / BLOCK) % threads == number)
+			pages[(*n)++] = page;
+	return pages;
+}
+
+static void alone(void)
+{
+	struct samples samples[IMPLS] = { { 0 } };
+	uint64_t entries[IMPLS] = { 0 };
+	size_t n;
+	uint64_t *pages = page_list(1, 0, false, &n);
+
+	for (unsigned int r = 0; r < bench.repetitions; r++)
+		for (size_t i = 0; i < IMPLS; i++) {
+			void *world = impls[i]->make(PAGES), *thread = impls[i]->attach(world);
+			struct stopwatch watch;
+
+			faults_stock((size_t)48 << 20);
+			stopwatch_start(&watch);
+			if (impls[i]->touch(world, thread, pages, n))
+				abort();
+			samples_add(&samples[i], stopwatch_seconds(&watch) * 1e9 / (double)n);
+			entries[i] = impls[i]->entries(world, thread);
+			impls[i]->detach(world, thread);
+			impls[i]->destroy(world);
+		}
+	for (size_t i = 0; i < IMPLS; i++)
+		report("fault", impls[i]->name, 1, "ns", &samples[i], i == 0 ? 120 : 0);
+	for (size_t i = 0; i < IMPLS; i++)
+		report_value("entries", impls[i]->name, "", (double)entries[i], i == 0 ? 1 : 0);
+	free(pages);
+}
+
+/* ---- Two threads ---- */
+
+struct pair {
+	const struct faults_impl *impl;
+	void *world;
+	unsigned int number;
+	unsigned int threads;
+	uint64_t *pages;
+	size_t n;
+	pthread_barrier_t *barrier;
+	unsigned int *running;
+	double seconds;
+};
+
+/* Work that shares nothing: what the machine gives two threads. */
+static double private_work(uint64_t n)
+{
+	volatile uint64_t sum = 0;
+	uint64_t state = 1;
+
+	for (uint64_t i = 0; i < n * 16; i++) {
+		uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+
+		z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+		z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+		sum += z ^ (z >> 31);
+	}
+	return (double)sum;
+}
+
+static void *pair_run(void *at)
+{
+	struct pair *pair = at;
+	struct stopwatch watch;
+	void *thread = NULL;
+
+	measure_pin(bench.processor[pair->number]);
+	if (pair->impl) {
+		thread = pair->impl->attach(pair->world);
+		faults_stock(((size_t)48 << 20) / pair->threads);
+	}
+	pthread_barrier_wait(pair->barrier);
+	__atomic_fetch_add(pair->running, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(pair->running, __ATOMIC_ACQUIRE) < pair->threads)
+		;
+	stopwatch_start(&watch);
+	if (!pair->impl)
+		private_work(pair->n);
+	else if (pair->impl->touch(pair->world, thread, pair->pages, pair->n))
+		abort();
+	pair->seconds = stopwatch_seconds(&watch);
+	pthread_barrier_wait(pair->barrier);
+	if (pair->impl)
+		pair->impl->detach(pair->world, thread);
+	return NULL;
+}
+
+enum how { BLOCKS, INTERLEAVED, APART }; /* APART: each in an address space of its own */
+
+/* The speed-up of two threads over one, which then does the work of both. */
+static double speedup(const struct faults_impl *impl, enum how how)
+{
+	double seconds[2] = { 0, 0 };
+
+	for (unsigned int threads = 1; threads <= 2; threads++) {
+		void *worlds[2] = { impl ? impl->make(PAGES) : NULL, impl && how == APART ? impl->make(PAGES) : NULL };
+		pthread_barrier_t barrier;
+		unsigned int running = 0;
+		struct pair pairs[2];
+		pthread_t ids[2];
+
+		pthread_barrier_init(&barrier, NULL, threads);
+		for (unsigned int t = 0; t < threads; t++) {
+			pairs[t] = (struct pair){ .impl = impl,
+						  .world = worlds[how == APART ? t : 0],
+						  .number = t,
+						  .threads = threads,
+						  .barrier = &barrier,
+						  .running = &running };
+			pairs[t].pages = page_list(threads, t, how == INTERLEAVED, &pairs[t].n);
+		}
+		for (unsigned int t = 0; t < threads; t++)
+			pthread_create(&ids[t], NULL, pair_run, &pairs[t]);
+		for (unsigned int t = 0; t < threads; t++) {
+			pthread_join(ids[t], NULL);
+			if (pairs[t].seconds > seconds[threads - 1])
+				seconds[threads - 1] = pairs[t].seconds;
+			free(pairs[t].pages);
+		}
+		pthread_barrier_destroy(&barrier);
+		for (unsigned int t = 0; t < 2; t++)
+			if (worlds[t])
+				impl->destroy(worlds[t]);
+	}
+	return seconds[0] / seconds[1];
+}
+
+static void together(void)
+{
+	struct samples s = { 0 }, apart = { 0 }, blocks[IMPLS] = { { 0 } }, turns[IMPLS] = { { 0 } };
+
+	if (bench.processor[1] < 0)
+		return;
+	for (unsigned int r = 0; r < (bench.repetitions + 1) / 2; r++) {
+		samples_add(&s, speedup(NULL, BLOCKS));
+		samples_add(&apart, speedup(&faults_cleave, APART));
+		for (size_t i = 0; i < IMPLS; i++) {
+			samples_add(&blocks[i], speedup(impls[i], BLOCKS));
+			samples_add(&turns[i], speedup(impls[i], INTERLEAVED));
+		}
+	}
+	measure_pin(bench.processor[0]);
+	report("S", "private", 2, "x", &s, 0);
+	report("fault-apart", "cleave", 2, "x", &apart, 0);
+	for (size_t i = 0; i < 2 * IMPLS; i++) {
+		struct row row = { .workload = i < IMPLS ? "fault-blocks" : "fault-interleaved",
+				   .impl = impls[i % IMPLS]->name,
+				   .n = PAGES,
+				   .threads = 2,
+				   .unit = "x",
+				   .figure = samples_figure(i < IMPLS ? &blocks[i] : &turns[i - IMPLS]),
+				   .base = "S" };
+
+		row.ratio = row.figure.median / samples_figure(&s).median;
+		row.target = i == 0 ? 0.9 : 0;
+		row.at_least = true;
+		report_add(&bench.report, &row);
+	}
+}
+
+/* ---- Fork ---- */
+
+static void after_fork(void)
+{
+	struct samples forks[IMPLS] = { { 0 } }, first[IMPLS] = { { 0 } };
+	uint64_t nodes = 0, copied = 0, nodes_before, copied_before;
+	size_t n;
+	uint64_t *pages = page_list(1, 0, false, &n);
+
+	for (size_t i = 0; i < IMPLS; i++) {
+		void *world, *thread;
+
+		if (!impls[i]->fork)
+			continue;
+		world = impls[i]->make(PAGES);
+		thread = impls[i]->attach(world);
+		if (impls[i]->touch(world, thread, pages, n))
+			abort();
+		for (unsigned int r = 0; r < bench.repetitions; r++) {
+			uint64_t page = (uint64_t)r * 7919 % PAGES;
+			double began = measure_wall();
+			void *child = impls[i]->fork(world, thread);
+
+			samples_add(&forks[i], (measure_wall() - began) * 1e6);
+			if (i == 0)
+				faults_cleave_copies(thread, &nodes_before, &copied_before);
+			began = measure_wall();
+			if (impls[i]->touch(world, thread, &page, 1))
+				abort();
+			samples_add(&first[i], (measure_wall() - began) * 1e9);
+			if (i == 0) {
+				faults_cleave_copies(thread, &nodes, &copied);
+				nodes -= nodes_before;
+				copied -= copied_before;
+			}
+			impls[i]->exit(world, thread, child);
+		}
+		impls[i]->detach(world, thread);
+		impls[i]->destroy(world);
+	}
+	for (size_t i = 0; i < IMPLS; i++)
+		if (impls[i]->fork)
+			report("fork-1GiB", impls[i]->name, 1, "us", &forks[i], 0);
+	for (size_t i = 0; i < IMPLS; i++)
+		if (impls[i]->fork)
+			report("first-fault", impls[i]->name, 1, "ns", &first[i], 0);
+	report_value("first-fault-nodes", "cleave", "", (double)nodes, 4);
+	report_value("first-fault-pages", "cleave", "", (double)copied, 1);
+	free(pages);
+}
+
+/* ---- The program ---- */
+
+static void usage(FILE *file)
+{
+	fputs("Usage: cleave-bench-faults [OPTION...]\n"
+	      "Measure the library's part of page faults beside a chunked amap and a tree under a rwlock.\n"
+	      "\n"
+	      "  -q, --quick          fewer repetitions\n"
+	      "  -j, --json FILE      write the rows to FILE as well\n"
+	      "  -h, --help           this text\n"
+	      "\n"
+	      "Example:\n"
+	      "  cleave-bench-faults --quick\n",
+	      file);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "quick", no_argument, NULL, 'q' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *json = NULL;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "qj:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'q':
+			bench.quick = true;
+			bench.repetitions = 5;
+			break;
+		case 'j':
+			json = optarg;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	measure_processors(&bench.processor[0], &bench.processor[1]);
+	measure_pin(bench.processor[0]);
+	report_header();
+	alone();
+	together();
+	after_fork();
+	report_summary(&bench.report);
+	if (json && !report_json(&bench.report, json, bench.quick ? "\"quick\": true," : "\"quick\": false,")) {
+		perror(json);
+		return 1;
+	}
+	return 0;
+}
