@@ -100,6 +100,13 @@ uint64_t test_scaled(uint64_t n)
 	return scaled < 1 ? 1 : (uint64_t)scaled;
 }
 
+uint64_t test_stated(uint64_t quick, uint64_t stated)
+{
+	const char *text = getenv("CLEAVE_TEST_STATED");
+
+	return text && strcmp(text, "0") ? stated : quick;
+}
+
 /* ---- Memory ---- */
 
 static void count(struct cleave_word *word, uint64_t n)

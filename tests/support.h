@@ -53,6 +53,8 @@ bool rng_one_in(struct rng *rng, uint64_t n);
 uint64_t test_seed(void);
 /* n times CLEAVE_TEST_SCALE: slower builds do less. */
 uint64_t test_scaled(uint64_t n);
+/* `stated` with CLEAVE_TEST_STATED=1: the size that a scenario names, for minutes; else `quick`. */
+uint64_t test_stated(uint64_t quick, uint64_t stated);
 
 /* ---- Memory ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What programs do to a store, in test size, with the figures printed: one gigabyte touched, many threads faulting,
- * terabytes reserved, forks beside writers, windows unmapped in any order, swap-off beside everything.
+ * What programs do to a store, with the figures printed: one gigabyte touched, many threads faulting, terabytes reserved,
+ * forks beside writers, windows unmapped in any order.  CLEAVE_TEST_STATED=1: forks of one gigabyte.
  */
 #include "anon_fixture.h"
 
@@ -203,13 +203,18 @@ static void scenario_4_terabytes_reserved_cost_what_is_touched(void **state)
 
 /* ---- 8 ---- */
 
-#define FORK_SLOTS 16384 /* populated, of four times as many */
 #define FORK_WRITERS 8
+#define JOBS 17 /* make -j17 */
+#define SHARED_SLOTS 64u
+
+static unsigned int fork_slots; /* populated, of four times as many */
 
 struct forks {
 	struct cleave_anon *store;
+	struct cleave_anon *shared;
 	struct cleave_word32 stop;
 	struct cleave_word writes;
+	struct cleave_word jobs;
 };
 
 static void write_on(struct worker *worker)
@@ -220,10 +225,55 @@ static void write_on(struct worker *worker)
 
 	CHECK(context != NULL, "context");
 	while (!__atomic_load_n(&forks->stop.word, __ATOMIC_RELAXED)) {
-		slot_write(&it, context, forks->store, rng_below(&worker->rng, FORK_SLOTS), ++n);
+		slot_write(&it, context, forks->store, rng_below(&worker->rng, fork_slots), ++n);
 		cleave_section_quiescent(&worker->record);
 	}
 	__atomic_fetch_add(&forks->writes.word, n, __ATOMIC_RELAXED);
+	cleave_anon_context_close(context);
+}
+
+/*
+ * Fork and exec, again and again.  The parent has three entries: what is in `store` below half is inherited as a copy,
+ * above it as ZERO (nothing of it stays in the clone), and `shared` as it is.
+ */
+static void fork_and_exec(struct worker *worker)
+{
+	struct cleave_anon_context *context = cleave_anon_context_open(&it.domain, worker_self(worker));
+	struct forks *forks = worker->context;
+	uint64_t n = 0, half = fork_slots / 2;
+
+	CHECK(context != NULL, "context");
+	while (!__atomic_load_n(&forks->stop.word, __ATOMIC_RELAXED)) {
+		struct cleave_anon *child;
+		uint64_t seen[8], slot = rng_below(&worker->rng, half - 8);
+
+		CHECK(cleave_anon_clone_begin(context, &forks->store, &child, 1) == 0, "clone");
+		cleave_anon_clone_end(context, &forks->store, &child, 1);
+		cleave_anon_clone_done(context, &forks->store, 1);
+		windows(context, child, 0, half - 1, 1);
+		CHECK(cleave_anon_wipe_outside(context, child) == 0, "wipe outside");
+		cleave_anon_ref(forks->shared, true);
+		windows(context, forks->shared, 0, SHARED_SLOTS - 1, 1);
+
+		for (unsigned int i = 0; i < 8; i++)
+			seen[i] = slot_read(&it, &worker->record, child, slot + i);
+		slot_write(&it, context, child, slot, ~n);
+		slot_write(&it, context, forks->shared, rng_below(&worker->rng, SHARED_SLOTS), n);
+		sched_yield();
+		CHECK(slot_read(&it, &worker->record, child, slot) == ~n, "a child's write is lost");
+		for (unsigned int i = 1; i < 8; i++)
+			CHECK(slot_read(&it, &worker->record, child, slot + i) == seen[i], "a child's page changes");
+		CHECK(slot_read(&it, &worker->record, child, half + slot) == 0, "ZERO is inherited");
+
+		/* exec: no window is left, so that the pages go at once, whoever still has a reference */
+		windows(context, child, 0, half - 1, -1);
+		windows(context, forks->shared, 0, SHARED_SLOTS - 1, -1);
+		cleave_anon_unref(context, child);
+		cleave_anon_unref(context, forks->shared);
+		n++;
+		cleave_section_quiescent(&worker->record);
+	}
+	__atomic_fetch_add(&forks->jobs.word, n, __ATOMIC_RELAXED);
 	cleave_anon_context_close(context);
 }
 
@@ -237,17 +287,24 @@ static double seconds(void)
 
 static void scenario_8_forks_beside_writers_leave_nothing(void **state)
 {
-	struct worker workers[FORK_WRITERS];
+	struct worker workers[FORK_WRITERS + JOBS];
 	struct cleave_anon *children[17] = { NULL };
+	unsigned int jobs = (unsigned int)test_stated(3, JOBS), nworkers = FORK_WRITERS;
 	struct forks forks = { .store = NULL };
 	double longest = 0, sum = 0;
 	uint64_t copies, n = test_scaled(100);
 
 	(void)state;
+	fork_slots = (unsigned int)test_stated(16384, 262144); /* 1 GiB */
 	anon_fixture_start(&it);
-	forks.store = store_of(4 * FORK_SLOTS);
-	for (uint64_t slot = 0; slot < FORK_SLOTS; slot++)
+	forks.store = store_of(4 * fork_slots);
+	windows(it.context, forks.store, 0, 4 * fork_slots - 1, 1);
+	for (uint64_t slot = 0; slot < fork_slots; slot++)
 		touch(it.context, forks.store, slot);
+	forks.shared = store_of(SHARED_SLOTS);
+	windows(it.context, forks.shared, 0, SHARED_SLOTS - 1, 1);
+	for (uint64_t slot = 0; slot < SHARED_SLOTS; slot++)
+		touch(it.context, forks.shared, slot);
 	/* The first write after a fork copies one leaf and the branches above it. */
 	CHECK(cleave_anon_clone_begin(it.context, &forks.store, &children[0], 1) == 0, "clone");
 	cleave_anon_clone_end(it.context, &forks.store, children, 1);
@@ -255,13 +312,16 @@ static void scenario_8_forks_beside_writers_leave_nothing(void **state)
 	copies = it.context->copies;
 	slot_write(&it, it.context, forks.store, 5, 1);
 	printf("first write after a fork: %llu nodes copied\n", LL(it.context->copies - copies));
-	CHECK(it.context->copies - copies == 3, /* of 32^3 slots */ "%llu", LL(it.context->copies - copies));
+	CHECK(it.context->copies - copies == test_stated(3, 4), /* of 32^3 or 32^4 slots */ "%llu",
+	      LL(it.context->copies - copies));
 	copies = it.context->copies;
 	slot_write(&it, it.context, forks.store, 6, 1);
 	CHECK(it.context->copies == copies, "the second write in a leaf copies");
 
 	for (unsigned int i = 0; i < FORK_WRITERS; i++)
 		worker_start(&workers[i], &it.fixture, i, write_on, &forks);
+	for (; nworkers < FORK_WRITERS + jobs; nworkers++)
+		worker_start(&workers[nworkers], &it.fixture, nworkers, fork_and_exec, &forks);
 	for (unsigned int i = 1; i <= n; i++) {
 		unsigned int k = i % 17; /* the child that exits now, and the next one: 17 at a time, as of make -j17 */
 		struct cleave_anon *store = i % 5 == 0 && children[(k + 16) % 17] ? children[(k + 16) % 17] : forks.store;
@@ -285,17 +345,21 @@ static void scenario_8_forks_beside_writers_leave_nothing(void **state)
 		sched_yield();
 	}
 	__atomic_store_n(&forks.stop.word, 1, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < FORK_WRITERS; i++)
-		worker_join(&workers[i]);
+	while (nworkers > 0)
+		worker_join(&workers[--nworkers]);
 	for (unsigned int k = 0; k < 17; k++)
 		if (children[k])
 			cleave_anon_unref(it.context, children[k]);
-	printf("%llu forks of %u pages beside %u writers (%llu writes): %.1f us each, longest %.1f\n", LL(n), FORK_SLOTS,
-	       FORK_WRITERS, LL(forks.writes.word), sum * 1e6 / (double)n, longest * 1e6);
+	printf("%llu forks of %u pages beside %u writers (%llu writes) and %u jobs that fork and exec (%llu times): %.1f us "
+	       "each, longest %.1f\n",
+	       LL(n), fork_slots, FORK_WRITERS, LL(forks.writes.word), jobs, LL(forks.jobs.word), sum * 1e6 / (double)n,
+	       longest * 1e6);
 	cleave_anon_flush(it.context);
-	CHECK(count(forks.store) == FORK_SLOTS, "count");
-	CHECK(pages_live(it.pages) == FORK_SLOTS, "%llu pages", LL(pages_live(it.pages)));
+	CHECK(count(forks.store) == fork_slots, "count");
+	CHECK(count(forks.shared) == SHARED_SLOTS, "count");
+	CHECK(pages_live(it.pages) == fork_slots + SHARED_SLOTS, "%llu pages", LL(pages_live(it.pages)));
 	cleave_anon_unref(it.context, forks.store);
+	cleave_anon_unref(it.context, forks.shared);
 	anon_fixture_stop(&it);
 }
 
@@ -360,203 +424,6 @@ static void scenario_9_what_no_window_covers_is_gone_in_any_order(void **state)
 	free(order);
 }
 
-/* ---- 10 ---- */
-
-#define SWAP_STORES 400
-#define SWAP_PAGES 50 /* of each */
-
-struct swap {
-	struct store_table table;
-	struct cleave_word32 stop;
-	struct cleave_word exits, faults, frees, faulted_in;
-	unsigned char *visits; /* of each token */
-};
-
-static struct cleave_anon *swap_store(struct cleave_anon_context *context, struct rng *rng, bool swapped)
-{
-	struct cleave_anon *store;
-
-	CHECK(cleave_anon_create(context, UINT64_C(1) << 24, &store) == 0, "create");
-	for (unsigned int i = 0; i < SWAP_PAGES; i++) {
-		uint64_t content = pages_take(it.pages, swapped && rng_below(rng, 10) < 3);
-		struct cleave_anon_page *anon = cleave_anon_page_make(context, content);
-
-		CHECK(anon && cleave_anon_fill(context, store, i * 1001, anon, NULL) == 0, "fill");
-	}
-	return store;
-}
-
-/* Read faults: swap in what is out; write faults now and then. */
-static void swap_faults(struct worker *worker)
-{
-	struct cleave_anon_context *context = cleave_anon_context_open(&it.domain, worker_self(worker));
-	struct swap *swap = worker->context;
-	uint64_t n = 0, in = 0;
-
-	CHECK(context != NULL, "context");
-	while (!__atomic_load_n(&swap->stop.word, __ATOMIC_RELAXED)) {
-		struct cleave_anon *store = table_get(&swap->table, (unsigned int)rng_below(&worker->rng, SWAP_STORES));
-		uint64_t slot = rng_below(&worker->rng, SWAP_PAGES) * 1001, content = 0;
-		struct cleave_anon_page *anon;
-		int result = -ENOENT;
-
-		if (!store)
-			continue;
-		n++;
-		if (rng_one_in(&worker->rng, 4)) {
-			slot_write(&it, context, store, slot, n);
-		} else {
-			cleave_section_enter(&worker->record);
-			anon = cleave_anon_lookup_rcu(store, slot);
-			content = anon ? cleave_anon_page_content(anon) : 0;
-			/* Now and then: the walker is to find most of them. */
-			if (CLEAVE_ANON_IS_SWAPPED(content) && rng_one_in(&worker->rng, 500))
-				result = cleave_anon_transit_begin_rcu(context, anon, content);
-			cleave_section_leave(&worker->record);
-			if (result == -EAGAIN)
-				cleave_anon_wait(context);
-			if (!result) {
-				uint64_t page = pages_take(it.pages, false);
-
-				cleave_anon_transit_end(context, anon, page);
-				pages_release(&it.pages->ops, content);
-				in++;
-			}
-		}
-		cleave_anon_unref(context, store);
-		cleave_section_quiescent(&worker->record);
-	}
-	__atomic_fetch_add(&swap->faults.word, n, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&swap->faulted_in.word, in, __ATOMIC_RELAXED);
-	cleave_anon_context_close(context);
-}
-
-static void swap_frees(struct worker *worker)
-{
-	struct cleave_anon_context *context = cleave_anon_context_open(&it.domain, worker_self(worker));
-	struct swap *swap = worker->context;
-	uint64_t n = 0;
-
-	CHECK(context != NULL, "context");
-	while (!__atomic_load_n(&swap->stop.word, __ATOMIC_RELAXED)) {
-		struct cleave_anon *store = table_get(&swap->table, (unsigned int)rng_below(&worker->rng, SWAP_STORES));
-		uint64_t first = rng_below(&worker->rng, SWAP_PAGES) * 1001;
-
-		if (!store)
-			continue;
-		CHECK(cleave_anon_wipe(context, store, first, first + 3000) == 0, "wipe");
-		cleave_anon_unref(context, store);
-		n++;
-		cleave_section_quiescent(&worker->record);
-		sched_yield();
-	}
-	__atomic_fetch_add(&swap->frees.word, n, __ATOMIC_RELAXED);
-	cleave_anon_context_close(context);
-}
-
-/* Exits and forks; new stores have nothing on swap, clones what their parents have. */
-static void swap_exits(struct worker *worker)
-{
-	struct cleave_anon_context *context = cleave_anon_context_open(&it.domain, worker_self(worker));
-	struct swap *swap = worker->context;
-	uint64_t n = 0;
-
-	CHECK(context != NULL, "context");
-	while (!__atomic_load_n(&swap->stop.word, __ATOMIC_RELAXED)) {
-		unsigned int i = (unsigned int)rng_below(&worker->rng, SWAP_STORES), k;
-		struct cleave_anon *parent, *child, *gone;
-
-		k = (unsigned int)rng_below(&worker->rng, SWAP_STORES);
-		parent = table_get(&swap->table, k);
-		if (parent && rng_one_in(&worker->rng, 2)) {
-			CHECK(cleave_anon_clone_begin(context, &parent, &child, 1) == 0, "clone");
-			cleave_anon_clone_end(context, &parent, &child, 1);
-			cleave_anon_clone_done(context, &parent, 1);
-		} else {
-			child = swap_store(context, &worker->rng, false);
-		}
-		gone = table_swap(&swap->table, i, child);
-		if (parent)
-			cleave_anon_unref(context, parent);
-		if (gone)
-			cleave_anon_unref(context, gone);
-		n++;
-		cleave_section_quiescent(&worker->record);
-		sched_yield();
-	}
-	__atomic_fetch_add(&swap->exits.word, n, __ATOMIC_RELAXED);
-	cleave_anon_context_close(context);
-}
-
-struct swap_off {
-	struct cleave_anon_walker walker;
-	struct swap *swap;
-};
-
-static bool is_token(struct cleave_anon_walker *walker, uint64_t content)
-{
-	(void)walker;
-	return CLEAVE_ANON_IS_SWAPPED(content);
-}
-
-static int swap_in(struct cleave_anon_walker *walker, uint64_t content, uint64_t *fresh)
-{
-	struct swap_off *off = (struct swap_off *)walker;
-
-	CHECK(off->swap->visits[content / 2]++ == 0, "token %#llx is visited twice", LL(content));
-	*fresh = pages_take(it.pages, false);
-	pages_release(&it.pages->ops, content);
-	sched_yield(); /* a page comes in slowly */
-	return 0;
-}
-
-static void scenario_10_swap_off_beside_faults_frees_and_exits(void **state)
-{
-	struct worker workers[8 + 2 + 1];
-	struct swap swap = { .visits = calloc(PAGES_MOST, 1) };
-	struct swap_off off = { { .match = is_token, .visit = swap_in }, &swap };
-	struct cleave_anon_visit visit;
-	uint64_t tokens = 0;
-	unsigned int n = 0;
-	struct rng rng;
-
-	(void)state;
-	CHECK(swap.visits != NULL, "memory");
-	anon_fixture_start(&it);
-	rng.state = it.fixture.seed;
-	table_make(&swap.table, SWAP_STORES);
-	for (unsigned int i = 0; i < SWAP_STORES; i++)
-		swap.table.store[i] = swap_store(it.context, &rng, true);
-	for (; n < 8; n++)
-		worker_start(&workers[n], &it.fixture, n, swap_faults, &swap);
-	for (; n < 10; n++)
-		worker_start(&workers[n], &it.fixture, n, swap_frees, &swap);
-	worker_start(&workers[n], &it.fixture, n, swap_exits, &swap), n++;
-	CHECK(cleave_anon_walk(it.context, &off.walker) == 0, "walk");
-	__atomic_store_n(&swap.stop.word, 1, __ATOMIC_RELAXED);
-	while (n-- > 0)
-		worker_join(&workers[n]);
-	/* Nothing is left on swap: no new token was made, so whatever stayed was visited. */
-	for (unsigned int i = 0; i < SWAP_STORES; i++) {
-		uint64_t slot = 0;
-
-		cleave_section_enter(&it.fixture.main);
-		while (cleave_anon_next_rcu(swap.table.store[i], &slot, &visit, 1) == 1)
-			tokens += CLEAVE_ANON_IS_SWAPPED(cleave_anon_page_content(visit.anon));
-		cleave_section_leave(&it.fixture.main);
-	}
-	CHECK(tokens == 0, "%llu tokens were missed", LL(tokens));
-	printf("%u stores, %u pages: walked %llu stores, visited %llu anons once each; meanwhile %llu faults (%llu swapped "
-	       "in), %llu frees, %llu exits\n",
-	       SWAP_STORES, SWAP_STORES * SWAP_PAGES, LL(off.walker.stores), LL(off.walker.visited), LL(swap.faults.word),
-	       LL(swap.faulted_in.word), LL(swap.frees.word), LL(swap.exits.word));
-	for (unsigned int i = 0; i < SWAP_STORES; i++)
-		cleave_anon_unref(it.context, swap.table.store[i]);
-	table_free(&swap.table);
-	anon_fixture_stop(&it);
-	free(swap.visits);
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,7 +432,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(scenario_4_terabytes_reserved_cost_what_is_touched),
 		cmocka_unit_test(scenario_8_forks_beside_writers_leave_nothing),
 		cmocka_unit_test(scenario_9_what_no_window_covers_is_gone_in_any_order),
-		cmocka_unit_test(scenario_10_swap_off_beside_faults_frees_and_exits),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
