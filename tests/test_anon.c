@@ -2,6 +2,8 @@
 /* The store's table of features, one test a row: s1 to s17. */
 #include "anon_support.h"
 
+#include "anon_node.h"
+
 static struct anon_world world;
 
 static int start(void **state)
@@ -80,6 +82,11 @@ static void s2_lookups_see_absent_nodes_as_empty_and_stop_at_the_end(void **stat
 	for (size_t i = 0; i < 100; i++)
 		assert_null(anons[i]);
 	manual_leave(&world.manual);
+	/* Nobody's lock is in the way. */
+	store->root_lock.word = 1;
+	assert_ptr_equal(store_lookup(&world, store, 900), a);
+	assert_int_equal(store_count(&world, store), 2);
+	store->root_lock.word = 0;
 	cleave_anon_unref(world.context, store);
 }
 
@@ -176,7 +183,15 @@ static void s5_wipe_costs_what_is_populated(void **state)
 	cleave_anon_page_drop(world.context, anon);
 	cleave_anon_flush(world.context);
 	assert_int_equal(store_statistics(&world, store).bytes, 0);
+	assert_int_equal(world.domain.nodes.word, world.context->nnodes); /* those kept for later */
 	assert_int_equal(pages_live(world.pages), 0);
+	/* At a cost for each slot of the range this would never end. */
+	for (uint64_t i = 0; i < 1000; i++) {
+		store_fill(&world, store, i << 25);
+		store_fill(&world, store, CLEAVE_ANON_SLOTS - 1 - (i << 24));
+		assert_int_equal(cleave_anon_wipe(world.context, store, 0, CLEAVE_ANON_SLOTS - 1), 0);
+		assert_int_equal(store_count(&world, store), 0);
+	}
 	cleave_anon_unref(world.context, store);
 }
 
@@ -405,21 +420,47 @@ static void s11_iteration_is_resumed_by_slot_number(void **state)
 		} while (got == step);
 		assert_int_equal(seen, n);
 	}
+	/* What comes in front of it is seen, what goes there is not. */
+	for (uint64_t slot = 40; slot == 40;) {
+		manual_enter(&world.manual);
+		assert_int_equal(cleave_anon_next_rcu(store, &slot, visits, 1), 1);
+		manual_leave(&world.manual);
+		assert_int_equal(visits[0].slot, 1023);
+		store_fill(&world, store, 50000);
+		assert_int_equal(cleave_anon_remove(world.context, store, 1024, &anon), 0);
+		cleave_anon_page_drop(world.context, anon);
+		manual_enter(&world.manual);
+		assert_int_equal(cleave_anon_next_rcu(store, &slot, visits, 2), 2);
+		manual_leave(&world.manual);
+		assert_int_equal(visits[0].slot, 50000);
+		assert_int_equal(visits[1].slot, 70000);
+	}
 	cleave_anon_unref(world.context, store);
 }
 
 static void s12_truncate_drops_the_tail_and_extend_moves_nothing(void **state)
 {
-	struct cleave_anon *store = store_make(&world, 2000);
+	struct cleave_anon *store = store_make(&world, 2000), *clone;
 	struct cleave_anon_page *anon;
 
 	(void)state;
 	for (uint64_t i = 0; i < 2000; i += 50)
 		store_fill(&world, store, i);
+	clone = store_clone(&world, store);
 	assert_int_equal(cleave_anon_truncate(world.context, store, 2000), -EINVAL);
 	assert_int_equal(cleave_anon_truncate(world.context, store, 0), -EINVAL);
 	assert_int_equal(cleave_anon_truncate(world.context, store, 1001), 0);
 	assert_int_equal(store_count(&world, store), 21);
+	/* The clone keeps its own end, and its tail until it goes. */
+	assert_int_equal(cleave_anon_slots(clone), 2000);
+	assert_int_equal(store_count(&world, clone), 40);
+	cleave_anon_unref(world.context, clone);
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 21);
+	/* What was cut off does not come back. */
+	assert_int_equal(cleave_anon_extend(store, 2000), 0);
+	assert_null(store_lookup(&world, store, 1050));
+	assert_int_equal(cleave_anon_truncate(world.context, store, 1001), 0);
 	anon = store_lookup(&world, store, 1000);
 	assert_int_equal(cleave_anon_fill(world.context, store, 1001, anon, NULL), -EINVAL);
 	assert_int_equal(cleave_anon_extend(store, 1001), -EINVAL);
@@ -471,6 +512,47 @@ static void s13_a_busy_slot_stops_nobody_else(void **state)
 	assert_int_equal(store_count(&world, store), 2);
 	cleave_anon_unref(world.context, store);
 	cleave_anon_context_close(other);
+}
+
+/* Lookup, fill, replace, remove and busy do without every lock of the store, once the path is there. */
+static void s13_no_lock_of_the_store_is_taken(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 20);
+	struct cleave_anon_page *anon = store_fill(&world, store, 70000), *fresh, *removed;
+	struct cleave__anon_node *node;
+	struct cleave_anon_busy busy;
+
+	(void)state;
+	store_fill(&world, store, 70001);
+	store->root_lock.word = store->domain->lock.word = 1;
+	node = cleave__anon_node_of(store->root.word);
+	for (unsigned int level = cleave__anon_level_of(store->root.word);; level--) {
+		node->lock.word = 1;
+		if (level == 0)
+			break;
+		node = cleave__anon_child(node->slot[cleave__anon_index(70000, level)].word);
+	}
+	assert_ptr_equal(store_lookup(&world, store, 70000), anon);
+	store_fill(&world, store, 70002);
+	fresh = page_make(world.context, world.pages);
+	assert_int_equal(cleave_anon_replace(world.context, store, 70000, anon, fresh), 0);
+	cleave_anon_page_drop(world.context, anon);
+	assert_int_equal(cleave_anon_remove(world.context, store, 70001, &removed), 0);
+	cleave_anon_page_drop(world.context, removed);
+	assert_int_equal(cleave_anon_guard(world.context, store, 70003, 70003), 0);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 70003, &busy), 0);
+	cleave_anon_release(world.context, &busy, NULL);
+	cleave_anon_unguard(world.context);
+	assert_int_equal(store_count(&world, store), 2);
+	store->root_lock.word = store->domain->lock.word = 0;
+	node = cleave__anon_node_of(store->root.word);
+	for (unsigned int level = cleave__anon_level_of(store->root.word);; level--) {
+		node->lock.word = 0;
+		if (level == 0)
+			break;
+		node = cleave__anon_child(node->slot[cleave__anon_index(70000, level)].word);
+	}
+	cleave_anon_unref(world.context, store);
 }
 
 static void s14_the_lock_follows_the_anon(void **state)
@@ -694,6 +776,7 @@ int main(int argc, char **argv)
 		ROW(s11_iteration_is_resumed_by_slot_number),
 		ROW(s12_truncate_drops_the_tail_and_extend_moves_nothing),
 		ROW(s13_a_busy_slot_stops_nobody_else),
+		ROW(s13_no_lock_of_the_store_is_taken),
 		ROW(s14_the_lock_follows_the_anon),
 		ROW(s14_pins_do_not_run_into_the_marks),
 		ROW(s15_swap_off_visits_each_anon_once_and_reports_a_failure),
