@@ -229,6 +229,13 @@ int main(int argc, char **argv)
 #endif
 	pair_workloads(&suite);
 	pair_stop();
+	suite_mixes(&suite);
+	suite_touches(&suite);
+#ifdef BENCH_TRACES
+	suite_replays(&suite);
+#else
+	printf("recordings: not replayed, libzstd was not there when this was built\n");
+#endif
 	report_summary(&suite.report);
 	printf("%.0f seconds\n", measure_wall() - start);
 
