@@ -1,0 +1,109 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Does the simulator find bugs of the map?  Each is planted into a private copy of the library.
+#	tests/sim/map_planted.sh SOURCE_ROOT [NAME...]
+# Environment: CC, EXECUTIONS (of each named variant: a list, each tried if the one before found nothing).
+set -eu
+export LC_ALL=C
+
+root=$(cd "$1" && pwd)
+shift
+work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
+trap 'rm -rf "$work"' EXIT INT TERM
+missed=0
+wanted=$*
+
+compile() { # CC's arguments
+	${CC:-cc} -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
+		-I"$root/tests/sim" -DCLEAVE_SEARCH=live "$@"
+}
+
+build() { # the copy in $work/lib
+	# The index does not change: built once.
+	if [ ! -e "$work/index.a" ]; then
+		mkdir -p "$work/objects"
+		for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/map_calls.c \
+			"$root"/tests/sim/map_model.c "$root"/tests/sim/map_sim.c "$root"/tests/sim/runner.c; do
+			case ${source##*/} in
+			anon*.c | guard.c | map*.c | fault*.c) [ "${source%/*}" = "$root/tests/sim" ] || continue ;;
+			esac
+			compile -c -o "$work/objects/$(basename "$source").o" "$source"
+		done
+		ar rc "$work/index.a" "$work"/objects/*.o
+	fi
+	compile -o "$work/sim" "$work/objects/map_sim.c.o" "$work"/lib/map*.c "$work/index.a"
+}
+
+# plant NAME FILE PERL...: what the bug is called, where, and how to make it
+plant() {
+	name=$1
+	case " $wanted " in
+	"  " | *" $name "*) ;;
+	*) return ;;
+	esac
+	rm -rf "$work/lib"
+	cp -R "$root/lib" "$work/lib"
+	shift
+	while [ $# -gt 0 ]; do
+		cp "$work/lib/$1" "$work/before"
+		perl -0pi -e "$2" "$work/lib/$1"
+		if cmp -s "$work/before" "$work/lib/$1"; then
+			echo "$name: nothing to change in lib/$1" >&2
+			exit 2
+		fi
+		shift 2
+	done
+	build || exit 2
+	total=0
+	for executions in ${EXECUTIONS:-10 100 1000}; do
+		status=0
+		"$work/sim" --first --executions "$executions" --seed "$executions" > "$work/out" 2>&1 || status=$?
+		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
+		[ $status -eq 0 ] || break
+	done
+	if [ $status -eq 1 ]; then
+		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "$(sed -n 's/^FAILED: //p' "$work/out")"
+	else
+		printf '%-28s MISSED in %s executions (exit %s)\n' "$name" "$total" "$status"
+		missed=1
+	fi
+}
+
+# Changes of a held entry
+plant counted_after_publication map_hold.c \
+	's/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(\teffect->displaced = change\.old;\n)/$1\tcleave__map_pages_add(change.new, effect->pages);\n/'
+plant dropped_before_publication map_hold.c \
+	's/(\t\terror = cleave_hold_put\(hold, start, end - 1, change\.new\);)/\t\tcleave__map_pages_drop(thread, change.old, effect->pages);\n$1/; s/\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n//'
+plant translated_after_unlock map_hold.c \
+	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
+plant checked_before_lock map_hold.c \
+	's/(int cleave__map_change_held\()/static struct cleave_map_attributes stale[CLEAVE_MAP_STRIPES];\n$1/; s/(\tcleave_hold_begin\(&hold)/\tstruct cleave_entry seen;\n\tthread->self->domain->ops->enter(thread->self->domain, thread->self);\n\tcleave_lookup_rcu(&map->index, start, &seen);\n\tif (cleave__map_is_mapped(seen.value))\n\t\tstale[thread->stripe] = ((struct cleave__map_object *)seen.value)->attributes;\n\tthread->self->domain->ops->leave(thread->self->domain, thread->self);\n$1/; s/(\/\* Under the lock\. \*\/\n)/extern struct cleave_map_attributes *stale_of(struct cleave_map_thread *thread);\n$1/; s/attributes = old->attributes;/attributes = *stale_of(thread);/; s/\z/\nstruct cleave_map_attributes *stale_of(struct cleave_map_thread *thread)\n{\n\treturn &stale[thread->stripe];\n}\n/'
+plant busy_read_before_lock map_hold.c \
+	's/(\/\* May the held entry be changed here)/static uint64_t busy_seen[CLEAVE_MAP_STRIPES];\n\n$1/; s/uint64_t busy = PORT_LOAD\(&map->busy, PORT_RELAXED\);/uint64_t busy = busy_seen[thread->stripe];/; s/(\tcleave_hold_begin\(&hold)/\tbusy_seen[thread->stripe] = PORT_LOAD(&map->busy, PORT_RELAXED);\n$1/'
+plant transition_changed_in_place map_hold.c \
+	's/ && !object->attributes\.wired//; s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
+plant object_shared_without_lock map_hold.c 's/= cleave_hold_beside\(hold, steps\[i\]\)/= (void *)(uintptr_t)thread->recent[i \& 1]/'
+# Transactions
+plant txn_translated_after_unlock map_txn.c \
+	's/\tif \(!ops->translate\)\n\t\treturn 0;\n/\treturn 0;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n)/$1\tfor (uint32_t i = 0; i < txn->npieces; i++)\n\t\tif (cleave__map_ops(txn->map)->translate && (txn->pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT)))\n\t\t\tcleave__map_ops(txn->map)->translate(cleave__map_ops(txn->map), txn->map, txn->pieces[i].start, txn->pieces[i].end, CLEAVE_MAP_RESTRICT);\n/'
+plant munmap_checked_before_lock map_range.c \
+	's/\treturn cleave__map_finish\(&txn, cleave_map_txn_munmap\(&txn, addr, addr \+ len\)\);/\tstruct part part;\n\n\tfor (uint64_t at = addr; !error && next_part(&txn, &at, addr + len, &part);)\n\t\tif (!cleave__map_is_mapped(part.object))\n\t\t\terror = -EINVAL;\n\tcleave_map_abort(&txn);\n\tif (!error)\n\t\terror = cleave__map_begin(&txn, map, thread, addr, addr + len, 0);\n\tif (error)\n\t\treturn error;\n\treturn cleave__map_finish(&txn, cleave_map_txn_unmap(&txn, addr, addr + len, CLEAVE_MAP_KEEP_IMMUTABLE));/'
+plant map_checked_before_lock map_space.c \
+	's/(static int map_fixed\(.*?)\terror = check_range\(&txn, request, request->addr\);\n/$1\terror = check_range(&txn, request, request->addr);\n\tcleave_map_abort(&txn);\n\tif (error)\n\t\treturn error;\n\terror = lock_range(&txn, map, thread, request, request->addr);\n\tif (error)\n\t\treturn error;\n/s'
+plant busy_not_looked_at map_txn.c 's/busy && busy != \(uint64_t\)\(uintptr_t\)txn->thread/false \&\& busy/'
+plant busy_does_not_wait map_wire.c \
+	's/\t\(void\)cleave_begin\(&txn, &map->index, thread->self, map->config\.min, map->config\.max - 1\);\n\tcleave_abort\(&txn\);\n/\t(void)txn;\n/'
+plant transition_not_looked_at map_txn.c 's/(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\))/$1 \&\& false/'
+plant wirings_counted_late map_wire.c \
+	's/\t\tPORT_FETCH_ADD\(&map->wirings, 1, PORT_RELAXED\);\n//; s/(\t\tif \(error\) \{\n\t\t\tPORT_FETCH_ADD\(&map->wirings)/\t\tPORT_FETCH_ADD(&map->wirings, 1, PORT_RELAXED);\n$1/'
+plant unbusy_wakes_nobody map_wire.c 's/(PORT_STORE\(&map->busy, 0, PORT_RELAXED\);\n)\tcleave__map_wake\(map\);\n/$1/'
+plant wired_wakes_nobody map_wire.c 's/(\twire_end\(.*?\n\tPORT_FETCH_ADD\(&map->wirings.*?\n)\tcleave__map_wake\(map\);\n/$1/'
+plant waits_for_what_it_saw_late map_txn.c \
+	's/\t\tuint32_t seen = cleave__map_wakeups\(map\);\n//; s/cleave__map_wait\(map, thread, seen\);/cleave__map_wait(map, thread, cleave__map_wakeups(map));/'
+# Objects
+plant released_at_once map_object.c 's/if \(!domain->ops->done\(domain, thread->self, object->cookie\)\)/if (false)/'
+plant cookie_taken_early map_object.c \
+	's/(static void retire\(.*?\{\n)/$1\tif (!thread->young)\n\t\tthread->nold = 0, thread->stock = CLEAVE__MAP_STOCK;\n/s; s/cookie = domain->ops->cookie\(domain, thread->self\);/cookie = 0;/'
+plant pages_dropped_in_two_steps map_object.c \
+	's/if \(PORT_FETCH_ADD\(&object->pages, \(uint64_t\)0 - pages, PORT_ACQ_REL\) == pages\)/PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL);\n\tif (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)/'
+exit $missed
