@@ -47,10 +47,10 @@ static const struct cleave__anon_node *next_leaf(const struct cleave__anon_node 
 	if (!parent || i == 0)
 		return NULL;
 	if (i + 2 < CLEAVE__ANON_FANOUT) {
-		const char *ahead = (const char *)cleave__anon_child(PORT_LOAD(&parent->slot[i + 2], PORT_RELAXED));
+		uintptr_t ahead = (uintptr_t)cleave__anon_child(PORT_LOAD(&parent->slot[i + 2], PORT_RELAXED)); /* or 0 */
 
 		for (unsigned int line = 0; line < sizeof(*parent); line += 64)
-			PORT_PREFETCH(ahead + line);
+			PORT_PREFETCH((const void *)(ahead + line));
 	}
 	return cleave__anon_child(cleave__anon_slot_rcu(&parent->slot[i])); /* [A1-acq] */
 }

@@ -56,8 +56,20 @@ uint64_t rng_next(struct rng *rng)
 	return z ^ (z >> 31);
 }
 
+/* A number of up to `most` from the input. */
+static uint64_t from_input(struct rng *rng, uint64_t most)
+{
+	uint64_t x = 0;
+
+	for (; most > 0; most >>= 8)
+		x = x << 8 | (rng->input < rng->end ? *rng->input++ : 0);
+	return x;
+}
+
 uint64_t rng_below(struct rng *rng, uint64_t n)
 {
+	if (rng->input)
+		return from_input(rng, n - 1) % n;
 	return rng_next(rng) % n;
 }
 

@@ -39,8 +39,11 @@ void check_index(struct cleave *index);
 
 /* ---- Seeds ---- */
 
+/* Numbers from a seed; or from an input, as few of its bytes as will do, and 0 behind its end. */
 struct rng {
 	uint64_t state;
+	const uint8_t *input; /* NULL: none */
+	const uint8_t *end;
 };
 
 uint64_t rng_next(struct rng *rng);
