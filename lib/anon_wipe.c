@@ -26,6 +26,8 @@ struct cut {
 	uint64_t next; /* below it all is done: after a wait, what was filled meanwhile is not emptied again */
 	bool pruning;  /* all is empty; only empty nodes are left to unlink */
 	unsigned int leaves; /* left for this section */
+	unsigned int ngone;
+	struct cleave_anon_page *gone[LEAVES * CLEAVE__ANON_FANOUT]; /* in this section; their shares are still held */
 };
 
 void cleave__anon_wipe_begin(struct cleave_anon_context *context, struct cleave_anon *store)
@@ -80,7 +82,7 @@ static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t 
 			/* [A2-sc] as a removal */
 		} while (!PORT_CAS(&leaf->slot[i], &seen, 0, PORT_SEQ_CST, PORT_SEQ_CST));
 		if (cleave__anon_page(seen))
-			cleave_anon_page_drop(cut->context, cleave__anon_page(seen));
+			cut->gone[cut->ngone++] = cleave__anon_page(seen);
 	}
 	return 0;
 }
@@ -178,6 +180,18 @@ unsigned int cleave__anon_wipe_needs(const struct cleave_anon *store)
 	return cleave__anon_levels(store) + CLEAVE__ANON_MOST_LEVELS;
 }
 
+/* Whoever found one under a guard still reads it; once its share is dropped, another sharer may write it in place. */
+static void drop_gone(struct cut *cut)
+{
+	struct cleave_anon_context *context = cut->context;
+
+	if (cut->ngone)
+		cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, cut->store, cut->first,
+					  cut->last);
+	while (cut->ngone > 0)
+		cleave_anon_page_drop(context, cut->gone[--cut->ngone]);
+}
+
 static void run(struct cut *cut)
 {
 	struct cleave_anon_context *context = cut->context;
@@ -193,6 +207,7 @@ static void run(struct cut *cut)
 			result = cut_range(cut);
 		}
 		rcu->ops->leave(rcu, context->self);
+		drop_gone(cut);
 		if (result == -EAGAIN) {
 			cleave_anon_wait(context);
 		} else if (result) {
@@ -202,15 +217,34 @@ static void run(struct cut *cut)
 	} while (result);
 }
 
+static void begin_cut(struct cut *cut, struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
+		      uint64_t last)
+{
+	cut->context = context;
+	cut->store = store;
+	cut->generation = PORT_LOAD(&store->generation, PORT_RELAXED);
+	cut->first = cut->next = first;
+	cut->last = last;
+	cut->pruning = false;
+	cut->ngone = 0;
+}
+
 void cleave__anon_wipe_stocked(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
 			       uint64_t last)
 {
-	run(&(struct cut){ context, store, PORT_LOAD(&store->generation, PORT_RELAXED), first, last, first, false, 0 });
+	struct cut cut;
+
+	begin_cut(&cut, context, store, first, last);
+	run(&cut);
 }
 
 void cleave__anon_wipe_empty(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot)
 {
-	run(&(struct cut){ context, store, PORT_LOAD(&store->generation, PORT_RELAXED), slot, slot, slot, true, 0 });
+	struct cut cut;
+
+	begin_cut(&cut, context, store, slot, slot);
+	cut.pruning = true;
+	run(&cut);
 }
 
 int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t last)

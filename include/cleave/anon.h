@@ -211,7 +211,11 @@ CLEAVE_API uint64_t cleave_anon_slots(const struct cleave_anon *store);
  */
 CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_context *context, uint64_t content);
 
-/* Drop a share, once no translation of the slot that had it remains.  Any context but a guard's.  Complexity: O(1). */
+/*
+ * Drop a share, once no translation of the slot that had it remains, and no guard that was set while the slot had it
+ * (cleave_anon_wait_guards()): afterwards another sharer may write the page in place.
+ * Context: any but a guard's.  Complexity: O(1).
+ */
 CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 
 /*
@@ -398,8 +402,9 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
 
 /*
  * Empty the slots [first, last]: what the store owns is emptied leaf by leaf, shared subtrees are unlinked whole,
- * shared boundary nodes are copied.  Translations of the range are gone already, or nobody has any.
- * No clone of the store is made meanwhile.
+ * shared boundary nodes are copied.  Guards on what goes are waited for.  Translations of the range are gone already and
+ * no new ones come: it has no window any more, or the caller keeps faults away.  (Where they go on, each slot is marked
+ * busy first: see cleave_anon_wait_guards().)  No clone of the store is made meanwhile.
  * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
@@ -415,8 +420,8 @@ CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct c
 				   uint64_t last, bool *freed);
 
 /*
- * Cut the store to its first `nslots` slots (at least 1), and wipe the rest.  One thread at a time changes the size of a
- * store.
+ * Cut the store to its first `nslots` slots (at least 1), and wipe the rest, which no window and no translation shows any
+ * more.  One thread at a time changes the size of a store.
  * Context, complexity: as cleave_anon_wipe().  Return: 0; -EINVAL: not fewer; -ENOMEM.
  */
 CLEAVE_API int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots);

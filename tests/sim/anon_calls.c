@@ -9,11 +9,8 @@ struct world *world;
 
 static void *memory_alloc(const struct cleave_memory *memory, size_t size, size_t align)
 {
-	void *p = PORT_LOAD(&world->drought, PORT_RELAXED) ? NULL : sim_memory.alloc(&sim_memory, size, align);
-
 	(void)memory;
-	world->lacked |= !p;
-	return p;
+	return PORT_LOAD(&world->drought, PORT_RELAXED) ? NULL : sim_memory.alloc(&sim_memory, size, align);
 }
 
 static void memory_free(const struct cleave_memory *memory, void *p, size_t size)
@@ -233,6 +230,7 @@ static void remove_slot(struct cleave_anon_context *context, struct record *reco
 		sim_fail("remove: %d", result);
 	if (!result) {
 		record->answer = page_number(cleave_anon_page_content(anon));
+		cleave_anon_wait_guards(context, world->stores[s], slot, slot);
 		cleave_anon_page_drop(context, anon);
 	}
 }

@@ -29,7 +29,6 @@ struct world {
 	struct cleave_word visits[PAGES]; /* by the walker, of tokens */
 	struct cleave_word released[PAGES];
 	struct cleave_word32 drought; /* no memory any more */
-	bool lacked;		      /* some allocation failed */
 };
 
 extern struct world *world;

@@ -107,8 +107,9 @@ plant unsealed_by_nobody anon_node.c 's/\twhile \(i-- > 0\)\n.*?\n//'
 plant copy_relaxed anon_path.c \
 	's/(PORT_STORE\(link, !fresh \? .*?)PORT_SEQ_CST/$1PORT_RELAXED/s'
 plant fill_relaxed anon.c 's/PORT_CAS\(word, &seen, \(uintptr_t\)anon, PORT_SEQ_CST, PORT_SEQ_CST\)\)\)\n\t\treturn 0;/PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELAXED, PORT_RELAXED)))\n\t\treturn 0;/'
+plant_in read_wipe_in_place 'no order' share_dropped_under_guards anon_wipe.c 's/\t\tcleave__guards_wait_slots\(&context->domain->guards, context->self, &context->guard, cut->store.*?;\n/\t\t;\n/s'
 plant share_dropped_twice anon_wipe.c \
-	's/(\t\t\tcleave_anon_page_drop\(cut->context, cleave__anon_page\(seen\)\);\n)/$1$1/; s/(\t\tif \(cleave__anon_page\(seen\)\))\n(.*?\n.*?\n)/$1 {\n$2\t\t}\n/'
+	's/(\t\tcleave_anon_page_drop\(context, )cut->gone\[--cut->ngone\]\);/$1cut->gone[cut->ngone - 1]),\n$1cut->gone[--cut->ngone]);/'
 plant count_dropped_twice anon_context.c 's/(\t\tdrop_node\(context, context->ring\[context->ring_head\]\);\n)/$1$1/'
 plant page_freed_at_once anon_page.c 's/\t\tanon->link = context->young\.pages;\n\t\tcontext->young\.pages = anon;\n\t\tcontext->young\.count\+\+;/\t\tuint64_t content = PORT_LOAD(&anon->content, PORT_RELAXED);\n\t\tif (content)\n\t\t\tcontext->domain->ops->release(context->domain->ops, content);\n\t\tanon->link = context->pages;\n\t\tcontext->pages = anon;\n\t\tcontext->npages++;/'
 plant_in busy_wipe deadlock busy_slot_unlinked anon_wipe.c 's/if \(!cleave__anon_owned\(node, cut->generation\)\) \{\n/if (!cleave__anon_owned(node, cut->generation) || (base >= cut->next && end <= cut->last)) {\n/; s/ \|\|\n\t    cleave__anon_owned\(node, cut->generation\)\) \{/) {/'
@@ -132,5 +133,6 @@ plant_in stop_write '' fork_beside_writers anon_fork.c 's/\tcleave__guards_wait_
 plant_in stop_write '' fork_beside_wipes anon_fork.c 's/\t\tcleave__anon_wait_wipes\(context, fork->stores\[i\]\.store\);/\t\t;/'
 plant_in end_walk '' pin_defers_no_end anon_store.c 's/\tif \(fresh\)\n/\tif (fresh & CLEAVE__ANON_REFERENCES)\n/'
 plant_in reopen_reopen '' closed_before_flush anon_context.c 's/\tcleave_anon_flush\(context\);\n\twhile/\tPORT_STORE(&context->used, 0, PORT_RELEASE);\n\tcleave_anon_flush(context);\n\twhile/'
+plant empty_nodes_linked anon_path.c 's/return context->nnodes >= wanted;/(void)context, (void)wanted;\n\treturn true;/'
 plant window_over_dying_slots anon_window.c 's/\t\tif \(is_dying\(value\)\)\n\t\t\treturn -EBUSY;\n//'
 exit $missed

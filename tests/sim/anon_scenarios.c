@@ -27,6 +27,8 @@ const struct scenario anon_scenarios[] = {
 	{ "clone_wipe", LONE, { { C(CLONE, 0, 0, 2), C(READ, 2, 1, 0), C(WRITE, 2, 0, 7), C(READ, 2, 0, 0) },
 				{ { WIPE, 0, 0, 1, 0 }, C(FILL, 0, 0, 5) } } },
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
+	{ "read_remove_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 1, 0), C(WRITE, 1, 1, 6) } } },
+	{ "read_wipe_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { { WIPE, 0, 1, 1, 0 }, C(WRITE, 1, 1, 6) } } },
 	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
 				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
 	{ "copy_both_sides", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0), C(READ, 0, 0, 0) },

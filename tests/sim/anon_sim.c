@@ -184,7 +184,7 @@ static enum sim_result execute(uint64_t i, struct sim_execution *execution, bool
 		} else if (walked() && token_left()) {
 			snprintf(failure, sizeof(failure), "a token was missed");
 			result = SIM_FAILED;
-		} else if (!world->lacked && (left = anon_empty()) != NULL) {
+		} else if ((left = anon_empty()) != NULL) {
 			snprintf(failure, sizeof(failure), "%s", left);
 			result = SIM_FAILED;
 		} else if ((left = anon_end()) != NULL) {
