@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-/* The agent's beginning, and its handler. */
+/* The agent's beginning, and the calls that reach it. */
 #include "agent.h"
 
 #include <linux/futex.h>
-#include <signal.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 
-#define SA_RESTORER 0x04000000u /* from the kernel's headers, which do not go with libc's */
-#define SECCOMP_TRAP 1
-
-/* ---- The handler ---- */
+/* ---- The calls ---- */
 
 static enum mirror_kind kind_of(long number)
 {
@@ -109,19 +104,11 @@ static long mirrored(struct record *record, const struct call *call, void *conte
 	return result;
 }
 
-static long dispatch(const struct call *call, void *context)
+long agent_call(const struct call *call, void *context)
 {
+	if (is_signal_call(call->number))
+		return call_signal(call, context);
 	switch (call->number) {
-	case SYS_rt_sigaction:
-		return call_sigaction(call);
-	case SYS_rt_sigprocmask:
-		return call_sigprocmask(call, context);
-	case SYS_rt_sigsuspend:
-	case SYS_ppoll:
-	case SYS_pselect6:
-	case SYS_epoll_pwait:
-	case SYS_epoll_pwait2:
-		return call_with_mask(call, context);
 	case SYS_exit:
 	case SYS_exit_group:
 		call_exit(record_get(), call);
@@ -131,46 +118,14 @@ static long dispatch(const struct call *call, void *context)
 	}
 }
 
-static void handle(int number, siginfo_t *information, void *context)
-{
-	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-	const struct call call = {
-		.number = information->si_syscall,
-		.argument = { (uint64_t)registers[REG_RDI], (uint64_t)registers[REG_RSI], (uint64_t)registers[REG_RDX],
-			      (uint64_t)registers[REG_R10], (uint64_t)registers[REG_R8], (uint64_t)registers[REG_R9] },
-	};
-
-	(void)number;
-	if (information->si_code == SECCOMP_TRAP)
-		registers[REG_RAX] = dispatch(&call, context);
-}
-
 /* ---- The beginning ---- */
 
-__asm__(".text\n"
-	".type restorer, @function\n"
-	"restorer:\n\t"
-	"mov $15, %eax\n\t" /* rt_sigreturn */
-	"syscall\n");
-void restorer(void);
-
-static int handler_install(void)
-{
-	const struct {
-		void (*handler)(int, siginfo_t *, void *);
-		uint64_t flags;
-		void (*restorer)(void);
-		uint64_t mask;
-	} action = { handle, SA_SIGINFO | SA_RESTORER, restorer, UINT64_MAX };
-
-	return (int)sys4(SYS_rt_sigaction, SIGSYS, &action, 0, sizeof(action.mask));
-}
-
-static int start(uint64_t flags)
+int agent_begin(uint64_t flags)
 {
 	struct record *record;
 
-	agent.shared = (struct mirror_shared *)(uintptr_t)MIRROR_SHARED_AT;
+	(void)flags;
+	agent.shared = (struct mirror_shared *)(uintptr_t)TRAP_SHARED_AT;
 	process_open();
 	if (arena_open() || records_open())
 		return __LINE__;
@@ -180,39 +135,10 @@ static int start(uint64_t flags)
 	record = record_get();
 	if (space_open(record))
 		return __LINE__;
-	if (handler_install())
-		return __LINE__;
-	if ((flags & MIRROR_BOOT_FILTER) && filter_install())
-		return __LINE__;
-	if (checker_start())
-		return __LINE__;
 	return 0;
 }
 
-/* Called by the entry; what it returns is for the supervisor. */
-uint64_t agent_start(uint64_t flags);
-
-uint64_t agent_start(uint64_t flags)
+int agent_begun(void)
 {
-	uint64_t all = UINT64_MAX, old;
-	int line;
-
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, sizeof(all));
-	line = start(flags);
-	old &= ~(UINT64_C(1) << (SIGSYS - 1));
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
-	return (uint64_t)line;
+	return checker_start() ? __LINE__ : 0;
 }
-
-/* rdi: flags.  The supervisor has stopped the thread before its first instruction, and restores its registers. */
-__asm__(".text\n"
-	".globl _start\n"
-	".type _start, @function\n"
-	"_start:\n\t"
-	"lea boot_stack+65536(%rip), %rsp\n\t"
-	"xor %ebp, %ebp\n\t"
-	"call agent_start\n\t"
-	"int3\n\t"
-	"hlt\n\t"
-	".local boot_stack\n\t"
-	".comm boot_stack, 65536, 16\n");

@@ -1,57 +1,23 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The agent: lives in every mirrored process, without libc, in a region of its own (layout.h).  The process's
- * address-space calls arrive as SIGSYS; the handler carries each inside a transaction on the map.  All signals are
- * blocked in the handler, so nothing of the process runs in a thread that holds a transaction.  The agent uses no
- * thread-local storage, for threads may have none yet, and little of the thread's stack: what is large lives in the
- * thread's record.
+ * The agent (../common/trap.h): the process's address-space calls arrive as SIGSYS, and are carried inside a transaction
+ * on the map each.  It uses little of the thread's stack: what is large lives in the thread's record.
  */
 #ifndef MIRROR_AGENT_H
 #define MIRROR_AGENT_H
-
-#include <errno.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #define CLEAVE_SECTION_CK
 #include <cleave/map.h>
 #include <cleave/section.h>
 
+#include "../common/maps.h"
+#include "../common/trap.h"
 #include "layout.h"
 
-#define PAGE UINT64_C(4096)
+/* Of the thread: the process's first one, for which /proc/self stands, may have ended. */
+#define MAPS "/proc/thread-self/maps"
 #define MAP_MIN PAGE			 /* page 0 is left to the kernel */
 #define MAP_MAX UINT64_C(0x7ffffffff000) /* above: only the kernel's vsyscall page, and five-level paging on request */
-
-/* ---- System calls, from here (agent_libc.c has those that the library makes) ---- */
-
-static inline long sys6(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
-{
-	register uint64_t r10 __asm__("r10") = d;
-	register uint64_t r8 __asm__("r8") = e;
-	register uint64_t r9 __asm__("r9") = f;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
-
-#define sys3(number, a, b, c) sys6(number, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), 0, 0, 0)
-#define sys4(number, a, b, c, d) sys6(number, (uint64_t)(a), (uint64_t)(b), (uint64_t)(c), (uint64_t)(d), 0, 0)
-
-static inline uint64_t page_down(uint64_t bytes)
-{
-	return bytes & ~(PAGE - 1);
-}
-
-static inline uint64_t page_up(uint64_t bytes)
-{
-	return (bytes + PAGE - 1) & ~(PAGE - 1);
-}
 
 /* ---- What stands behind a mapping ---- */
 
@@ -77,33 +43,6 @@ struct object {
 	uint64_t device;     /* [c] */
 	uint64_t inode;	     /* [c] */
 };
-
-/* ---- Reading /proc/PID/maps ---- */
-
-struct line {
-	uint64_t start;
-	uint64_t end;
-	uint64_t offset;
-	uint64_t device;
-	uint64_t inode;
-	uint8_t protection;
-	bool shared;
-	bool stack; /* named [stack] */
-};
-
-#define MAPS_BUFFER 16384
-
-struct maps_file {
-	int fd;
-	size_t at;
-	size_t have;
-	char buffer[MAPS_BUFFER];
-};
-
-int maps_open(struct maps_file *file);
-void maps_close(struct maps_file *file);
-void maps_rewind(struct maps_file *file);
-bool maps_next(struct maps_file *file, struct line *line);
 
 /* ---- Threads ---- */
 
@@ -147,27 +86,6 @@ struct agent {
 
 extern struct agent agent;
 
-#define COUNT(counter) __atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED)
-
-/* ---- agent_libc.c ---- */
-
-/* A sleeping lock: 0 free, 1 taken, 2 taken and somebody sleeps. */
-void lock(uint32_t *word);
-void unlock(uint32_t *word);
-uint64_t now(void);
-void nap(uint64_t microseconds);
-uint32_t thread_number(void);
-/* Run f(), which does not return, as a thread of this process with a file table of its own.  Return: its number. */
-long spawn(void (*f)(void), void *stack_top);
-
-/* Text, piece by piece, into a buffer of MIRROR_TEXT bytes. */
-struct text {
-	char *to;
-	size_t n;
-};
-void text_string(struct text *text, const char *string);
-void text_hex(struct text *text, uint64_t value);
-void text_number(struct text *text, uint64_t value);
 /* Something the agent could not do: said once, counted always. */
 void trouble(const char *what, long error);
 
@@ -192,10 +110,6 @@ void objects_postfork(void);
 int records_open(void);
 /* In the child of a fork: only the caller's record stays, until it is put. */
 void records_forked(const struct record *own);
-
-/* ---- agent_filter.c ---- */
-
-int filter_install(void);
 
 /* ---- agent_space.c ---- */
 
@@ -223,26 +137,10 @@ void check_map(struct record *record);
 
 /* ---- The calls ---- */
 
-struct call {
-	long number;
-	uint64_t argument[6];
-};
-
-static inline long do_call(const struct call *call)
-{
-	return sys6(call->number, call->argument[0], call->argument[1], call->argument[2], call->argument[3],
-		    call->argument[4], call->argument[5]);
-}
-
-static inline bool is_error(long result)
-{
-	return result < 0 && result >= -4095;
-}
-
 /* Does the range touch the agent's own region? */
 static inline bool touches_agent(uint64_t start, uint64_t end)
 {
-	return start < MIRROR_BASE + MIRROR_SIZE && end > MIRROR_BASE;
+	return start < TRAP_BASE + TRAP_SIZE && end > TRAP_BASE;
 }
 
 static inline bool inside_map(uint64_t start, uint64_t length)
@@ -277,12 +175,6 @@ long call_other(struct record *record, const struct call *call);
 /* agent_process.c; context: the thread's saved registers and signal mask */
 void process_open(void);
 long call_fork(struct record *record, const struct call *call, void *context);
-long call_exec(const struct call *call);
 void call_exit(struct record *record, const struct call *call);
-
-/* agent_signal.c */
-long call_sigaction(const struct call *call);
-long call_sigprocmask(const struct call *call, void *context);
-long call_with_mask(const struct call *call, void *context);
 
 #endif

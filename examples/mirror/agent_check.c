@@ -237,7 +237,7 @@ static void pass(struct record *record, uint64_t pause)
 
 void check_all(struct record *record)
 {
-	if (maps_open(&record->maps))
+	if (maps_open(&record->maps, MAPS))
 		return;
 	pass(record, 0);
 	maps_close(&record->maps);
@@ -283,7 +283,7 @@ static void checker(void)
 	/* A file table of its own: the process sees neither the file nor its number. */
 	sys3(SYS_close_range, 0, ~0u, 0);
 	record = record_get();
-	if (maps_open(&record->maps)) {
+	if (maps_open(&record->maps, MAPS)) {
 		trouble("open /proc/self/maps", record->maps.fd);
 		record_put(record);
 		sys3(SYS_exit, 0, 0, 0);

@@ -1,14 +1,26 @@
 /* SPDX-License-Identifier: ISC */
-/* Fork, exec, exit: the copy of an address space, its replacement, its end. */
+/* Fork and exit: the copy of an address space, and its end. */
 #include "agent.h"
 
-#include <linux/futex.h>
-#include <sched.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <ucontext.h>
+
+/* ---- Trouble ---- */
+
+void trouble(const char *what, long error)
+{
+	struct mirror_process *process = agent.process;
+	struct text text = { process->trouble_text, 0 };
+
+	if (COUNT(process->trouble))
+		return;
+	text_string(&text, what);
+	if (!error)
+		return;
+	text_string(&text, ": error ");
+	text_number(&text, (uint64_t)-error);
+}
 
 /* ---- Fork ---- */
 
@@ -115,62 +127,6 @@ long call_fork(struct record *record, const struct call *call, void *context)
 	if (stack)
 		registers[REG_RSP] = (greg_t)stack;
 	return 0;
-}
-
-/* ---- Exec ---- */
-
-static void tell(struct mirror_exec *exec, uint32_t state)
-{
-	__atomic_store_n(&exec->state, state, __ATOMIC_RELEASE);
-	sys3(SYS_kill, agent.shared->supervisor, SIGUSR1, 0);
-}
-
-/* If the supervisor is gone, nobody answers: the state stays. */
-static uint32_t hear(struct mirror_exec *exec, uint32_t while_state)
-{
-	const struct timespec second = { 1, 0 };
-	uint32_t state;
-
-	while ((state = __atomic_load_n(&exec->state, __ATOMIC_ACQUIRE)) == while_state)
-		if (sys4(SYS_futex, &exec->state, FUTEX_WAIT, while_state, &second) == -ETIMEDOUT &&
-		    sys3(SYS_kill, agent.shared->supervisor, 0, 0) == -ESRCH)
-			break;
-	return state;
-}
-
-static struct mirror_exec *claim_exec(void)
-{
-	for (unsigned int i = 0;; i = (i + 1) % MIRROR_EXECS) {
-		struct mirror_exec *exec = &agent.shared->execs[i];
-		uint32_t state = MIRROR_EXEC_FREE;
-
-		if (__atomic_compare_exchange_n(&exec->state, &state, MIRROR_EXEC_CLAIMED, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED))
-			return exec;
-		if (i == MIRROR_EXECS - 1)
-			nap(1000);
-	}
-}
-
-/*
- * The new image inherits the filter, and needs an agent before its first call.  The caller has put its record back: if
- * the call succeeds, nobody else does (the child of a vfork shares this memory).
- */
-long call_exec(const struct call *call)
-{
-	struct mirror_exec *exec = claim_exec();
-	long result;
-
-	exec->tid = thread_number();
-	tell(exec, MIRROR_EXEC_WANTED);
-	if (hear(exec, MIRROR_EXEC_WANTED) != MIRROR_EXEC_GO) {
-		tell(exec, MIRROR_EXEC_FREE);
-		return -EPERM;
-	}
-	result = do_call(call);
-	tell(exec, MIRROR_EXEC_FAILED);
-	(void)hear(exec, MIRROR_EXEC_FAILED);
-	return result;
 }
 
 /* ---- Exit ---- */

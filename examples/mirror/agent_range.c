@@ -109,7 +109,7 @@ static uint64_t begin_of_stack(struct record *record, uint64_t addr)
 	uint64_t start = 0;
 	struct line line;
 
-	if (maps_open(&record->maps))
+	if (maps_open(&record->maps, MAPS))
 		return 0;
 	while (maps_next(&record->maps, &line) && line.start <= addr)
 		if (line.end > addr)

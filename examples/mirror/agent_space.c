@@ -102,7 +102,7 @@ static int put_line(struct record *record, const struct line *line, uint64_t sta
 static int read_back(struct record *record, uint64_t start, uint64_t end)
 {
 	struct line line;
-	int error = maps_open(&record->maps);
+	int error = maps_open(&record->maps, MAPS);
 
 	if (error)
 		return error;
@@ -194,7 +194,7 @@ void absorb_growth(struct record *record)
 	struct cleave_map_entry entry;
 	struct line line;
 
-	if (start > agent.stack_low || end < agent.stack_top || maps_open(&record->maps))
+	if (start > agent.stack_low || end < agent.stack_top || maps_open(&record->maps, MAPS))
 		return;
 	while (maps_next(&record->maps, &line) && line.start < agent.stack_top) {
 		if (line.end <= agent.stack_low)
@@ -268,7 +268,7 @@ static int fill(struct record *record, const struct outline *outline)
 		if (!touches_agent(line.start, line.end))
 			error = put_line(record, &line, line.start, line.end);
 	if (!error)
-		error = put_hole(record, MIRROR_BASE, MIRROR_BASE + MIRROR_SIZE, 0);
+		error = put_hole(record, TRAP_BASE, TRAP_BASE + TRAP_SIZE, 0);
 	if (!error)
 		return cleave_map_commit(&record->txn);
 	cleave_map_abort(&record->txn);
@@ -284,7 +284,7 @@ int space_open(struct record *record)
 		.nselectors = 1,
 	};
 	struct outline outline;
-	int error = maps_open(&record->maps);
+	int error = maps_open(&record->maps, MAPS);
 
 	if (error)
 		return error;

@@ -1,34 +1,20 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * cleave-mirror: runs a program, and everything that it starts, with an agent in each process which mirrors the address
- * space in a cleave_map and compares the two.  This is the supervisor: it puts the agents in, and reports.
+ * space in a cleave_map and compares the two.  This is the supervisor.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "inject.h"
+#include "../common/supervise.h"
 #include "layout.h"
 #include "report.h"
 
 #define AGENT_NAME "cleave-mirror-agent"
-#define ROUND_NS 50000000L /* between two looks, if nothing happens */
-#define GRACE_SECONDS 10   /* for what the program left behind */
 
 struct options {
 	bool naive;
@@ -41,19 +27,10 @@ struct options {
 	char **command;
 };
 
-struct supervisor {
+struct mirror {
+	struct supervisor supervisor;
 	struct options options;
-	struct agent_image agent;
 	struct mirror_shared *shared;
-	char shared_path[64];
-	sigset_t mask; /* the program's */
-	pid_t program;
-	int program_status; /* of wait */
-	bool program_gone;
-	bool first_done; /* the first image has its agent, and the filter */
-	bool ended;	 /* told to end */
-	uint64_t ended_at;
-	char problem[256];
 };
 
 static const char usage[] =
@@ -149,289 +126,54 @@ static void parse(struct options *options, int argc, char **argv)
 	options->command = argv + optind;
 }
 
-/* ---- Start ---- */
+/* ---- Running it ---- */
 
-static void __attribute__((noreturn)) fail(const char *what, int error)
+static void look_for_an_end(struct mirror *mirror, const struct totals *totals)
 {
-	fprintf(stderr, "cleave-mirror: %s%s%s\n", what, error ? ": " : "", error ? strerror(error) : "");
-	exit(1);
+	uint64_t seconds = (clock_ns() - mirror->shared->begun) / 1000000000u;
+
+	if (mirror->options.stop && totals->sum.lasting)
+		supervisor_end(&mirror->supervisor, SIGKILL);
+	else if (mirror->options.seconds && seconds >= mirror->options.seconds && !mirror->supervisor.ended)
+		supervisor_end(&mirror->supervisor, SIGTERM);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static void open_agent(struct supervisor *supervisor)
-{
-	char self[PATH_MAX], path[PATH_MAX + sizeof(AGENT_NAME) + 1];
-	const char *name = supervisor->options.agent;
-	ssize_t n;
-	int error;
-
-	if (!name) {
-		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-		if (n < 0)
-			fail("readlink /proc/self/exe", errno);
-		self[n] = '\0';
-		snprintf(path, sizeof(path), "%s/%s", dirname(self), AGENT_NAME);
-		name = path;
-	}
-	error = agent_image_read(&supervisor->agent, name);
-	if (error)
-		fail(name, -error);
-}
-
-static void open_shared(struct supervisor *supervisor)
-{
-	int fd = memfd_create("cleave-mirror", MFD_CLOEXEC); /* agents open it by its path here */
-
-	if (fd < 0 || ftruncate(fd, MIRROR_SHARED_SIZE))
-		fail("shared memory", errno);
-	supervisor->shared = mmap(NULL, MIRROR_SHARED_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (supervisor->shared == MAP_FAILED)
-		fail("shared memory", errno);
-	snprintf(supervisor->shared_path, sizeof(supervisor->shared_path), "/proc/%d/fd/%d", (int)getpid(), fd);
-	supervisor->shared->supervisor = (uint32_t)getpid();
-	supervisor->shared->naive = supervisor->options.naive;
-	supervisor->shared->nap = supervisor->options.nap;
-	supervisor->shared->begun = clock_ns();
-}
-
-static void start_program(struct supervisor *supervisor)
-{
-	char **command = supervisor->options.command;
-	int status;
-
-	fflush(NULL);
-	supervisor->program = fork();
-	if (supervisor->program < 0)
-		fail("fork", errno);
-	if (supervisor->program == 0) {
-		signal(SIGINT, SIG_DFL);
-		sigprocmask(SIG_SETMASK, &supervisor->mask, NULL);
-		ptrace(PTRACE_TRACEME, 0, 0, 0);
-		raise(SIGSTOP);
-		execvp(command[0], command);
-		fprintf(stderr, "cleave-mirror: %s: %s\n", command[0], strerror(errno));
-		_exit(127);
-	}
-	if (waitpid(supervisor->program, &status, 0) < 0 || !WIFSTOPPED(status))
-		fail("the program did not start", 0);
-	if (ptrace(PTRACE_SETOPTIONS, supervisor->program, 0, PTRACE_O_TRACEEXEC) ||
-	    ptrace(PTRACE_CONT, supervisor->program, 0, 0))
-		fail("ptrace", errno);
-}
-
-/* ---- Agents ---- */
-
-static void put_agent_in(struct supervisor *supervisor, pid_t process)
-{
-	const char *problem = inject(&supervisor->agent, process, supervisor->shared_path,
-				     supervisor->first_done ? 0 : MIRROR_BOOT_FILTER);
-
-	if (problem) {
-		fprintf(stderr, "cleave-mirror: process %d cannot be mirrored: %s\n", (int)process, problem);
-		snprintf(supervisor->problem, sizeof(supervisor->problem), "%s", problem);
-		kill(process, SIGKILL);
-	}
-	supervisor->first_done = true;
-	ptrace(PTRACE_DETACH, process, 0, 0);
-}
-
-static void answer(struct mirror_exec *exec, uint32_t state)
-{
-	__atomic_store_n(&exec->state, state, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &exec->state, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-static void release(struct mirror_exec *exec)
-{
-	pid_t thread = (pid_t)exec->tid;
-	int status;
-
-	if (ptrace(PTRACE_INTERRUPT, thread, 0, 0) == 0 && waitpid(thread, &status, __WALL) == thread &&
-	    WIFSTOPPED(status)) {
-		int carried = status >> 16 == 0 ? WSTOPSIG(status) : 0;
-
-		ptrace(PTRACE_DETACH, thread, 0, carried);
-	}
-	answer(exec, MIRROR_EXEC_FREE);
-}
-
-static void answer_requests(struct supervisor *supervisor)
-{
-	for (unsigned int i = 0; i < MIRROR_EXECS; i++) {
-		struct mirror_exec *exec = &supervisor->shared->execs[i];
-
-		switch (__atomic_load_n(&exec->state, __ATOMIC_ACQUIRE)) {
-		case MIRROR_EXEC_WANTED:
-			if (ptrace(PTRACE_SEIZE, (pid_t)exec->tid, 0, PTRACE_O_TRACEEXEC)) {
-				fprintf(stderr, "cleave-mirror: cannot attach to %u for its exec: %s\n", exec->tid,
-					strerror(errno));
-				answer(exec, MIRROR_EXEC_REFUSED);
-			} else {
-				answer(exec, MIRROR_EXEC_GO);
-			}
-			break;
-		case MIRROR_EXEC_FAILED:
-			release(exec);
-			break;
-		}
-	}
-}
-
-static void free_exec_of(struct supervisor *supervisor, pid_t thread)
-{
-	for (unsigned int i = 0; i < MIRROR_EXECS; i++) {
-		struct mirror_exec *exec = &supervisor->shared->execs[i];
-
-		if (exec->tid == (uint32_t)thread && __atomic_load_n(&exec->state, __ATOMIC_ACQUIRE) == MIRROR_EXEC_GO)
-			answer(exec, MIRROR_EXEC_FREE);
-	}
-}
-
-/* ---- Events ---- */
-
-static void handle_stop(struct supervisor *supervisor, pid_t thread, int status)
-{
-	unsigned long former = 0;
-	int event = status >> 16, signal = WSTOPSIG(status);
-
-	if (event == PTRACE_EVENT_EXEC) {
-		ptrace(PTRACE_GETEVENTMSG, thread, 0, &former);
-		put_agent_in(supervisor, thread);
-		free_exec_of(supervisor, (pid_t)former);
-		return;
-	}
-	/* A signal on its way, or a stop of the group. */
-	ptrace(PTRACE_CONT, thread, 0, event ? 0 : signal);
-}
-
-/* Return: is somebody left? */
-static bool handle_events(struct supervisor *supervisor)
-{
-	int status;
-	pid_t thread;
-
-	while ((thread = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-		if (WIFSTOPPED(status)) {
-			handle_stop(supervisor, thread, status);
-			continue;
-		}
-		free_exec_of(supervisor, thread);
-		if (thread == supervisor->program) {
-			supervisor->program_gone = true;
-			supervisor->program_status = status;
-		}
-	}
-	return thread == 0 || errno != ECHILD;
-}
-
-/* Blocked but here: a child or tracee has news, an agent wants to exec. */
-static void news(sigset_t *set)
-{
-	sigemptyset(set);
-	sigaddset(set, SIGCHLD);
-	sigaddset(set, SIGUSR1);
-}
-
-static void wait_for_news(void)
-{
-	const struct timespec round = { 0, ROUND_NS };
-	sigset_t set;
-
-	news(&set);
-	sigtimedwait(&set, NULL, &round);
-}
-
-/* ---- The end ---- */
-
-/* What the program left behind is adopted by this process, a generation at a time. */
-static void end_children(int signal)
-{
-	char path[64];
-	FILE *file;
-	int child;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	file = fopen(path, "re");
-	if (!file)
-		return;
-	while (fscanf(file, "%d", &child) == 1)
-		kill(child, signal);
-	fclose(file);
-}
-
-static void end_all(struct supervisor *supervisor, int signal)
-{
-	end_children(signal);
-	if (!supervisor->ended) {
-		supervisor->ended = true;
-		supervisor->ended_at = clock_ns();
-	}
-}
-
-static void look_for_an_end(struct supervisor *supervisor, const struct totals *totals)
-{
-	uint64_t seconds = (clock_ns() - supervisor->shared->begun) / 1000000000u;
-
-	if (supervisor->options.stop && totals->sum.lasting)
-		end_all(supervisor, SIGKILL);
-	else if (supervisor->options.seconds && seconds >= supervisor->options.seconds && !supervisor->ended)
-		end_all(supervisor, SIGTERM);
-	if (supervisor->program_gone && !supervisor->ended) {
-		supervisor->ended = true;
-		supervisor->ended_at = clock_ns();
-	}
-	if (supervisor->ended && clock_ns() - supervisor->ended_at > GRACE_SECONDS * UINT64_C(1000000000))
-		end_all(supervisor, SIGKILL);
-}
-
-static void supervise(struct supervisor *supervisor)
+static void supervise(struct mirror *mirror)
 {
 	struct totals totals;
 
 	do {
-		answer_requests(supervisor);
-		report_sum(supervisor->shared, &totals);
-		look_for_an_end(supervisor, &totals);
-		if (!supervisor->options.quiet)
+		report_sum(mirror->shared, &totals);
+		look_for_an_end(mirror, &totals);
+		if (!mirror->options.quiet)
 			report_progress(&totals);
-		wait_for_news();
-	} while (handle_events(supervisor));
+	} while (supervisor_round(&mirror->supervisor));
 }
 
 int main(int argc, char **argv)
 {
-	static struct supervisor supervisor;
-	sigset_t set;
+	static struct mirror mirror = { .supervisor.name = "cleave-mirror" };
+	struct supervisor *supervisor = &mirror.supervisor;
 	struct totals totals;
 	bool succeeded;
 
-	parse(&supervisor.options, argc, argv);
-	if (sizeof(void *) != 8)
-		fail("this needs a 64-bit system", 0);
-	open_agent(&supervisor);
-	open_shared(&supervisor);
-	news(&set);
-	sigprocmask(SIG_BLOCK, &set, &supervisor.mask);
-	signal(SIGINT, SIG_IGN); /* for the program, which shares the terminal; see start_program() */
-	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-	start_program(&supervisor);
-	supervise(&supervisor);
+	parse(&mirror.options, argc, argv);
+	supervisor_open(supervisor, mirror.options.agent, AGENT_NAME, sizeof(struct mirror_shared));
+	mirror.shared = (struct mirror_shared *)supervisor->shared;
+	mirror.shared->naive = mirror.options.naive;
+	mirror.shared->nap = mirror.options.nap;
+	mirror.shared->begun = clock_ns();
+	supervisor_start(supervisor, mirror.options.command);
+	supervise(&mirror);
 
-	report_sum(supervisor.shared, &totals);
-	totals.naive = supervisor.options.naive;
-	totals.program = supervisor.options.command[0];
-	totals.program_status = supervisor.program_status;
-	totals.ended = supervisor.ended && (supervisor.options.stop || supervisor.options.seconds);
-	totals.problem = supervisor.problem[0] ? supervisor.problem : NULL;
-	report_table(&totals, !supervisor.options.quiet);
-	if (supervisor.options.json && !report_json(&totals, supervisor.options.json))
+	report_sum(mirror.shared, &totals);
+	totals.naive = mirror.options.naive;
+	totals.program = mirror.options.command[0];
+	totals.program_status = supervisor->program_status;
+	totals.ended = supervisor->ended && (mirror.options.stop || mirror.options.seconds);
+	totals.problem = supervisor->problem[0] ? supervisor->problem : NULL;
+	report_table(&totals, !mirror.options.quiet);
+	if (mirror.options.json && !report_json(&totals, mirror.options.json))
 		return 1;
 	succeeded = totals.ended || (WIFEXITED(totals.program_status) && WEXITSTATUS(totals.program_status) == 0);
 	return succeeded && !totals.sum.disagreements && !totals.sum.trouble && !totals.problem && totals.sum.windows

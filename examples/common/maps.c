@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /* Reading /proc/PID/maps, line by line. */
-#include "agent.h"
+#include "maps.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
-int maps_open(struct maps_file *file)
+#include "trap.h"
+
+int maps_open(struct maps_file *file, const char *path)
 {
-	/* Of the thread: the process's first one, for which /proc/self stands, may have ended. */
-	long fd = sys3(SYS_open, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC, 0);
+	long fd = sys3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
 
 	file->at = file->have = 0;
 	file->fd = (int)fd;
@@ -60,11 +62,20 @@ static uint64_t number(struct maps_file *file, unsigned int base, char *after)
 	}
 }
 
+static bool is(const char *name, const char *other)
+{
+	while (*name && *name == *other) {
+		name++;
+		other++;
+	}
+	return *name == *other;
+}
+
 /* "start-end perms offset major:minor inode  path" */
 bool maps_next(struct maps_file *file, struct line *line)
 {
-	static const char stack[] = "[stack]";
-	unsigned int matched = 0;
+	char name[16]; /* longer ones are no names of interest */
+	unsigned int n = 0;
 	uint64_t major_number;
 	char c;
 
@@ -72,9 +83,9 @@ bool maps_next(struct maps_file *file, struct line *line)
 	if (c != '-')
 		return false;
 	line->end = number(file, 16, &c);
-	line->protection = (uint8_t)(next_char(file) == 'r' ? CLEAVE_PROT_READ : 0);
-	line->protection |= (uint8_t)(next_char(file) == 'w' ? CLEAVE_PROT_WRITE : 0);
-	line->protection |= (uint8_t)(next_char(file) == 'x' ? CLEAVE_PROT_EXEC : 0);
+	line->protection = (uint8_t)(next_char(file) == 'r' ? PROT_READ : 0);
+	line->protection |= (uint8_t)(next_char(file) == 'w' ? PROT_WRITE : 0);
+	line->protection |= (uint8_t)(next_char(file) == 'x' ? PROT_EXEC : 0);
 	line->shared = next_char(file) == 's';
 	(void)next_char(file);
 	line->offset = number(file, 16, &c);
@@ -83,13 +94,12 @@ bool maps_next(struct maps_file *file, struct line *line)
 	line->inode = number(file, 10, &c);
 	while (c == ' ')
 		c = next_char(file);
-	line->stack = false;
-	for (; c != '\n'; c = next_char(file)) {
-		if (matched < sizeof(stack) - 1 && c == stack[matched])
-			matched++;
-		else
-			matched = sizeof(stack);
-	}
-	line->stack = matched == sizeof(stack) - 1;
+	for (; c != '\n'; c = next_char(file))
+		if (n < sizeof(name) - 1)
+			name[n++] = c;
+	name[n] = '\0';
+	line->named = n > 0;
+	line->stack = is(name, "[stack]");
+	line->heap = is(name, "[heap]");
 	return true;
 }

@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "layout.h"
+#include "trap_layout.h"
 
 #define PAGE UINT64_C(4096)
 #define CODE_64 0x33 /* the code segment of 64-bit programs */
@@ -57,10 +57,10 @@ static bool image_valid(const struct agent_image *image)
 
 		if (part->p_type == PT_TLS && part->p_memsz)
 			return false;
-		if (part->p_type == PT_LOAD && (part->p_vaddr < MIRROR_BASE || part->p_memsz > MIRROR_IMAGE_SIZE ||
-						part->p_vaddr - MIRROR_BASE > MIRROR_IMAGE_SIZE - part->p_memsz ||
-						part->p_filesz > part->p_memsz || part->p_offset > image->size ||
-						part->p_filesz > image->size - part->p_offset))
+		if (part->p_type == PT_LOAD &&
+		    (part->p_vaddr < TRAP_BASE || part->p_memsz > TRAP_IMAGE_SIZE ||
+		     part->p_vaddr - TRAP_BASE > TRAP_IMAGE_SIZE - part->p_memsz || part->p_filesz > part->p_memsz ||
+		     part->p_offset > image->size || part->p_filesz > image->size - part->p_offset))
 			return false;
 	}
 	return true;
@@ -170,7 +170,7 @@ static int protection_of(const Elf64_Phdr *part)
 static const char *load(const struct agent_image *image, pid_t thread, const struct user_regs_struct *start,
 			uint64_t at)
 {
-	uint64_t end = MIRROR_BASE;
+	uint64_t end = TRAP_BASE;
 	long result;
 
 	for (unsigned int i = 0; i < segments(image); i++) {
@@ -180,9 +180,9 @@ static const char *load(const struct agent_image *image, pid_t thread, const str
 			end = part->p_vaddr + part->p_memsz;
 	}
 	end = (end + PAGE - 1) & ~(PAGE - 1);
-	result = call(thread, start, at, SYS_mmap, MIRROR_BASE, end - MIRROR_BASE, PROT_READ | PROT_WRITE,
+	result = call(thread, start, at, SYS_mmap, TRAP_BASE, end - TRAP_BASE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, UINT64_MAX, 0);
-	if (result != (long)MIRROR_BASE)
+	if (result != (long)TRAP_BASE)
 		return "the agent's range of addresses is taken";
 	for (unsigned int i = 0; i < segments(image); i++) {
 		const Elf64_Phdr *part = segment(image, i);
@@ -200,21 +200,22 @@ static const char *load(const struct agent_image *image, pid_t thread, const str
 	return NULL;
 }
 
-static const char *map_shared(pid_t thread, const struct user_regs_struct *start, uint64_t at, const char *path)
+static const char *map_shared(pid_t thread, const struct user_regs_struct *start, uint64_t at,
+			      const struct agent_image *image)
 {
 	/* Below what the kernel has put on the stack, and the red zone. */
 	uint64_t name = (start->rsp - 512) & ~UINT64_C(15);
 	long fd, result;
 
-	if (!copy_to(thread, name, path, strlen(path) + 1))
+	if (!copy_to(thread, name, image->shared_path, strlen(image->shared_path) + 1))
 		return "cannot write to its stack";
 	fd = call(thread, start, at, SYS_open, name, O_RDWR | O_CLOEXEC, 0, 0, 0, 0);
 	if (fd < 0)
 		return "it may not open the shared memory (another user, another root directory?)";
-	result = call(thread, start, at, SYS_mmap, MIRROR_SHARED_AT, MIRROR_SHARED_SIZE, PROT_READ | PROT_WRITE,
+	result = call(thread, start, at, SYS_mmap, TRAP_SHARED_AT, image->shared_size, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_FIXED_NOREPLACE, (uint64_t)fd, 0);
 	(void)call(thread, start, at, SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
-	return result == (long)MIRROR_SHARED_AT ? NULL : "cannot map the shared memory";
+	return result == (long)TRAP_SHARED_AT ? NULL : "cannot map the shared memory";
 }
 
 static const char *run_agent(const struct agent_image *image, pid_t thread, const struct user_regs_struct *start,
@@ -238,7 +239,7 @@ static const char *run_agent(const struct agent_image *image, pid_t thread, cons
 	return text;
 }
 
-const char *inject(const struct agent_image *image, pid_t thread, const char *shared_path, uint64_t boot_flags)
+const char *inject(const struct agent_image *image, pid_t thread, uint64_t boot_flags)
 {
 	static const unsigned char code[8] = { 0xcc, 0x0f, 0x05, 0xcc, 0xcc, 0xcc, 0xcc, 0xcc };
 	unsigned char extended[EXTENDED_STATE];
@@ -265,7 +266,7 @@ const char *inject(const struct agent_image *image, pid_t thread, const char *sh
 
 	problem = load(image, thread, &start, start.rip + 1);
 	if (!problem)
-		problem = map_shared(thread, &start, start.rip + 1, shared_path);
+		problem = map_shared(thread, &start, start.rip + 1, image);
 	if (!problem)
 		problem = run_agent(image, thread, &start, boot_flags);
 	if (problem)

@@ -3,7 +3,7 @@
  * The seccomp filter: which calls become SIGSYS.  It is inherited by threads, forks and execs, and asks where the call
  * comes from, so that the agent's own pass.
  */
-#include "agent.h"
+#include "trap.h"
 
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -32,6 +32,9 @@
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 #define ARCH_MAP_VDSO_FIRST 0x2001 /* asm/prctl.h: _X32, _32, _64 */
 #define ARCH_SHADOW_STACK 0x5001   /* ARCH_SHSTK_ENABLE */
 #define X32_BIT 0x40000000u
@@ -39,28 +42,42 @@
 /* A call that is always trapped. */
 #define ALWAYS(number) EQUAL(number, 0, 1), TRAP
 /* ... unless its first argument points into the agent's region. */
-#define UNLESS_OWN(number) EQUAL(number, 0, 4), LOAD(HIGH(args[0])), EQUAL(MIRROR_HIGH, 0, 1), ALLOW, TRAP
+#define UNLESS_OWN(number) EQUAL(number, 0, 4), LOAD(HIGH(args[0])), EQUAL(TRAP_HIGH, 0, 1), ALLOW, TRAP
 /* ... only if a pointer is given. */
 #define IF_POINTER(number, i) \
 	EQUAL(number, 0, 6), LOAD(HIGH(args[i])), EQUAL(0, 0, 2), LOAD(LOW(args[i])), EQUAL(0, 1, 0), TRAP, ALLOW
 /* ... only with this advice. */
 #define ADVICE(value) EQUAL(value, 0, 1), TRAP
 
+/*
+ * For agents of whoever serves page faults (TRAP_FAULTS): advice that drops pages; and no restartable sequences, for which
+ * the kernel writes to the thread's memory whenever it comes back from a call, also in the middle of a transaction.
+ */
+#ifdef TRAP_FAULTS
+#define DISCARDS ADVICE(MADV_DONTNEED), ADVICE(MADV_FREE), ADVICE(MADV_DONTNEED_LOCKED),
+#define NDISCARDS 6
+#define NO_SEQUENCES EQUAL(SYS_rseq, 0, 1), NO_SUCH_CALL,
+#else
+#define DISCARDS
+#define NDISCARDS 0
+#define NO_SEQUENCES
+#endif
+
 static const struct sock_filter code[] = {
 	LOAD(LOW(arch)),
 	EQUAL(AUDIT_ARCH_X86_64, 1, 0),
 	NO_SUCH_CALL, /* a 32-bit call: another table of numbers */
 	LOAD(HIGH(instruction_pointer)),
-	EQUAL(MIRROR_HIGH, 0, 1),
+	EQUAL(TRAP_HIGH, 0, 1),
 	ALLOW,
 	LOAD(LOW(nr)),
 	AT_LEAST(X32_BIT, 0, 1),
 	NO_SUCH_CALL,
 
 	/* The order is that of their frequency, about. */
-	EQUAL(SYS_madvise, 0, 20),
+	EQUAL(SYS_madvise, 0, 20 + NDISCARDS),
 	LOAD(LOW(args[2])),
-	ADVICE(MADV_NORMAL),
+	DISCARDS ADVICE(MADV_NORMAL),
 	ADVICE(MADV_RANDOM),
 	ADVICE(MADV_SEQUENTIAL),
 	ADVICE(MADV_DONTFORK),
@@ -105,7 +122,7 @@ static const struct sock_filter code[] = {
 	TRAP,
 	EQUAL(SYS_clone3, 0, 1),
 	NO_SUCH_CALL,
-	ALWAYS(SYS_fork),
+	NO_SEQUENCES ALWAYS(SYS_fork),
 	ALWAYS(SYS_execve),
 	ALWAYS(SYS_execveat),
 	ALWAYS(SYS_exit),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* What the agent and the library need of a libc, without one. */
-#include "agent.h"
+#include "trap.h"
 
 #include <linux/futex.h>
 #include <sched.h>
@@ -128,13 +128,13 @@ void abort(void)
 /* Assertions of debug builds: the first three strings. */
 int fprintf(FILE *stream, const char *format, ...)
 {
-	struct text text = { (char[MIRROR_TEXT]){ 0 }, 0 };
+	struct text text = { (char[TRAP_TEXT]){ 0 }, 0 };
 	va_list list;
 
 	(void)stream;
 	(void)format;
 	va_start(list, format);
-	text_string(&text, "cleave-mirror: agent: ");
+	text_string(&text, "agent: ");
 	for (unsigned int i = 0; i < 3; i++) {
 		text_string(&text, va_arg(list, const char *));
 		text_string(&text, i < 2 ? ", " : "\n");
@@ -212,7 +212,7 @@ long spawn(void (*f)(void), void *stack_top)
 
 void text_string(struct text *text, const char *string)
 {
-	while (*string && text->n < MIRROR_TEXT - 1)
+	while (*string && text->n < TRAP_TEXT - 1)
 		text->to[text->n++] = *string++;
 	text->to[text->n] = '\0';
 }
@@ -238,18 +238,4 @@ void text_hex(struct text *text, uint64_t value)
 void text_number(struct text *text, uint64_t value)
 {
 	text_base(text, value, 10);
-}
-
-void trouble(const char *what, long error)
-{
-	struct mirror_process *process = agent.process;
-	struct text text = { process->trouble_text, 0 };
-
-	if (COUNT(process->trouble))
-		return;
-	text_string(&text, what);
-	if (!error)
-		return;
-	text_string(&text, ": error ");
-	text_number(&text, (uint64_t)-error);
 }

@@ -3,7 +3,7 @@
  * SIGSYS must reach the agent: a process that blocks it, or takes it over, is told that it did, and does not.  The
  * handler runs with all signals blocked; what a call does to the mask is done to the mask that the thread gets back.
  */
-#include "agent.h"
+#include "trap.h"
 
 #include <signal.h>
 #include <sys/syscall.h>
@@ -45,7 +45,7 @@ static uint64_t *saved_mask(void *context)
 	return (uint64_t *)(void *)&((ucontext_t *)context)->uc_sigmask;
 }
 
-long call_sigaction(const struct call *call)
+static long call_sigaction(const struct call *call)
 {
 	struct kernel_action action, old = pretended;
 	struct call here = *call;
@@ -63,7 +63,7 @@ long call_sigaction(const struct call *call)
 	return do_call(&here);
 }
 
-long call_sigprocmask(const struct call *call, void *context)
+static long call_sigprocmask(const struct call *call, void *context)
 {
 	uint64_t *mask = saved_mask(context), set, old = *mask, new;
 
@@ -91,13 +91,12 @@ long call_sigprocmask(const struct call *call, void *context)
 }
 
 /* Calls that wait with another mask: handlers run inside of them, and make calls of their own. */
-long call_with_mask(const struct call *call, void *context)
+static long call_with_mask(const struct call *call)
 {
 	struct call here = *call;
 	uint64_t set, pair[2];
 	unsigned int at;
 
-	(void)context;
 	switch (call->number) {
 	case SYS_rt_sigsuspend:
 		at = 0;
@@ -124,4 +123,32 @@ long call_with_mask(const struct call *call, void *context)
 	set &= ~SIGSYS_BIT;
 	here.argument[at] = (uint64_t)(uintptr_t)&set;
 	return do_call(&here);
+}
+
+bool is_signal_call(long number)
+{
+	switch (number) {
+	case SYS_rt_sigaction:
+	case SYS_rt_sigprocmask:
+	case SYS_rt_sigsuspend:
+	case SYS_ppoll:
+	case SYS_pselect6:
+	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
+		return true;
+	default:
+		return false;
+	}
+}
+
+long call_signal(const struct call *call, void *context)
+{
+	switch (call->number) {
+	case SYS_rt_sigaction:
+		return call_sigaction(call);
+	case SYS_rt_sigprocmask:
+		return call_sigprocmask(call, context);
+	default:
+		return call_with_mask(call);
+	}
 }
