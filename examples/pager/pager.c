@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * cleave-pager: runs a program, and everything that it starts, and serves its page faults, from a map of each address
+ * space and a store of pages.  This is the beginning and the end; pager.h says what there is between.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/userfaultfd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pager.h"
+
+#define AGENT_NAME "cleave-pager-agent"
+
+struct pager pager = { .supervisor.name = "cleave-pager", .workers_lock = PTHREAD_MUTEX_INITIALIZER };
+
+static const struct engine *const engines[] = { &engine_cleave, &engine_mutex_tree, &engine_chunked };
+
+#define ENGINES (sizeof(engines) / sizeof(engines[0]))
+
+static const char usage[] =
+	"usage: cleave-pager [OPTIONS] PROGRAM [ARGS...]\n"
+	"\n"
+	"Runs PROGRAM, unmodified, and serves the page faults of its private anonymous memory through userfaultfd; "
+	"also\n"
+	"those of all that it starts.  Every call that changes an address space is carried out inside a transaction.\n"
+	"\n"
+	"  --limit SIZE    keep at most so much in memory (4M, 1G; bytes without a letter); the rest goes to a file\n"
+	"  --swap DIR      where that file is made (/var/tmp); it has no name\n"
+	"  --engine NAME   cleave: the library; mutex-tree: one mutex and a red-black tree; chunked: the same in\n"
+	"                  entries of 64 KiB\n"
+	"  --compare       one run with each engine, and a table\n"
+	"  --handlers N    threads that serve faults (2)\n"
+	"  --seconds N     end the program after N seconds\n"
+	"  --svg FILE      draw a heat map of the faults over address and time\n"
+	"  --json FILE     write the result there (-: to standard output)\n"
+	"  --quiet         no progress\n"
+	"  --agent FILE    the agent (" AGENT_NAME " beside this program)\n"
+	"  --help          this text\n"
+	"\n"
+	"examples:\n"
+	"  cleave-pager --limit 64M --svg heat.svg sort --parallel=2 -S 200M big.txt -o sorted.txt\n"
+	"  cleave-pager python3 -c 'x = [bytes(5000) for i in range(50000)]'\n"
+	"  cleave-pager --compare --limit 32M cleave-pager-stress --seconds 10\n"
+	"\n"
+	"exit status: 0 all went well, and the program succeeded; 1 something was violated, or the program failed;\n"
+	"2 usage, or the system does not permit it (userfaultfd needs root, or vm.unprivileged_userfaultfd).\n";
+
+/* ---- Options ---- */
+
+static void __attribute__((noreturn)) misuse(const char *text, const char *what)
+{
+	fprintf(stderr, "cleave-pager: %s%s\n%s", text, what, usage);
+	exit(2);
+}
+
+static unsigned int number(const char *text, const char *option)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (!*text || *end || value > 1000000000)
+		misuse(option, " wants a number");
+	return (unsigned int)value;
+}
+
+static uint64_t pages(const char *text)
+{
+	static const char letters[] = "KMGT";
+	char *end;
+	unsigned long long value = strtoull(text, &end, 10);
+	const char *letter = *end ? strchr(letters, *end & ~0x20) : NULL;
+
+	if (letter) {
+		value <<= 10 * (letter - letters + 1);
+		end++;
+	}
+	if (!*text || *end || value / PAGE < 256)
+		misuse("--limit", " wants a size, at least 1M");
+	return value / PAGE;
+}
+
+static const struct engine *engine_named(const char *name)
+{
+	for (size_t i = 0; i < ENGINES; i++)
+		if (strcmp(engines[i]->name, name) == 0)
+			return engines[i];
+	misuse("no such engine: ", name);
+}
+
+static void parse(struct options *options, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "limit", required_argument, NULL, 'l' },    { "swap", required_argument, NULL, 'w' },
+		{ "engine", required_argument, NULL, 'e' },   { "compare", no_argument, NULL, 'c' },
+		{ "handlers", required_argument, NULL, 'n' }, { "seconds", required_argument, NULL, 't' },
+		{ "svg", required_argument, NULL, 's' },      { "json", required_argument, NULL, 'j' },
+		{ "quiet", no_argument, NULL, 'q' },	      { "agent", required_argument, NULL, 'a' },
+		{ "help", no_argument, NULL, 'h' },	      { NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	*options = (struct options){ .engine = engines[0], .handlers = 2, .swap = "/var/tmp" };
+	/* '+': what follows PROGRAM is its own. */
+	while ((option = getopt_long(argc, argv, "+h", known, NULL)) != -1) {
+		switch (option) {
+		case 'l':
+			options->limit = pages(optarg);
+			break;
+		case 'w':
+			options->swap = optarg;
+			break;
+		case 'e':
+			options->engine = engine_named(optarg);
+			break;
+		case 'c':
+			options->compare = true;
+			break;
+		case 'n':
+			options->handlers = number(optarg, "--handlers");
+			break;
+		case 't':
+			options->seconds = number(optarg, "--seconds");
+			break;
+		case 's':
+			options->svg = optarg;
+			break;
+		case 'j':
+			options->json = optarg;
+			break;
+		case 'q':
+			options->quiet = true;
+			break;
+		case 'a':
+			options->agent = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(2);
+		}
+	}
+	if (optind == argc)
+		misuse("which program?", "");
+	if (!options->handlers || options->handlers > 64)
+		misuse("--handlers", " wants 1 to 64");
+	options->command = argv + optind;
+}
+
+/* ---- May we? ---- */
+
+static void __attribute__((noreturn)) not_permitted(const char *what)
+{
+	fprintf(stderr,
+		"cleave-pager: %s: %s\n"
+		"It takes over the page faults of other processes, also those inside of system calls: run it as root, "
+		"or\n"
+		"allow it to everybody with\n"
+		"    sysctl vm.unprivileged_userfaultfd=1\n",
+		what, strerror(errno));
+	exit(2);
+}
+
+static void check_permission(void)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
+			    UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP,
+	};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd < 0)
+		not_permitted("userfaultfd");
+	if (ioctl(fd, UFFDIO_API, &api))
+		not_permitted("this kernel's userfaultfd lacks write protection or events, or keeps them from us");
+	close(fd);
+}
+
+/* ---- Running it ---- */
+
+static void look_around(void)
+{
+	uint64_t seconds = (clock_ns() - pager.begun) / 1000000000u;
+	static uint64_t looked_at;
+
+	if (pager.options.seconds && seconds >= pager.options.seconds && !pager.supervisor.ended)
+		supervisor_end(&pager.supervisor, SIGTERM);
+	if (clock_ns() - looked_at < 200000000u)
+		return;
+	looked_at = clock_ns();
+	for (uint32_t i = 0; i < pager.nprocesses; i++) {
+		struct process *process = process_use(i);
+
+		if (!process)
+			continue;
+		if (process->state == PROCESS_READY)
+			process_read_faults(process);
+		process_leave(process);
+	}
+}
+
+static void start(void)
+{
+	int error;
+
+	supervisor_open(&pager.supervisor, pager.options.agent, AGENT_NAME, sizeof(struct pager_shared));
+	pager.shared = (struct pager_shared *)pager.supervisor.shared;
+	pager.begun = clock_ns();
+	if (pager.options.limit && (error = swap_open(pager.options.swap)))
+		supervisor_fail(&pager.supervisor, pager.options.swap, -error);
+	if (pager.options.svg)
+		heat_start();
+	/* The program is a child of a process with one thread. */
+	supervisor_start(&pager.supervisor, pager.options.command);
+	if (cleave_section_start(&pager.domain, &counted_memory, 0) || pager.engine->start())
+		supervisor_fail(&pager.supervisor, "the engine", ENOMEM);
+	reader_start();
+	handlers_start(pager.options.handlers);
+	evictor_start();
+	servers_start();
+}
+
+static void finish(void)
+{
+	for (uint32_t i = 0; i < pager.nprocesses; i++)
+		if (pager.processes[i].state == PROCESS_READY)
+			process_died(&pager.processes[i]);
+	pager.ending = true;
+	reader_wake();
+	handlers_wake();
+	evictor_kick();
+	threads_join();
+	pager.engine->stop();
+	cleave_section_stop(&pager.domain);
+}
+
+/* Return: did all go well? */
+static bool run(struct summary *summary)
+{
+	struct supervisor *supervisor = &pager.supervisor;
+
+	pager.engine = pager.options.engine;
+	start();
+	do {
+		look_around();
+		if (!pager.options.quiet)
+			report_progress();
+	} while (supervisor_round(supervisor));
+	finish();
+	summarize(summary);
+	if (supervisor->problem[0])
+		violation("%s", supervisor->problem);
+	summary->violations = get(&pager.violations);
+	summary->status = pager.options.seconds && supervisor->ended ? 0 : supervisor->program_status;
+	report_table(summary);
+	if (summary->status)
+		fprintf(stderr, "%-22s %s %d\n", "the program",
+			WIFSIGNALED(summary->status) ? "was killed by signal" : "exited with",
+			WIFSIGNALED(summary->status) ? WTERMSIG(summary->status) : WEXITSTATUS(summary->status));
+	return !summary->violations && !summary->status;
+}
+
+static bool write_files(const struct summary *summary)
+{
+	bool good = true;
+
+	if (pager.options.svg)
+		good = heat_draw(pager.options.svg);
+	if (pager.options.json)
+		good = report_json(summary, pager.options.json) && good;
+	return good;
+}
+
+/* ---- The comparison: a process for each engine ---- */
+
+static int compare(void)
+{
+	struct summary *summaries =
+		mmap(NULL, ENGINES * sizeof(*summaries), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bool good = true;
+
+	if (summaries == MAP_FAILED)
+		supervisor_fail(&pager.supervisor, "memory", errno);
+	for (size_t i = 0; i < ENGINES; i++) {
+		pid_t child = fork();
+		int status;
+
+		if (child == 0) {
+			pager.options.engine = engines[i];
+			exit(run(&summaries[i]) ? 0 : 1);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child || status)
+			good = false;
+	}
+	report_comparison(summaries, ENGINES);
+	return good ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct summary summary;
+	bool good;
+
+	parse(&pager.options, argc, argv);
+	check_permission();
+	if (pager.options.compare)
+		return compare();
+	good = run(&summary);
+	return write_files(&summary) && good ? 0 : 1;
+}
