@@ -13,7 +13,7 @@
 
 #define CLEAVE__ANON_STEPS 512u /* slots of dead nodes that one call looks at */
 #define CLEAVE__ANON_KEEP 64u	/* spare nodes, and spare anons, that a context keeps */
-#define CLEAVE__ANON_BATCH (4 * PORT_BATCH)/* spare anons that a context takes at a time */
+#define CLEAVE__ANON_BATCH (PORT_BATCH > 1 ? 64u : 1u) /* spare anons that it takes at a time; schedules want few */
 
 /*
  * Have at least so many spare nodes, and room for so many displaced ones.  May sleep.  0, -ENOMEM.

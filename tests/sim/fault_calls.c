@@ -284,10 +284,46 @@ static bool is_over(const struct history *history, const struct event *event, ui
 	for (unsigned int i = 0; i < history->n; i++) {
 		const struct event *other = &history->events[i];
 
+		if (event->candidate && other->candidate)
+			continue; /* check_instant() */
 		if (event->ended && other->began > event->ended && other->ended && other->ended < since)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * A child is its parent at one instant: not before any of the events began that it shows.  So what it shows instead of an
+ * event that was over by then is wrong.
+ */
+static void check_instant(unsigned int map)
+{
+	uint32_t instant = 0;
+
+	for (unsigned int i = 0; i < SLOTS * EVENTS; i++) {
+		const struct history *history = &world->history[map][i / EVENTS];
+		const struct event *event = &history->events[i % EVENTS];
+
+		if (i % EVENTS < history->n && event->candidate && history->chosen && !event->dead &&
+		    event->began > instant)
+			instant = event->began;
+	}
+	for (unsigned int page = 0; page < SLOTS; page++) {
+		const struct history *history = &world->history[map][page];
+		bool possible = !history->chosen;
+
+		for (unsigned int i = 0; i < history->n; i++) {
+			const struct event *event = &history->events[i];
+			bool over = false;
+
+			for (unsigned int k = 0; k < history->n; k++)
+				over |= history->events[k].candidate && event->ended &&
+					history->events[k].began > event->ended && history->events[k].ended &&
+					history->events[k].ended < instant;
+			possible |= event->candidate && !event->dead && !over;
+		}
+		MUST(possible, "map %u is not its parent at one instant: page %u is older than another", map, page);
+	}
 }
 
 static void check_value(unsigned int map, unsigned int page, uint8_t value, uint32_t since)
@@ -311,6 +347,10 @@ static void check_value(unsigned int map, unsigned int page, uint8_t value, uint
 	for (unsigned int i = 0; candidate && i < history->n; i++)
 		if (history->events[i].candidate && history->events[i].value != meant)
 			history->events[i].dead = true;
+	if (candidate && !history->chosen) {
+		history->chosen = true;
+		check_instant(map);
+	}
 }
 
 /* What a child may show: whatever the parent showed between. */
@@ -321,14 +361,14 @@ static void inherit(unsigned int parent, unsigned int child, uint32_t since)
 		struct history *to = &world->history[child][page];
 
 		to->n = 0;
+		to->chosen = false;
 		for (unsigned int i = 0; i < from->n; i++) {
 			const struct event *event = &from->events[i];
 
 			if (event->dead || is_over(from, event, since))
 				continue;
-			to->events[to->n++] = (struct event){
-				.began = since, .ended = world->now, .value = event->value, .candidate = true
-			};
+			to->events[to->n] = *event;
+			to->events[to->n++].candidate = true;
 		}
 	}
 }
@@ -469,7 +509,8 @@ static void change_range(struct cleave_space_thread *thread, const struct call *
 	for (unsigned int page = call->page; initial && page <= call->last; page++) {
 		if (result)
 			events[page]->dead = true;
-		events[page]->ended = result ? 0 : ++world->now;
+		/* What is wired is not freed: then the page may be as it was. */
+		events[page]->ended = result || (call->kind == FREE && world->wires) ? 0 : ++world->now;
 	}
 	if (gives)
 		granted(call);
@@ -565,7 +606,7 @@ void fault_stock(unsigned int thread)
 {
 	struct cleave_space_thread *record = &world->records[thread];
 
-	MUST(!cleave_map_reserve(&record->map, 4), "memory");
+	MUST(!cleave_map_reserve(&record->map, 2), "memory");
 	record->spare = cleave_anon_page_make(record->context, take(LIVE, 0));
 	MUST(record->spare != NULL, "memory");
 }

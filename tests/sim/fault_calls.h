@@ -61,6 +61,7 @@ struct event {
 struct history {
 	struct event events[EVENTS];
 	unsigned int n;
+	bool chosen; /* of the candidates, those that are not dead */
 };
 
 enum page_state { FREED, LIVE, OF_OBJECT, ZERO };
@@ -99,6 +100,7 @@ struct world {
 	uint32_t now;
 	bool running;
 	bool may_refuse; /* unmaps and protects are among the calls */
+	bool wires;	 /* something is, or may be wired */
 };
 
 extern struct world *world;

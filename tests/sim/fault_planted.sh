@@ -18,7 +18,7 @@ wanted=$*
 build() { # FILE...: the copy in $work/lib
 	changed=" $* "
 	set -- -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
-		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u
+		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u '-DARENA_SIZE=(1u<<22)'
 	mkdir -p "$work/objects" "$work/now"
 	rm -f "$work"/now/*
 	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_*.c "$root/tests/sim/runner.c"; do
@@ -90,19 +90,19 @@ plant fault_unmap_map removed_after_unlock map_txn.c \
 	's/\tif \(!ops->translate\)\n\t\treturn 0;\n(\tfor \(uint32_t i = 0; i < txn->npieces; i\+\+\) \{.*?\n\t\}\n)\treturn 0;\n\}/\t(void)ops;\n\treturn 0;\n}/s; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n\tsettle\(txn\);)/\tconst struct cleave_map_ops *ops = cleave__map_ops(txn->map);\n\tstruct cleave__map_piece pieces[8];\n\tuint32_t n = txn->npieces;\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tpieces[i] = txn->pieces[i];\n$1\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tif (pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT))\n\t\t\tops->translate(ops, txn->map, pieces[i].start, pieces[i].end, CLEAVE_MAP_REMOVE);/'
 plant promote_store first_store_not_settled map_change.c 's/actions \|= CLEAVE__ACT_SETTLE;/;/'
 # Fork.
-plant fault_fork clone_not_seen fault.c 's/PORT_UNLIKELY\(PORT_LOAD\(&fault->store->cloning, PORT_SEQ_CST\)\)/false/'
-plant fault_fork clone_done_early fault_space.c 's/(\t\tcleave_anon_clone_end\(thread->context, from, to, n\);\n)/$1\t\tfor (size_t i = 0; i < n; i++)\n\t\t\tcleave_anon_clone_done(thread->context, &from[i], 1);\n/; s/\t\tcleave_anon_clone_done\(thread->context, &store, 1\);/\t\t(void)store;/'
+plant fork_order clone_not_seen fault.c 's/PORT_UNLIKELY\(PORT_LOAD\(&fault->store->cloning, PORT_SEQ_CST\)\)/false/'
+plant fork_order clone_done_early fault_space.c 's/(\t\tcleave_anon_clone_end\(thread->context, from, to, n\);\n)/$1\t\tfor (size_t i = 0; i < n; i++)\n\t\t\tcleave_anon_clone_done(thread->context, &from[i], 1);\n/; s/\t\tcleave_anon_clone_done\(thread->context, &store, 1\);/\t\t(void)store;/'
 plant fault_fork parent_not_protected fault_space.c 's/\t\tlower\(embedder, map, start, end, CLEAVE_PROT_READ \| CLEAVE_PROT_EXEC\);\n//'
 plant shared_fork sharers_not_protected fault_space.c 's/\t\t\tprotect_shared\(thread, from\[i\]\);\n//'
 plant wire_fork wired_pages_not_protected fault_swap.c 's/\tcleave__space_protect_page\(ops, from\);\n//'
 # Copies.
 plant read_copy_in_place copied_without_waiting fault.c 's/\tcleave_anon_wait_guards\(thread->context, fault->store, fault->slot, fault->slot\);\n//'
 plant shared_copy old_translations_stay fault.c 's/\tcleave__fault_unmap_slot\(thread, fault->map, .*?\);\n//s'
-plant read_copy_in_place share_dropped_early fault.c 's/(\tcleave_anon_wait_guards\(thread->context, fault->store, fault->slot, fault->slot\);\n)/\tif (old)\n\t\tcleave_anon_page_drop(thread->context, old);\n$1/; s/\tfault->anon = old;\n//'
+plant copy_beside_in_place share_dropped_early fault.c 's/(\tcleave_anon_wait_guards\(thread->context, fault->store, fault->slot, fault->slot\);\n)/\tif (old)\n\t\tcleave_anon_page_drop(thread->context, old);\n$1/; s/\tfault->anon = old;\n//'
 plant read_copy_same_store written_in_place_though_shared fault.c 's/cleave_anon_page_shares\(anon\) == 1/cleave_anon_page_shares(anon) >= 1/'
 plant shared_promote only_own_window fault.c 's/cleave_anon_windows_rcu\(store, slot\) <= 1/true/'
 plant ahead_copy copied_under_a_wide_guard fault.c 's/if \(writes\(fault\) \|\| \(fault->flags/if ((fault->flags/'
-plant zero_write zero_page_not_removed fault.c 's/return !fault->attributes\.object && !ops_of\(fault\)->zero_page;/return !fault->attributes.object;/'
+plant zero_store zero_page_not_removed fault.c 's/return !fault->attributes\.object && !ops_of\(fault\)->zero_page;/return !fault->attributes.object;/'
 plant promote_read object_page_not_removed fault.c 's/return !fault->attributes\.object && !ops_of\(fault\)->zero_page;/return !ops_of(fault)->zero_page;/'
 # One anon, one store.
 plant fault_fault winner_overwritten fault.c 's/return result == -EEXIST \? FULL : blocked\(fault, result\);/return blocked(fault, result);/'
@@ -110,12 +110,11 @@ plant fault_fault_store second_store_kept fault.c 's/\tcleave_anon_unref\(thread
 plant ahead_swap ahead_through_busy_slots fault.c 's/cleave_anon_try_lookup\(thread->context, fault->store,\n(.*?), &anon\)\)/((anon = cleave_anon_lookup_rcu(fault->store, $1)), false))/s'
 # Swap and wipe.
 plant fault_swap_out transit_not_seen fault.c 's/if \(PORT_UNLIKELY\(cleave_anon_in_transit_rcu\(context, anon\)\)\)/if (false)/'
-plant fault_swap_out swapped_without_waiting fault_swap.c 's/\tif \(marked\)\n\t\tcleave_space_settle\(thread\);\n//'
+plant ahead_swap swapped_without_waiting fault_swap.c 's/\tif \(marked\)\n\t\tcleave_space_settle\(thread\);\n//'
 plant ahead_swap transit_not_seen_ahead fault.c 's/cleave_anon_in_transit_rcu\(thread->context, anon\) \? 0 : //'
 plant swap_in_swap_in read_in_by_everybody fault.c 's/switch \(cleave_anon_transit_begin_rcu\(context, anon, \*page\)\) \{/switch (cleave_anon_transit_begin_rcu(context, anon, *page) == -EAGAIN ? (cleave_anon_page_pin_rcu(anon), 0) : 0) {/'
-plant fault_wire wired_page_swapped fault_swap.c 's/ops->may_evict && !ops->may_evict\(ops, pages\[i\]\)/false/'
+plant wire_swap wired_page_swapped fault_swap.c 's/ops->may_evict && !ops->may_evict\(ops, pages\[i\]\)/false/'
 plant fault_wipe wiped_without_waiting fault_swap.c 's/\tcleave_anon_wait_guards\(context, store, slot, slot \+ \*n - 1\);\n//'
 plant fault_wipe wiped_in_sight fault_swap.c 's/\tthread->space->ops->remove\(thread->space->ops, map, addr, .*?\);\n//'
 plant wire_promote wiring_moved_unlocked fault.c 's/ && !fault->locked\)/ \&\& false)/'
-plant shared_unmap window_not_counted fault_window.c 's/(int cleave__space_window_add\(.*?)return error \? error : change_windows\(.*?\);/$1(void)store; (void)first; (void)n; return error;/s'
 exit $missed

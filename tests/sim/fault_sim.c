@@ -15,13 +15,16 @@
 enum shape {
 	FRESH,	  /* map 0: four pages, nothing touched, no store */
 	TOUCHED,  /* pages 0 and 1 were written: 1, 2; both can be written */
-	OWNED,	  /* forked into map 1, then each wrote page 0 (5, 6) and is alone with it; page 1 is shared by both */
+	OWNED,	  /* forked into map 1, then each wrote page 0 (5, 6) and is alone with it; page 1 is shared by both, and only
+		     map 1 shows it */
 	FORKED,	  /* TOUCHED, and forked into map 1: everything is shared */
 	SHARED,	  /* TOUCHED, and map 1 shows the same pages (INHERIT_SHARE) */
 	SWAPPED,  /* FORKED, and both pages are swapped out */
 	BACKED,	  /* of an object; page 0 was read */
 	SHARED_BACKED, /* the same, and map 1 shows the same pages (INHERIT_SHARE) */
+	WIRED,	  /* BACKED; pages 0 and 1 were wired when they could not be written; now they can */
 	PROMOTED, /* of an object; page 0 was written: 1 */
+	HELD,	  /* TOUCHED; pages 0 and 1 are wired */
 	ZEROS,	  /* with a zero page, which page 0 shows */
 	AHEAD,	  /* TOUCHED, all four pages, nothing is entered, advice SEQUENTIAL */
 	SHAPES
@@ -58,9 +61,11 @@ static const struct scenario scenarios[] = {
 	{ "swap_in_swap_in", SWAPPED, { { C(READ, 0, 0), W(0, 0, 11) }, { C(READ, 1, 0), C(READ, 1, 1) }, { R(UNMAP, 1, 1, 1) } } },
 	{ "swap_out_unmap", FORKED, { { C(SWAP, 0, 0), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1) }, { W(1, 0, 31), C(READ, 1, 0) } } },
 	{ "fault_wire", TOUCHED, { { W(0, 0, 11), C(READ, 0, 2) }, { R(WIRE, 0, 0, 2), R(UNWIRE, 0, 0, 2) }, { C(SWAP, 0, 0), R(READ_ONLY, 0, 1, 2) } } },
-	{ "wire_promote", BACKED, { { R(READ_ONLY, 0, 0, 1), R(WIRE, 0, 0, 1), R(WRITABLE, 0, 0, 1) }, { W(0, 0, 21), C(READ, 0, 0) },
-				    { C(TOUCH, 0, 1), R(UNWIRE, 0, 0, 1) } } },
+	{ "wire_swap", TOUCHED, { { R(WIRE, 0, 0, 1), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 0) }, { W(0, 0, 31) } } },
+	{ "wire_promote", WIRED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNWIRE, 0, 0, 1) }, { C(TOUCH, 0, 1), C(READ, 0, 0) } } },
+	{ "fork_order", TOUCHED, { { W(0, 2, 11), W(0, 1, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 2) } } },
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 21), W(1, 1, 22) } } },
+	{ "copy_beside_in_place", OWNED, { { C(READ, 1, 1), C(READ, 1, 1), C(READ, 1, 1) }, { W(1, 1, 21) }, { W(0, 1, 31), W(0, 1, 32) } } },
 	{ "read_copy_same_store", FORKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { W(1, 0, 31), W(1, 0, 32) } } },
 	{ "copy_copy", FORKED, { { W(0, 0, 11), C(READ, 0, 0) }, { W(1, 0, 21), C(READ, 1, 0) }, { C(FLUSH, 0, 0), W(0, 0, 31) } } },
 	{ "fork_copy_sharer", OWNED, { { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) }, { W(1, 1, 21), C(READ, 1, 1) }, { W(0, 1, 31) } } },
@@ -69,7 +74,7 @@ static const struct scenario scenarios[] = {
 	{ "shared_unmap", SHARED, { { R(UNMAP, 0, 0, 3) }, { W(1, 0, 21), C(READ, 1, 0) }, { R(UNMAP, 1, 0, 1) } } },
 	{ "shared_copy", SHARED, { { F(0, 2), W(0, 0, 11), C(READ, 0, 0) }, { C(READ, 1, 0), C(READ, 1, 0) }, { C(READ, 2, 0), C(READ, 1, 0) } } },
 	{ "shared_promote", SHARED_BACKED, { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
-	{ "wire_fork", TOUCHED, { { R(WIRE, 0, 0, 1), F(0, 2), C(READ, 2, 0) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) }, { C(READ, 2, 0), C(READ, 2, 0) } } },
+	{ "wire_fork", HELD, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 1) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) } } },
 	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 0) }, { W(0, 0, 21), W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
@@ -162,12 +167,19 @@ static void shape_world(enum shape shape)
 
 	if (shape == BACKED || shape == SHARED_BACKED || shape == ZEROS)
 		must((struct call)C(READ, 0, 0));
+	if (shape == WIRED) {
+		must((struct call)R(READ_ONLY, 0, 0, 1));
+		must((struct call)R(WIRE, 0, 0, 1));
+		must((struct call)R(WRITABLE, 0, 0, 1));
+	}
 	if (shape == PROMOTED)
 		must((struct call)W(0, 0, 1));
-	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD) {
+	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD || shape == HELD) {
 		must((struct call)W(0, 0, 1));
 		must((struct call)W(0, 1, 2));
 	}
+	if (shape == HELD)
+		must((struct call)R(WIRE, 0, 0, 1));
 	if (shape == SHARED || shape == SHARED_BACKED)
 		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, CLEAVE_INHERIT_SHARE);
 	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED)
@@ -182,7 +194,7 @@ static void shape_world(enum shape shape)
 		must((struct call)W(0, 0, 5));
 		must((struct call)C(FLUSH, 0, 0));
 		must((struct call)W(1, 0, 6));
-		must((struct call)C(READ, 0, 1));
+		world->ops.remove(&world->ops, &world->maps[0], SIM_BASE + SIM_PAGE, SIM_BASE + 2 * SIM_PAGE);
 		must((struct call)C(READ, 1, 1));
 	}
 	if (shape == SWAPPED) {
@@ -197,12 +209,12 @@ static void shape_world(enum shape shape)
 	}
 }
 
-static bool refuses(const struct scenario *scenario)
+static bool has(const struct scenario *scenario, enum kind one, enum kind other)
 {
 	for (unsigned int i = 0; i < THREADS * MOST_CALLS; i++) {
 		enum kind kind = (enum kind)scenario->calls[i / MOST_CALLS][i % MOST_CALLS].kind;
 
-		if (kind == UNMAP || kind == READ_ONLY)
+		if (kind == one || kind == other)
 			return true;
 	}
 	return false;
@@ -224,7 +236,8 @@ static void prepare(const struct scenario *scenario)
 		if (ncalls[t])
 			nthreads = t + 1;
 	}
-	world->may_refuse = refuses(scenario);
+	world->may_refuse = has(scenario, UNMAP, READ_ONLY);
+	world->wires = scenario->shape == WIRED || scenario->shape == HELD || has(scenario, WIRE, WIRE);
 	sim_snapshot_take(&runner_snapshot);
 }
 

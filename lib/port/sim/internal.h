@@ -11,7 +11,9 @@
 
 #include "sim.h"
 
+#ifndef ARENA_SIZE
 #define ARENA_SIZE (1u << 20)
+#endif
 #define ARENA_NODES 4096u
 
 /*
