@@ -273,15 +273,15 @@ void cleave__fault_unmap_slot(struct cleave_space_thread *thread, struct cleave_
 }
 
 /*
- * Is the page that goes wired?  Whoever unwires has the range locked, so this fault must have it, too.  (While the entry
- * is being wired, what can be replaced is not wired yet.)
+ * Is the page that goes wired?  Whoever unwires has the range locked, so this fault must have it, too.  In an entry that
+ * is being wired for the first time, what can be replaced is not wired yet: it is wired with the access that it permits.
  */
 static bool moves_wiring(const struct fault *fault)
 {
 	const struct cleave_space_ops *ops = ops_of(fault);
+	uint32_t moving = (fault->attributes.flags & CLEAVE_MAP_IN_TRANSITION) != 0;
 
-	return fault->attributes.wired && !(fault->attributes.flags & CLEAVE_MAP_IN_TRANSITION) && ops->wire &&
-	       ops->unwire;
+	return fault->attributes.wired > moving && ops->wire && ops->unwire;
 }
 
 /*

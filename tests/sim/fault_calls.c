@@ -606,7 +606,8 @@ void fault_stock(unsigned int thread)
 {
 	struct cleave_space_thread *record = &world->records[thread];
 
-	MUST(!cleave_map_reserve(&record->map, 2), "memory");
+	/* Also what wiring keeps in hand. */
+	MUST(!cleave_map_reserve(&record->map, 2) && !cleave_reserve(record->map.self, 16), "memory");
 	record->spare = cleave_anon_page_make(record->context, take(LIVE, 0));
 	MUST(record->spare != NULL, "memory");
 }

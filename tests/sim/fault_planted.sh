@@ -117,4 +117,5 @@ plant wire_swap wired_page_swapped fault_swap.c 's/ops->may_evict && !ops->may_e
 plant fault_wipe wiped_without_waiting fault_swap.c 's/\tcleave_anon_wait_guards\(context, store, slot, slot \+ \*n - 1\);\n//'
 plant fault_wipe wiped_in_sight fault_swap.c 's/\tthread->space->ops->remove\(thread->space->ops, map, addr, .*?\);\n//'
 plant wire_promote wiring_moved_unlocked fault.c 's/ && !fault->locked\)/ \&\& false)/'
+plant wire_again wiring_lost_in_transition fault.c 's/fault->attributes\.wired > moving/fault->attributes.wired \&\& !moving/'
 exit $missed
