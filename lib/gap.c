@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * Free space.  A search descends only where the bound lets a gap of the size in; bounds are never too low (invariant
- * 7), so that no gap is skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what
- * hangs under a dead branch is what was current when it died, which is after the call began.
- */
+/* Free space.  The search itself is in gapwalk.h. */
+#include "gapwalk.h"
 #include "update.h"
 
 static int check(const struct cleave_request *request, uint64_t *align)
@@ -18,130 +15,45 @@ static int check(const struct cleave_request *request, uint64_t *align)
 struct search {
 	const struct cleave *index;
 	struct cleave_thread *self; /* NULL: never lower a bound */
-	uint64_t size;
-	uint64_t align;
-	uint64_t phase;
-	uint64_t min;
-	uint64_t max;
-	bool up; /* lowest first */
+	struct cleave__gap_search gap;
 };
 
-/* A place that fits, and the gap's cell as it was. */
-struct found {
-	uint64_t addr;
-	struct cleave__position position;
-};
-
-/* The lowest or highest fitting address of a gap. */
-static bool place(const struct search *search, uint64_t first, uint64_t last, uint64_t *addr)
-{
-	uint64_t skew;
-
-	if (first < search->min)
-		first = search->min;
-	if (last > search->max)
-		last = search->max;
-	if (first > last || last - first < search->size - 1)
-		return false;
-	if (search->up) {
-		skew = (search->phase - first) & (search->align - 1);
-		if (skew > last - first - (search->size - 1))
-			return false;
-		*addr = first + skew;
-	} else {
-		*addr = last - (search->size - 1);
-		skew = (*addr - search->phase) & (search->align - 1);
-		if (skew > *addr - first)
-			return false;
-		*addr -= skew;
-	}
-	return true;
-}
-
-/* *largest: of the leaf's gaps, if none fits. */
-static bool search_leaf(const struct search *search, struct cleave__node *node, struct found *found, uint64_t *largest)
-	PORT_INSIDE
+/* The largest gap inside a node that is not locked. */
+static uint64_t node_gap_rcu(const struct cleave__node *node) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
-	uint64_t order = cleave__order_rcu(leaf);
-	unsigned int count = cleave__count12(cleave__live(order));
 
-	*largest = 0;
-	for (unsigned int k = 0; k < count; k++) {
-		unsigned int r = search->up ? k : count - 1 - k;
-		struct cleave_entry entry;
-
-		if (PORT_CELL_READ(leaf->value[cleave__cell(order, r)]))
-			continue;
-		cleave__leaf_entry(leaf, order, count, r, &entry);
-		if (place(search, entry.first, entry.last, &found->addr)) {
-			found->position = (struct cleave__position){ .node = node, .r = r, .count = count,
-								     .order = order };
-			return true;
-		}
-		if (cleave__gap_size(entry.first, entry.last) > *largest)
-			*largest = cleave__gap_size(entry.first, entry.last);
-	}
-	return false;
+	return node->level ? cleave__branch_largest_gap(cleave__branch_const(node))
+			   : cleave__leaf_gap(leaf, cleave__order_rcu(leaf));
 }
 
-/* Nothing fits below child i: lower its bound, if it is higher than what is there. */
-static void lower(const struct search *search, const struct cleave__branch *branch, unsigned int i, uint64_t largest)
-	PORT_INSIDE
+/* Nothing fitted in these nodes: lower their bounds, if they are higher than what is there. */
+static void lower(const struct search *search, const struct cleave__gap_found *found) PORT_INSIDE
 {
-	if (search->self && largest < cleave__branch_gap(branch, i))
-		cleave__lower_rcu((struct cleave *)search->index, search->self, branch->node.level - 1u, branch->pivot[i]);
-}
+	for (unsigned int k = 0; k < found->nstale; k++) {
+		const struct cleave__branch *parent = found->stale[k].parent;
+		unsigned int i = found->stale[k].index;
 
-/* The search in one direction: depth first, without recursion. */
-static bool search_tree(const struct search *search, struct found *found) PORT_INSIDE
-{
-	struct cleave__branch *path[CLEAVE__LEVELS];
-	unsigned int visited[CLEAVE__LEVELS]; /* children of each */
-	uint64_t root = cleave__root_rcu(search->index), largest;
-	struct cleave__node *node = cleave__root_node(root);
-	unsigned int top = cleave__root_level(root), level = top;
-
-	if (top == 0)
-		return search_leaf(search, node, found, &largest);
-	path[level] = cleave__branch(node);
-	visited[level] = 0;
-	for (;;) {
-		struct cleave__branch *branch = path[level];
-		unsigned int i;
-
-		if (visited[level] == branch->node.count) {
-			if (level++ == top)
-				return false;
-			i = search->up ? visited[level] - 1 : path[level]->node.count - visited[level];
-			lower(search, path[level], i, cleave__branch_largest_gap(branch));
-			continue;
-		}
-		i = search->up ? visited[level] : branch->node.count - 1u - visited[level];
-		visited[level]++;
-		if (branch->pivot[i] < search->min || (i ? branch->pivot[i - 1] + 1 : branch->node.first) > search->max ||
-		    cleave__branch_gap(branch, i) < search->size)
-			continue;
-		node = cleave__link_read_rcu(&branch->child[i]);
-		if (level > 1) {
-			path[--level] = cleave__branch(node);
-			visited[level] = 0;
-		} else if (search_leaf(search, node, found, &largest)) {
-			found->position.parent = branch;
-			found->position.index = i;
-			return true;
-		} else {
-			lower(search, branch, i, largest);
-		}
+		if (node_gap_rcu(cleave__link_read_rcu(&parent->child[i])) < cleave__branch_gap(parent, i))
+			cleave__lower_rcu((struct cleave *)search->index, search->self, parent->node.level - 1u,
+					  parent->pivot[i]);
 	}
 }
 
-static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up, struct found *found) PORT_INSIDE
+static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up,
+			  struct cleave__gap_found *found) PORT_INSIDE
 {
-	search->min = min;
-	search->max = max;
-	search->up = up;
-	return min <= max && search_tree(search, found);
+	bool fits;
+
+	search->gap.min = min;
+	search->gap.max = max;
+	search->gap.up = up;
+	if (min > max)
+		return false;
+	fits = search->index->search->gap_rcu(search->index, &search->gap, found);
+	if (PORT_UNLIKELY(found->nstale) && search->self)
+		lower(search, found);
+	return fits;
 }
 
 static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
@@ -152,17 +64,18 @@ static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
 	return x ^ x >> 31;
 }
 
-static bool find_nearest(struct search *search, const struct cleave_request *request, struct found *found) PORT_INSIDE
+static bool find_nearest(struct search *search, const struct cleave_request *request,
+			 struct cleave__gap_found *found) PORT_INSIDE
 {
 	uint64_t hint = request->hint < request->min ? request->min :
 			request->hint > request->max ? request->max : request->hint;
 	uint64_t span = request->max - hint, reach;
-	struct found above, below;
+	struct cleave__gap_found above, below;
 	bool have_above, have_below;
 
 	have_above = search_window(search, hint, request->max, true, &above);
 	/* Below: begins under the hint, and may reach over it. */
-	reach = search->size - 1 < span ? hint + (search->size - 1) : request->max;
+	reach = search->gap.size - 1 < span ? hint + (search->gap.size - 1) : request->max;
 	have_below = search_window(search, request->min, reach, false, &below) && below.addr <= hint &&
 		     (!have_above || hint - below.addr <= above.addr - hint);
 	if (have_below)
@@ -173,10 +86,11 @@ static bool find_nearest(struct search *search, const struct cleave_request *req
 }
 
 static bool find(const struct cleave *index, struct cleave_thread *self, const struct cleave_request *request,
-		 uint64_t align, struct found *found) PORT_INSIDE
+		 uint64_t align, struct cleave__gap_found *found) PORT_INSIDE
 {
-	struct search search = { .index = index, .self = self, .size = request->size, .align = align,
-				 .phase = request->phase };
+	struct search search = { .index = index,
+				 .self = self,
+				 .gap = { .size = request->size, .align = align, .phase = request->phase } };
 	uint64_t from;
 
 	switch (request->order) {
@@ -200,7 +114,7 @@ static bool find(const struct cleave *index, struct cleave_thread *self, const s
 
 int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request *request, uint64_t *addr)
 {
-	struct found found;
+	struct cleave__gap_found found;
 	uint64_t align;
 	int error = check(request, &align);
 
@@ -220,7 +134,7 @@ int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct 
 	int error = value ? check(request, &align) : -EINVAL;
 
 	while (!error) {
-		struct found found;
+		struct cleave__gap_found found;
 
 		cleave__prepare_change(index, self);
 		cleave__enter(index, self);

@@ -73,6 +73,12 @@ static PORT_ALWAYS_INLINE unsigned int cleave__cell(uint64_t order, unsigned int
 	return (unsigned int)(order >> (4 * r)) & 15;
 }
 
+/* The numbers of the first n ranks. */
+static PORT_ALWAYS_INLINE uint64_t cleave__low_numbers(unsigned int n)
+{
+	return (UINT64_C(1) << (4 * n)) - 1;
+}
+
 /* Bits set among 12; not __builtin_popcount(), which calls libgcc where the processor has no such instruction. */
 static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
 {
@@ -184,8 +190,106 @@ struct cleave__edit {
 };
 
 /* Begin to edit a locked leaf.  `clean`: cells that are neither live nor waiting for a grace period. */
-void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf, uint64_t order, unsigned int count,
-			    unsigned int clean);
+static PORT_ALWAYS_INLINE void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf,
+						      uint64_t order, unsigned int count, unsigned int clean)
+{
+	*edit = (struct cleave__edit){
+		.leaf = leaf,
+		.count = count,
+		.order = (order & cleave__low_numbers(count)) | (uint64_t)cleave__live(order) << 48,
+		.clean = clean,
+	};
+}
+
+/* Begin an edit of `copy`, a private leaf that becomes what the edit's leaf was with its order word `order`. */
+void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
+				 uint64_t order, unsigned int count);
+
+/* End the edit of a private leaf. */
+void cleave__leaf_edit_store_private(const struct cleave__edit *edit);
+
+static PORT_ALWAYS_INLINE uint64_t cleave__edit_start(const struct cleave__edit *edit, unsigned int r)
+{
+	return PORT_CELL_READ(edit->leaf->start[cleave__cell(edit->order, r)]);
+}
+
+static PORT_ALWAYS_INLINE void *cleave__edit_value(const struct cleave__edit *edit, unsigned int r)
+{
+	return PORT_CELL_READ(edit->leaf->value[cleave__cell(edit->order, r)]);
+}
+
+static PORT_ALWAYS_INLINE uint64_t cleave__edit_last(const struct cleave__edit *edit, unsigned int r)
+{
+	return cleave__cell_last(edit->leaf, edit->order, edit->count, r);
+}
+
+/* The cells of `n` ranks from `at`; mostly there are two at most. */
+static PORT_ALWAYS_INLINE unsigned int cleave__edit_cells(const struct cleave__edit *edit, unsigned int at,
+							  unsigned int n)
+{
+	unsigned int cells = (unsigned int)(n > 0) << cleave__cell(edit->order, at) |
+			     (unsigned int)(n > 1) << cleave__cell(edit->order, at + 1);
+
+	for (unsigned int r = at + 2; PORT_UNLIKELY(r < at + n); r++)
+		cells |= 1u << cleave__cell(edit->order, r);
+	return cells;
+}
+
+/*
+ * The half of a put that changes the list.  The i-th cell, which starts at `head`, holds `first`; the j-th, which ends at
+ * `tail` and holds `tail_value`, holds `last`.  All between `first` and `last` gives way to one cell, and what the j-th has
+ * above `last` to another.
+ *
+ * What a put needs is as good as random, so few branches here depend on it: it is computed, and both clean cells are
+ * written even where none is needed.
+ */
+static PORT_ALWAYS_INLINE bool cleave__leaf_edit_exchange(struct cleave__edit *edit, unsigned int i, unsigned int j,
+							  uint64_t head, uint64_t tail, void *tail_value,
+							  uint64_t first, uint64_t last, void *value)
+{
+	unsigned int at = i + (head < first), end = j + 1, cells, clean, others, n, one = 0, other = 0, added;
+	bool fresh = true, rest = last < tail;
+
+	if (!value) {
+		/* Neighbours that are gaps are joined: the one before keeps its cell, the one behind loses it. */
+		unsigned int above = at > 0, before = at - above, behind = end < edit->count ? end : 0;
+		bool joins_before = above & !cleave__edit_value(edit, before);
+		bool joins_behind = !rest & (behind > 0) & !cleave__edit_value(edit, behind);
+		uint64_t gap_first = joins_before ? cleave__edit_start(edit, before) : first;
+		uint64_t gap_last = joins_behind ? cleave__edit_last(edit, behind) : tail_value ? last : tail;
+		uint64_t gap = cleave__gap_size(gap_first, gap_last);
+
+		fresh = !joins_before;
+		rest &= tail_value != NULL;
+		end += joins_behind;
+		edit->gap = gap > edit->gap ? gap : edit->gap;
+	}
+	n = (unsigned int)fresh + rest;
+	cells = cleave__edit_cells(edit, at, end - at);
+	/* Those that were never published may be written again at once. */
+	clean = edit->clean | (cells & edit->added);
+	others = clean & (clean - 1);
+	if (PORT_UNLIKELY(n > (unsigned int)(clean != 0) + (others != 0)))
+		return false;
+	if (PORT_LIKELY(clean)) {
+		one = (unsigned int)__builtin_ctz(clean);
+		other = (unsigned int)__builtin_ctz(others ? others : clean);
+		PORT_CELL_WRITE(edit->leaf->start[other], last + 1);
+		PORT_CELL_WRITE(edit->leaf->value[other], tail_value);
+		PORT_CELL_WRITE(edit->leaf->start[one], fresh ? first : last + 1);
+		PORT_CELL_WRITE(edit->leaf->value[one], fresh ? value : tail_value);
+	}
+	added = (unsigned int)(n > 0) << one | (unsigned int)(n > 1) << other;
+	edit->order = (edit->order & cleave__low_numbers(at)) |
+		      ((one | other << 4) & cleave__low_numbers(n)) << (4 * at) |
+		      (edit->order & CLEAVE__NUMBERS) >> (4 * end) << (4 * (at + n)) |
+		      (uint64_t)((cleave__live(edit->order) & ~cells) | added) << 48;
+	edit->count += n - (end - at);
+	edit->dropped |= cells & ~edit->added;
+	edit->added = (edit->added & ~cells) | added;
+	edit->clean = clean & ~added;
+	return true;
+}
 
 /*
  * Make [first, last], inside the leaf, one cell of this value; `r` is a rank at or below that of `first`.  A gap joins
@@ -195,15 +299,14 @@ void cleave__leaf_edit_init(struct cleave__edit *edit, struct cleave__leaf *leaf
  */
 bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value);
 
-/* Publish the edit under the leaf's lock. */
-void cleave__leaf_edit_store(const struct cleave__edit *edit) PORT_LOCKED(edit->leaf->node.lock);
-
-/* Begin an edit of `copy`, a private leaf that becomes what the edit's leaf was with its order word `order`. */
-void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
-				 uint64_t order, unsigned int count);
-
-/* End the edit of a private leaf. */
-void cleave__leaf_edit_store_private(const struct cleave__edit *edit);
+/* The same, inside the r-th cell, which is `entry`. */
+static PORT_ALWAYS_INLINE bool cleave__leaf_edit_put_inside(struct cleave__edit *edit, unsigned int r,
+							    const struct cleave_entry *entry, uint64_t first,
+							    uint64_t last, void *value)
+{
+	edit->displaces |= entry->value && entry->value != value;
+	return cleave__leaf_edit_exchange(edit, r, r, entry->first, entry->last, entry->value, first, last, value);
+}
 
 /* The order word with `cell` listed as the r-th. */
 static inline uint64_t cleave__order_insert(uint64_t order, unsigned int count, unsigned int r, unsigned int cell)
@@ -258,6 +361,24 @@ static inline void cleave__order_displace_locked(struct cleave__leaf *leaf, uint
 		order |= (uint64_t)leaf->node.removals << 44;
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
+}
+
+/* Publish the edit under the leaf's lock. */
+static PORT_ALWAYS_INLINE void cleave__leaf_edit_store(const struct cleave__edit *edit)
+	PORT_LOCKED(edit->leaf->node.lock) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = edit->leaf;
+	uint64_t order = edit->order;
+
+	if (!edit->added && !edit->dropped)
+		return;
+	leaf->node.removals = (leaf->node.removals + !edit->added) & 15;
+	if (edit->displaces)
+		cleave__order_displace_locked(leaf, order, edit->count);
+	else
+		cleave__order_publish_locked(leaf, order, edit->count);
+	/* After the store: a cell must not get a cookie that was taken while readers could still find it. */
+	leaf->node.young |= (uint16_t)edit->dropped;
 }
 
 /* ---- Private leaves ---- */

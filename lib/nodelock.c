@@ -83,9 +83,8 @@ void cleave__lock_word(struct cleave_domain *domain, struct cleave_thread *self,
 		cleave__park(domain, self, &wait);
 }
 
-/* The first try failed, inside a read section: go on until the leaf is locked. */
-static void lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position) PORT_INSIDE PORT_LOCKS(position->node->lock)
+void cleave__lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			      struct cleave__position *position)
 {
 	struct cleave__wait wait = { .hold_on = true };
 
@@ -103,25 +102,6 @@ static void lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, u
 		cleave__enter(index, self);
 		index->search->seek_rcu(index, addr, position);
 	}
-}
-
-void cleave__lock_found_leaf(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position)
-{
-	if (PORT_LIKELY(cleave__trylock(&position->node->lock))) {
-		if (PORT_LIKELY(!cleave__dead_locked(position->node)))
-			return;
-		cleave__unlock_dead(index, position->node);
-	}
-	lock_leaf_slowly(index, self, addr, position);
-}
-
-void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position)
-{
-	cleave__enter(index, self);
-	index->search->seek_rcu(index, addr, position);
-	cleave__lock_found_leaf(index, self, addr, position);
 }
 
 bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)

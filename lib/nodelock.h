@@ -95,19 +95,35 @@ static inline void cleave__leave(const struct cleave *index, struct cleave_threa
 	index->domain->ops->leave(index->domain, self);
 }
 
-/*
- * Find the leaf of `addr` and lock it, live.  Opens a read section, and returns inside it, so that what the walk saw
- * (parent, rank) can be used.
- */
-void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position) PORT_ENTERS PORT_LOCKS(position->node->lock);
+/* cleave__lock_found_leaf() after its first try failed. */
+void cleave__lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			      struct cleave__position *position) PORT_INSIDE PORT_LOCKS(position->node->lock);
 
 /*
- * The same for a leaf that was found in the caller's section, which stays open, or ends and is opened again; `position`
- * may be of another leaf then.
+ * Lock the leaf of `addr`, live, that was found in the caller's section, which stays open, or ends and is opened again;
+ * `position` may be of another leaf then.
  */
-void cleave__lock_found_leaf(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-			     struct cleave__position *position) PORT_INSIDE PORT_LOCKS(position->node->lock);
+static PORT_ALWAYS_INLINE void cleave__lock_found_leaf(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+						       struct cleave__position *position) PORT_INSIDE
+	PORT_LOCKS(position->node->lock) PORT_UNCHECKED
+{
+	if (PORT_LIKELY(cleave__trylock(&position->node->lock))) {
+		if (PORT_LIKELY(!cleave__dead_locked(position->node)))
+			return;
+		cleave__unlock(index->domain, &position->node->lock, false);
+	}
+	cleave__lock_leaf_slowly(index, self, addr, position);
+}
+
+/* Find that leaf first, in a read section that stays open, so that what the walk saw (parent, rank) can be used. */
+static PORT_ALWAYS_INLINE void cleave__lock_leaf_enter(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+						       struct cleave__position *position) PORT_ENTERS
+	PORT_LOCKS(position->node->lock) PORT_UNCHECKED
+{
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, addr, position);
+	cleave__lock_found_leaf(index, self, addr, position);
+}
 
 /* The same in the caller's section, without waiting. */
 bool cleave__trylock_leaf_rcu(struct cleave *index, uint64_t addr, struct cleave__position *position)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
- * "search.h" defines search_branch(), search_leaf() and SEARCH_NAME.
+ * "search.h" defines search_branch(), search_leaf(), search_gaps(), search_free() and SEARCH_NAME.
  */
-#include "walk.h"
+#include "gapwalk.h"
 
 #include "search.h"
 
@@ -86,6 +86,12 @@ static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t a
 	return cleave__walk(index, level, addr, search_branch, position);
 }
 
+static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
+		    struct cleave__gap_found *found) PORT_INSIDE
+{
+	return cleave__gap_walk(index, search, search_gaps, search_free, found);
+}
+
 extern const struct cleave__search NAME_OF(SEARCH_NAME);
 const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.name = TEXT_OF(SEARCH_NAME),
@@ -95,4 +101,5 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.lookup_many_rcu = lookup_many_rcu,
 	.seek_rcu = seek_rcu,
 	.climb_rcu = climb_rcu,
+	.gap_rcu = gap_rcu,
 };

@@ -8,6 +8,9 @@
 
 enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
 
+/*
+ * It lives in registers.  So whatever takes its address, but for the functions that are inlined, is given a copy.
+ */
 struct change {
 	enum verb verb;
 	uint64_t first; /* the range to be put; CLIP, UNCLIP: both are the address */
@@ -34,8 +37,8 @@ static void entry_after(struct cleave *index, const struct cleave_entry *entry, 
  * `before` the address below?  (`before` is for UNCLIP, which comes here only from change_slowly(); else it may be NULL.)
  * 0: nothing to do; GO_ON: `change` says what to put; RESTART; or an error.
  */
-static int resolve(struct cleave *index, struct change *change, const struct cleave_entry *entry,
-		   const struct cleave_entry *before)
+static PORT_ALWAYS_INLINE int resolve(struct cleave *index, struct change *change, const struct cleave_entry *entry,
+				      const struct cleave_entry *before)
 {
 	switch (change->verb) {
 	case CLIP:
@@ -84,18 +87,18 @@ struct displaced {
 };
 
 static void collect(struct displaced *displaced, const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
-		    unsigned int r, const struct change *change)
+		    unsigned int r, uint64_t first, uint64_t last)
 {
 	for (; r < count; r++) {
 		struct cleave_entry *entry = &displaced->entries[displaced->n];
 
 		cleave__leaf_entry(leaf, order, count, r, entry);
-		if (entry->first > change->last)
+		if (entry->first > last)
 			break;
-		if (entry->first < change->first)
-			entry->first = change->first;
-		if (entry->last > change->last)
-			entry->last = change->last;
+		if (entry->first < first)
+			entry->first = first;
+		if (entry->last > last)
+			entry->last = last;
 		displaced->n += entry->value != NULL;
 	}
 }
@@ -186,18 +189,27 @@ give_up:
 }
 
 /* The put of a change, in a locked leaf that can hold it; what it needs beside that leaf is held too. */
-static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_thread *self,
-				       struct change *change,
-				       const struct cleave__position *position, uint64_t order,
-				       unsigned int count, unsigned int r, bool *left,
+static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
+				       const struct cleave__position *position, uint64_t order, unsigned int count,
+				       unsigned int r, const struct cleave_entry *entry, bool *left,
 				       unsigned int *cells) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	struct cleave__edit edit;
+	struct change again;
+	bool fits;
 
 	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
-	if (!cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value))
-		return copy_leaf(index, self, change, position, order, count, r, &edit) ? 0 : RESTART;
+	if (PORT_LIKELY(change->last <= entry->last))
+		fits = cleave__leaf_edit_put_inside(&edit, r, entry, change->first, change->last, change->value);
+	else
+		fits = cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value);
+	if (PORT_UNLIKELY(!fits)) {
+		again = *change;
+		fits = copy_leaf(index, self, &again, position, order, count, r, &edit);
+		change->spread = again.spread;
+		return fits ? 0 : RESTART;
+	}
 	if (edit.gap && position->parent &&
 	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
 	     cleave__dead_locked(&position->parent->node))) {
@@ -216,9 +228,10 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 }
 
 /* A put of a gap, which must not meet another one over the leaf's border. */
-static int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
-		   const struct cleave__position *position, uint64_t order, unsigned int count,
-		   unsigned int r, bool *left, unsigned int *cells, struct cleave__node **others) PORT_UNCHECKED
+static PORT_ALWAYS_INLINE int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
+				      const struct cleave__position *position, uint64_t order, unsigned int count,
+				      unsigned int r, const struct cleave_entry *entry, bool *left, unsigned int *cells,
+				      struct cleave__node **others) PORT_UNCHECKED
 {
 	struct cleave__border border;
 	int result;
@@ -226,7 +239,7 @@ static int put_gap(struct cleave *index, struct cleave_thread *self, struct chan
 	if (!cleave__border_look(index, position, change->first, change->last, &border))
 		return RESTART;
 	if (PORT_LIKELY(!border.joins[0] && !border.joins[1]))
-		result = put_leaf(index, self, change, position, order, count, r, left, cells);
+		result = put_leaf(index, self, change, position, order, count, r, entry, left, cells);
 	else
 		result = cleave__border_move(index, self, position, change->first, change->last, &border, others) ?
 				 0 : RESTART;
@@ -267,11 +280,11 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 	if (change->last > leaf->node.last)
 		return RESTART;
 	if (change->sink)
-		collect(displaced, leaf, order, count, r, change);
-	if (change->value)
-		result = put_leaf(index, self, change, position, order, count, r, left, cells);
+		collect(displaced, leaf, order, count, r, change->first, change->last);
+	if (change->verb != STORE || change->value)
+		result = put_leaf(index, self, change, position, order, count, r, &entry, left, cells);
 	else
-		result = put_gap(index, self, change, position, order, count, r, left, cells, others);
+		result = put_gap(index, self, change, position, order, count, r, &entry, left, cells, others);
 	if (result == RESTART)
 		displaced->n = 0;
 	return result;
@@ -333,6 +346,7 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 	uint64_t addr = change->first;
 	unsigned int cells = CLEAVE__CELLS;
 	struct cleave__node *others = NULL;
+	struct change again;
 	bool left = false, dead;
 	int result;
 
@@ -344,8 +358,10 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 		cleave__leave(index, self);
 	if (PORT_UNLIKELY(dead))
 		cleave__pool_retire_with(self, position->node, others);
-	if (PORT_UNLIKELY(result == RESTART))
-		return divide_or_copy(index, self, change);
+	if (PORT_UNLIKELY(result == RESTART)) {
+		again = *change;
+		return divide_or_copy(index, self, &again);
+	}
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)

@@ -21,6 +21,9 @@ struct cleave__position {
 	uint64_t order;		       /* leaf: the order word */
 };
 
+struct cleave__gap_search; /* gapwalk.h */
+struct cleave__gap_found;
+
 struct cleave__search {
 	const char *name;
 	void *(*lookup_rcu)(const struct cleave *index, uint64_t addr, struct cleave_entry *entry);
@@ -34,6 +37,9 @@ struct cleave__search {
 	/* Find the node of a level on the way to an address; false: the tree is not that high. */
 	bool (*climb_rcu)(const struct cleave *index, unsigned int level, uint64_t addr,
 			  struct cleave__position *position);
+	/* Find free space. */
+	bool (*gap_rcu)(const struct cleave *index, const struct cleave__gap_search *search,
+			struct cleave__gap_found *found);
 };
 
 static PORT_ALWAYS_INLINE unsigned int cleave__root_level(uint64_t root)

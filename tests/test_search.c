@@ -6,11 +6,34 @@ static const char *const names[] = { "scalar", "avx2", "avx512", "live" };
 
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
+static struct cleave_request random_request(const struct keyspace *keyspace, struct rng *rng)
+{
+	struct cleave_request request = {
+		.order = (enum cleave_order)rng_below(rng, 5),
+		.size = 1 + (rng_one_in(rng, 4) ? rng_next(rng) >> rng_below(rng, 64) : rng_below(rng, 8)),
+		.align = UINT64_C(1) << rng_below(rng, rng_one_in(rng, 8) ? 64 : 3),
+		.min = rng_one_in(rng, 4) ? 0 : keyspace_addr(keyspace, rng),
+		.max = rng_one_in(rng, 4) ? CLEAVE_LAST : keyspace_addr(keyspace, rng),
+		.hint = keyspace_addr(keyspace, rng),
+	};
+
+	request.size += request.size == 0;
+	request.phase = rng_next(rng) & (request.align - 1);
+	if (request.min > request.max) {
+		uint64_t min = request.max;
+
+		request.max = request.min;
+		request.min = min;
+	}
+	return request;
+}
+
 /* The same steps under each walk: all agree with one model, and so with each other. */
 static void all_walks_agree_on_the_same_index(void **state)
 {
 	uint64_t seed = test_seed();
 	unsigned int found = 0;
+	uint64_t fits = 0;
 
 	(void)state;
 	for (size_t s = 0; s < nkeyspaces; s++) {
@@ -57,14 +80,36 @@ static void all_walks_agree_on_the_same_index(void **state)
 				manual_leave(&manual[i]);
 			}
 		}
+		for (uint64_t n = test_scaled(100000); n; n--) {
+			struct cleave_request request = random_request(&keyspaces[s], &rng);
+			uint64_t first = 0, addr;
+			int expected = 0, result = 0;
+			bool have = false;
+
+			for (size_t i = 0; i < NAMES; i++) {
+				if (!there[i])
+					continue;
+				addr = 0;
+				manual_enter(&manual[i]);
+				result = cleave_find_gap_rcu(&world[i].index, &request, &addr);
+				manual_leave(&manual[i]);
+				CHECK(!have || (result == expected && addr == first),
+				      "seed %#llx, %s finds %d, %#llx in place of %d, %#llx", (unsigned long long)seed,
+				      names[i], result, (unsigned long long)addr, expected, (unsigned long long)first);
+				expected = result;
+				first = addr;
+				have = true;
+			}
+			fits += result == 0;
+		}
 		for (size_t i = 0; i < NAMES; i++)
 			if (there[i]) {
 				world_stop(&world[i]);
 				manual_stop(&manual[i]);
 			}
 	}
-	printf("%u walks compared\n", found);
-	assert_true(found >= 1);
+	printf("%u walks compared, %llu gaps found\n", found, (unsigned long long)fits);
+	assert_true(found >= 1 && fits > 0);
 }
 
 /* Groups of every length, full ones and what is left over. */

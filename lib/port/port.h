@@ -34,10 +34,14 @@
  *   unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)	 the number of pivots < addr
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
  *											 live cells with start <= addr
+ *   unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min, uint64_t max)
+ *											 children with gap >= size that reach into [min, max]
+ *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+ *											 ranks of the cells that are gaps
  *
  * lib/port/search/scalar serves everywhere, avx2 and avx512 x86-64.  They also load cells that a writer may be filling,
- * and mask them out: the one place where a plain access may race.  lib/port/search/live reads live cells only, for race
- * detectors.
+ * and mask them out, and gap bounds that one may be raising (Need: of a vector's 64-bit words each is loaded whole): the
+ * one place where a plain access may race.  lib/port/search/live reads live cells only, for race detectors.
  */
 #ifndef CLEAVE_PORT_H
 #define CLEAVE_PORT_H

@@ -67,7 +67,7 @@ plant relaxed_unlock nodelock.h 's/&seen, 0, PORT_RELEASE/&seen, 0, PORT_RELAXED
 # the cookie of the dropped cells is taken while the order word still lists them
 plant cell_retired_early update.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
-	leaf.c 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
+	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
 plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
 plant node_reused_at_once pool.c 's/!done\(self, self->old\[kind\]\.head->cookie\)/false/'
 plant node_retired_early restructure.c \
@@ -80,7 +80,7 @@ plant no_dead_mark_on_branches restructure.c \
 plant dead_mark_after_store restructure.c \
 	's/(\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\)\n\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);\n)(.*?)(\tif \(cover\) \{.*?\n\t\}\n)/$2$3$1/s'
 plant no_count_of_removals update.c 's/(leaf->node\.removals = )\(leaf->node\.removals \+ 1\) & 15/${1}leaf->node.removals/' \
-	leaf.c 's/(leaf->node\.removals = )\(leaf->node\.removals \+ 1\) & 15/${1}leaf->node.removals/'
+	leaf.h 's/(leaf->node\.removals = )\(leaf->node\.removals \+ !edit->added\) & 15/${1}leaf->node.removals/'
 plant edit_raises_late update.c \
 	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__leaf_edit_store\(&edit\);\n)/$2$1/s'
 plant cover_raises_late restructure.c \
@@ -93,7 +93,7 @@ plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_lo
 plant lower_without_child gapbound.c \
 	's/(cleave__branch_set_gap_locked\(branch, i, gap\);\n\t\t\tPORT_COUNT\(self->counters\.lowers\);\n\t\t\})/$1/; s/\tparent = cleave__lock_node\(index, self, level \+ 1, addr, true, &lower\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$&/; s/uint64_t gap = cleave__node_gap\(child\);/uint64_t gap = early;/; s/\t\tcleave__unlock_node\(index, parent\);\n\t\}\n\tcleave__unlock_node\(index, child\);/\t\tcleave__unlock_node(index, parent);\n\t}/'
 plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/'
-plant lock_not_checked_dead nodelock.c \
+plant lock_not_checked_dead nodelock.h \
 	's/PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/true/'
 plant count_read_after_mark nodelock.c \
 	's/\twait->seen = PORT_LOAD\(&bucket->count, PORT_ACQUIRE\);\n//; s/(\t\t\twait->lock = lock;\n)/$1\t\t\twait->seen = PORT_LOAD(&bucket->count, PORT_ACQUIRE);\n/'
@@ -115,7 +115,7 @@ plant border_of_dead_leaf border.c 's/if \(cleave__dead_locked\(beside\)\)/if (f
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.order\)\)/if (false)/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, 0, )true, false/${1}false, false/'
-plant hold_of_dead_leaf nodelock.c 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
+plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_retired_early hold.c 's/(\tif \(value == hold->entry\.value)/\tleaf->node.young |= (uint16_t)dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/; s/(\tleaf->node\.young \|= )\(uint16_t\)dropped; \/\* after/${1}0; \/* after/'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed

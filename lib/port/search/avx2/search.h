@@ -41,4 +41,51 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return ~above & cleave__live(order);
 }
 
+/* Which of 16 are above the key. */
+static PORT_ALWAYS_INLINE unsigned int search_sixteen(const void *sixteen, uint64_t key)
+{
+	const __m256i *four = (const __m256i *)sixteen;
+	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
+	__m256i moved = _mm256_xor_si256(_mm256_set1_epi64x((long long)key), sign);
+
+	return search_four(four, moved, sign) | search_four(four + 1, moved, sign) << 4 |
+	       search_four(four + 2, moved, sign) << 8 | search_four(four + 3, moved, sign) << 12;
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
+						   uint64_t max)
+{
+	unsigned int reach = search_sixteen(branch->pivot, min - (min != 0)) | (0u - (min == 0));
+	unsigned int above = search_sixteen(branch->pivot, max - (max != 0)) | (0u - (max == 0));
+
+	return search_sixteen(branch->gap, size - 1) & reach & (~above << 1 | 1);
+}
+
+/* The ranks of some cells: each of the order word's numbers, taken as a byte, looks up whether its cell is one of them. */
+static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
+{
+	const __m128i number = _mm_set1_epi8(15);
+	__m128i even = _mm_cvtsi64_si128((long long)order), odd = _mm_srli_epi16(even, 4);
+	__m128i numbers = _mm_unpacklo_epi8(_mm_and_si128(even, number), _mm_and_si128(odd, number));
+	const __m128i halves = _mm_set_epi64x(0x0101010101010101, 0),
+		      bits = _mm_set1_epi64x((long long)0x8040201008040201);
+	__m128i bytes = _mm_and_si128(_mm_shuffle_epi8(_mm_set1_epi16((short)cells), halves), bits);
+	__m128i table = _mm_cmpeq_epi8(bytes, bits);
+
+	return (unsigned int)_mm_movemask_epi8(_mm_shuffle_epi8(table, numbers)) & ((1u << count) - 1);
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+{
+	unsigned int cells = 0;
+
+	for (unsigned int cell = 0; cell < 12; cell += 4) {
+		__m256i values = _mm256_load_si256((const __m256i *)(const void *)&leaf->value[cell]);
+		__m256i null = _mm256_cmpeq_epi64(values, _mm256_setzero_si256());
+
+		cells |= (unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(null)) << cell;
+	}
+	return search_ranks(order, count, cells);
+}
+
 #endif

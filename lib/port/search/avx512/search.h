@@ -30,4 +30,41 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return _mm512_kunpackb(high, low) & cleave__live(order);
 }
 
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
+						   uint64_t max)
+{
+	__m512i wanted = _mm512_set1_epi64((long long)size);
+	__m512i lowest = _mm512_set1_epi64((long long)min), highest = _mm512_set1_epi64((long long)max);
+	unsigned int room = 0, reach = 0, below = 0;
+
+	for (unsigned int i = 0; i < 16; i += 8) {
+		__m512i pivots = _mm512_load_si512(&branch->pivot[i]);
+
+		room |= (unsigned int)_mm512_cmpge_epu64_mask(_mm512_load_si512(&branch->gap[i]), wanted) << i;
+		reach |= (unsigned int)_mm512_cmpge_epu64_mask(pivots, lowest) << i;
+		below |= (unsigned int)_mm512_cmplt_epu64_mask(pivots, highest) << i;
+	}
+	return room & reach & (below << 1 | 1);
+}
+
+/* The ranks of some cells: each of the order word's numbers, taken as a byte, looks up whether its cell is one of them. */
+static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
+{
+	const __m128i number = _mm_set1_epi8(15);
+	__m128i even = _mm_cvtsi64_si128((long long)order), odd = _mm_srli_epi16(even, 4);
+	__m128i numbers = _mm_unpacklo_epi8(_mm_and_si128(even, number), _mm_and_si128(odd, number));
+	__m128i table = _mm_movm_epi8((__mmask16)cells);
+
+	return (unsigned int)_mm_movemask_epi8(_mm_shuffle_epi8(table, numbers)) & ((1u << count) - 1);
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+{
+	__m256i low = _mm256_load_si256((const __m256i *)(const void *)&leaf->value[0]);
+	__m512i high = _mm512_load_si512(&leaf->value[4]);
+
+	return search_ranks(order, count,
+			    _mm256_testn_epi64_mask(low, low) | (unsigned int)_mm512_testn_epi64_mask(high, high) << 4);
+}
+
 #endif

@@ -25,4 +25,25 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return below;
 }
 
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
+						   uint64_t max)
+{
+	unsigned int children = 0;
+
+	for (unsigned int i = 0; i < branch->node.count; i++)
+		if (branch->pivot[i] >= min && (i == 0 || branch->pivot[i - 1] < max) &&
+		    cleave__branch_gap(branch, i) >= size)
+			children |= 1u << i;
+	return children;
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+{
+	unsigned int ranks = 0;
+
+	for (unsigned int r = 0; r < count; r++)
+		ranks |= (unsigned int)(PORT_CELL_READ(leaf->value[cleave__cell(order, r)]) == NULL) << r;
+	return ranks;
+}
+
 #endif

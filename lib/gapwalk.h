@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The search for free space in one direction, written once: cleave__gap_walk().  As the walk of walk.h it is instantiated
+ * by search.c for each way of searching a node, and called through index->search.
+ *
+ * It descends only where the bound lets a gap of the size in; bounds are never too low (invariant 7), so that no gap is
+ * skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what hangs under a dead
+ * branch is what was current when it died, which is after the call began.
+ *
+ * Where the gaps are is as good as random.  So a node is not looked through: which of its children, or cells, may have
+ * room is one mask, and the first or last of these is taken.
+ */
+#ifndef CLEAVE_GAPWALK_H
+#define CLEAVE_GAPWALK_H
+
+#include "walk.h"
+
+#define CLEAVE__STALE 4u /* nodes that one search remembers */
+
+struct cleave__gap_search {
+	uint64_t size;
+	uint64_t align;
+	uint64_t phase;
+	uint64_t min;
+	uint64_t max;
+	bool up; /* lowest first */
+};
+
+/* A place that fits, and the gap's cell as it was; and where the search was misled. */
+struct cleave__gap_found {
+	uint64_t addr;
+	struct cleave__position position;
+	/* Nodes wholly inside the window in which nothing fitted, leaves before the branches above them. */
+	unsigned int nstale;
+	struct {
+		const struct cleave__branch *parent;
+		unsigned int index;
+	} stale[CLEAVE__STALE];
+};
+
+/* The lowest or highest fitting address of a gap. */
+static PORT_ALWAYS_INLINE bool cleave__gap_place(const struct cleave__gap_search *search, uint64_t first, uint64_t last,
+						 uint64_t *addr)
+{
+	uint64_t skew;
+
+	if (first < search->min)
+		first = search->min;
+	if (last > search->max)
+		last = search->max;
+	if (first > last || last - first < search->size - 1)
+		return false;
+	if (search->up) {
+		skew = (search->phase - first) & (search->align - 1);
+		if (skew > last - first - (search->size - 1))
+			return false;
+		*addr = first + skew;
+	} else {
+		*addr = last - (search->size - 1);
+		skew = (*addr - search->phase) & (search->align - 1);
+		if (skew > *addr - first)
+			return false;
+		*addr -= skew;
+	}
+	return true;
+}
+
+/* The first of a mask in the direction of the search. */
+static PORT_ALWAYS_INLINE unsigned int cleave__gap_next(const struct cleave__gap_search *search, unsigned int mask)
+{
+	return search->up ? (unsigned int)__builtin_ctz(mask) : 31 - (unsigned int)__builtin_clz(mask);
+}
+
+/* Children that may have room: bound >= size, and some address in [min, max].  The search comes here if the branch has. */
+typedef unsigned int cleave__search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
+					 uint64_t max);
+/* Ranks of the live cells that are gaps. */
+typedef unsigned int cleave__search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count);
+
+static PORT_ALWAYS_INLINE bool cleave__gap_in_leaf(const struct cleave__gap_search *search, struct cleave__node *node,
+						   cleave__search_free *search_free,
+						   struct cleave__gap_found *found) PORT_INSIDE
+{
+	const struct cleave__leaf *leaf = cleave__leaf_const(node);
+	uint64_t order = cleave__order_rcu(leaf);
+	unsigned int count = cleave__count12(cleave__live(order)), ranks;
+
+	PORT_PREFETCH(&leaf->start[0]);
+	PORT_PREFETCH(&leaf->start[8]);
+	for (ranks = search_free(leaf, order, count); ranks;) {
+		unsigned int r = cleave__gap_next(search, ranks);
+		struct cleave_entry entry;
+
+		cleave__leaf_entry(leaf, order, count, r, &entry);
+		if (cleave__gap_place(search, entry.first, entry.last, &found->addr)) {
+			found->position.node = node;
+			found->position.r = r;
+			found->position.count = count;
+			found->position.order = order;
+			return true;
+		}
+		ranks &= ~(1u << r);
+	}
+	return false;
+}
+
+/* Nothing fits in the i-th child, although its bound said so.  (A gap that reaches out of the window does not count.) */
+static inline void cleave__gap_misled(const struct cleave__gap_search *search, const struct cleave__branch *parent,
+				      unsigned int i, const struct cleave__node *child, struct cleave__gap_found *found)
+{
+	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE)
+		return;
+	found->stale[found->nstale].parent = parent;
+	found->stale[found->nstale].index = i;
+	found->nstale++;
+}
+
+/* Depth first, without recursion. */
+static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, const struct cleave__gap_search *search,
+						cleave__search_gaps *search_gaps, cleave__search_free *search_free,
+						struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct {
+		struct cleave__branch *branch;
+		unsigned int index; /* of the child that the search is in */
+		unsigned int ahead; /* children that it has yet to visit */
+	} path[CLEAVE__LEVELS];
+	uint64_t root = cleave__root_rcu(index);
+	struct cleave__node *node = cleave__root_node(root);
+	unsigned int top = cleave__root_level(root), level = top;
+
+	found->nstale = 0;
+	found->position.parent = NULL;
+	found->position.index = 0;
+	if (top == 0)
+		return cleave__gap_in_leaf(search, node, search_free, found);
+	for (;;) {
+		struct cleave__branch *branch = cleave__branch(node);
+		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max), i;
+
+		for (;;) {
+			if (PORT_UNLIKELY(!ahead)) {
+				if (level == top)
+					return false;
+				level++;
+				cleave__gap_misled(search, path[level].branch, path[level].index, &branch->node, found);
+				branch = path[level].branch;
+				ahead = path[level].ahead;
+				continue;
+			}
+			i = cleave__gap_next(search, ahead);
+			ahead &= ~(1u << i);
+			node = cleave__link_read_rcu(&branch->child[i]);
+			if (level > 1)
+				break;
+			if (PORT_LIKELY(cleave__gap_in_leaf(search, node, search_free, found))) {
+				found->position.parent = branch;
+				found->position.index = i;
+				return true;
+			}
+			cleave__gap_misled(search, branch, i, node, found);
+		}
+		path[level].branch = branch;
+		path[level].index = i;
+		path[level].ahead = ahead;
+		level--;
+	}
+}
+
+#endif
