@@ -35,6 +35,12 @@ struct cleave__border {
 	struct cleave__node *joins[2];
 };
 
+/* Does [first, last], inside the node, reach one of its ends, where a neighbour begins? */
+static PORT_ALWAYS_INLINE bool cleave__border_reached(const struct cleave__node *node, uint64_t first, uint64_t last)
+{
+	return (first == node->first) & (first != 0) || (last == node->last) & (last != UINT64_MAX);
+}
+
 /*
  * Which neighbours must be joined if [first, last] of a locked leaf becomes a gap?  Inside a read section.
  * False: a neighbour is locked or dead; nothing is held.

@@ -77,17 +77,25 @@ typedef unsigned int cleave__search_gaps(const struct cleave__branch *branch, ui
 /* Ranks of the live cells that are gaps. */
 typedef unsigned int cleave__search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count);
 
+/* Live cells with start <= addr. */
+typedef unsigned int cleave__search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr);
+
 static PORT_ALWAYS_INLINE bool cleave__gap_in_leaf(const struct cleave__gap_search *search, struct cleave__node *node,
-						   cleave__search_free *search_free,
+						   cleave__search_leaf *search_leaf, cleave__search_free *search_free,
 						   struct cleave__gap_found *found) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
 	uint64_t order = cleave__order_rcu(leaf);
-	unsigned int count = cleave__count12(cleave__live(order)), ranks;
+	uint64_t from = search->min > node->first ? search->min : node->first;
+	uint64_t down = search->max < node->last ? search->max : node->last;
+	unsigned int count = cleave__count12(cleave__live(order)), edge, ranks;
 
 	PORT_PREFETCH(&leaf->start[0]);
 	PORT_PREFETCH(&leaf->start[8]);
-	for (ranks = search_free(leaf, order, count); ranks;) {
+	/* Not those behind the edge that the search comes from. */
+	edge = cleave__count12(search_leaf(leaf, order, search->up ? from : down)) - 1;
+	ranks = search_free(leaf, order, count) & (search->up ? 0u - (1u << edge) : (2u << edge) - 1);
+	while (ranks) {
 		unsigned int r = cleave__gap_next(search, ranks);
 		struct cleave_entry entry;
 
@@ -117,7 +125,8 @@ static inline void cleave__gap_misled(const struct cleave__gap_search *search, c
 
 /* Depth first, without recursion. */
 static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, const struct cleave__gap_search *search,
-						cleave__search_gaps *search_gaps, cleave__search_free *search_free,
+						cleave__search_gaps *search_gaps, cleave__search_leaf *search_leaf,
+						cleave__search_free *search_free,
 						struct cleave__gap_found *found) PORT_INSIDE
 {
 	struct {
@@ -133,7 +142,7 @@ static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, cons
 	found->position.parent = NULL;
 	found->position.index = 0;
 	if (top == 0)
-		return cleave__gap_in_leaf(search, node, search_free, found);
+		return cleave__gap_in_leaf(search, node, search_leaf, search_free, found);
 	for (;;) {
 		struct cleave__branch *branch = cleave__branch(node);
 		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max), i;
@@ -153,7 +162,7 @@ static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, cons
 			node = cleave__link_read_rcu(&branch->child[i]);
 			if (level > 1)
 				break;
-			if (PORT_LIKELY(cleave__gap_in_leaf(search, node, search_free, found))) {
+			if (PORT_LIKELY(cleave__gap_in_leaf(search, node, search_leaf, search_free, found))) {
 				found->position.parent = branch;
 				found->position.index = i;
 				return true;

@@ -56,34 +56,14 @@ static bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last, vo
 {
 	struct cleave__leaf *leaf = leaf_of(hold);
 	struct cleave_thread *self = hold->txn.self;
-	unsigned int head = first > hold->entry.first, tail = last < hold->entry.last, at = hold->r + head;
-	unsigned int count = hold->count + head + tail, cell, dropped = 0;
-	unsigned int clean = cleave__pool_clean_cells(self, leaf, hold->order);
-	uint64_t order = hold->order;
+	struct cleave__edit edit;
 
-	if (count > CLEAVE__CELLS || !clean || (tail && !(clean & (clean - 1))))
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
+			       cleave__pool_clean_cells(self, leaf, hold->order));
+	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value))
 		return false;
-	cell = (unsigned int)__builtin_ctz(clean);
-	PORT_CELL_WRITE(leaf->start[cell], first);
-	PORT_CELL_WRITE(leaf->value[cell], value);
-	if (head) {
-		order = cleave__order_insert(order, hold->count, at, cell);
-	} else {
-		dropped = 1u << cleave__cell(order, at);
-		order = cleave__order_replace(order, at, cell);
-	}
-	if (tail) {
-		cell = (unsigned int)__builtin_ctz(clean & (clean - 1));
-		PORT_CELL_WRITE(leaf->start[cell], last + 1);
-		PORT_CELL_WRITE(leaf->value[cell], hold->entry.value);
-		order = cleave__order_insert(order, count - 1, at + 1, cell);
-	}
-	if (value == hold->entry.value || !hold->entry.value)
-		cleave__order_publish_locked(leaf, order, count);
-	else
-		cleave__order_displace_locked(leaf, order, count);
-	leaf->node.young |= (uint16_t)dropped; /* after the store, as in cleave__leaf_edit_store() */
-	cleave__pool_dropped_cells(self, leaf, count);
+	cleave__leaf_edit_store(&edit);
+	cleave__pool_dropped_cells(self, leaf);
 	PORT_COUNT(self->counters.edits);
 	return true;
 }

@@ -19,7 +19,7 @@
  *   1. The live cells tile [first, last]; the lowest starts at `first`.  Two neighbours are never both gaps, in two
  *	leaves that meet neither: a gap never reaches over a border.
  *   2. A live cell is never written.  One that left the order word is written, or listed again, only after a grace
- *	period: `young` collects such cells; when `old` is empty, young moves there and a cookie is taken.
+ *	period: `young` collects such cells; they move to `old`, with a cookie, if that is empty or has the same cookie.
  *   3. Every change is one store of the order word, and no word recurs inside a read section.  Rule 2 alone does not
  *	give that:
  *		1. reader: loads the word {0} of this leaf
@@ -255,8 +255,10 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_exchange(struct cleave__edit *e
 		unsigned int above = at > 0, before = at - above, behind = end < edit->count ? end : 0;
 		bool joins_before = above & !cleave__edit_value(edit, before);
 		bool joins_behind = !rest & (behind > 0) & !cleave__edit_value(edit, behind);
-		uint64_t gap_first = joins_before ? cleave__edit_start(edit, before) : first;
-		uint64_t gap_last = joins_behind ? cleave__edit_last(edit, behind) : tail_value ? last : tail;
+		uint64_t before_first = cleave__edit_start(edit, before);
+		uint64_t behind_last = cleave__edit_last(edit, behind), same_last = tail_value ? last : tail;
+		uint64_t gap_first = joins_before ? before_first : first;
+		uint64_t gap_last = joins_behind ? behind_last : same_last;
 		uint64_t gap = cleave__gap_size(gap_first, gap_last);
 
 		fresh = !joins_before;
@@ -326,14 +328,6 @@ static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, 
 	uint64_t live = order & (uint64_t)CLEAVE__ALL_CELLS << 48;
 
 	return low | (numbers >> (4 * r) >> 4) << (4 * r) | (live & ~(UINT64_C(1) << (48 + cleave__cell(order, r))));
-}
-
-/* The order word with `cell` in the place of its r-th. */
-static inline uint64_t cleave__order_replace(uint64_t order, unsigned int r, unsigned int cell)
-{
-	unsigned int old = cleave__cell(order, r);
-
-	return (order ^ (uint64_t)(old ^ cell) << (4 * r) ^ UINT64_C(1) << (48 + old)) | UINT64_C(1) << (48 + cell);
 }
 
 /*

@@ -191,9 +191,14 @@ int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned 
 
 void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf)
 {
-	leaf->node.cookie = take_cookie(self);
-	leaf->node.old = leaf->node.young;
-	leaf->node.young = 0;
+	struct cleave__node *node = &leaf->node;
+	uint64_t cookie = take_cookie(self);
+
+	if (node->old && node->cookie != cookie)
+		return;
+	node->cookie = cookie;
+	node->old |= node->young;
+	node->young = 0;
 }
 
 unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean)

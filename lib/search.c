@@ -89,7 +89,7 @@ static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t a
 static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
 		    struct cleave__gap_found *found) PORT_INSIDE
 {
-	return cleave__gap_walk(index, search, search_gaps, search_free, found);
+	return cleave__gap_walk(index, search, search_gaps, search_leaf, search_free, found);
 }
 
 extern const struct cleave__search NAME_OF(SEARCH_NAME);

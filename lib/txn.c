@@ -29,10 +29,8 @@ static void unlock_leaves(struct cleave_txn *txn) PORT_UNCHECKED
 	txn->nleaves = 0;
 }
 
-void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section)
+void cleave__check_writer_now(struct cleave *index, struct cleave_thread *self, bool in_section)
 {
-	if (!PORT_DEBUG)
-		return;
 	for (struct cleave_txn *other = self->txns; other; other = other->next)
 		PORT_ASSERT(other->index != index, "a thread does not write to an index in which it holds a transaction");
 	if (in_section)
@@ -395,7 +393,7 @@ static bool publish_in_leaf(struct cleave_txn *txn, bool keep_locked) PORT_UNCHE
 	for (unsigned int p = 0; p < txn->nputs; p++)
 		displaced(txn, leaf, order, &txn->puts[p]);
 	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(txn->self, leaf, edit.count);
+	cleave__pool_dropped_cells(txn->self, leaf);
 	PORT_COUNT(txn->self->counters.edits);
 	return true;
 }

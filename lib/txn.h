@@ -25,7 +25,13 @@ bool cleave__publish(struct cleave_txn *txn, bool keep_locked);
 void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink);
 
 /* Debug builds: may this thread begin to write? */
-void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section);
+void cleave__check_writer_now(struct cleave *index, struct cleave_thread *self, bool in_section);
+
+static inline void cleave__check_writer(struct cleave *index, struct cleave_thread *self, bool in_section)
+{
+	if (PORT_DEBUG)
+		cleave__check_writer_now(index, self, in_section);
+}
 
 /* The leaf has few cells: merge it with a neighbour if that costs no wait. */
 void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint64_t addr);

@@ -141,7 +141,7 @@ static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cle
 	leaf->node.removals = (leaf->node.removals + 1) & 15;
 	cleave__order_publish_locked(leaf, cleave__order_remove(order, count, r), count - 1);
 	leaf->node.young |= (uint16_t)(1u << at); /* after the store, as in cleave__leaf_edit_store() */
-	cleave__pool_dropped_cells(self, leaf, count - 1);
+	cleave__pool_dropped_cells(self, leaf);
 	PORT_COUNT(self->counters.edits);
 	return 0;
 }
@@ -220,7 +220,7 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 			return -EAGAIN;
 	}
 	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(self, leaf, edit.count);
+	cleave__pool_dropped_cells(self, leaf);
 	if (!change->value)
 		*cells = edit.count;
 	PORT_COUNT(self->counters.edits);
@@ -233,16 +233,15 @@ static PORT_ALWAYS_INLINE int put_gap(struct cleave *index, struct cleave_thread
 				      unsigned int r, const struct cleave_entry *entry, bool *left, unsigned int *cells,
 				      struct cleave__node **others) PORT_UNCHECKED
 {
-	struct cleave__border border;
+	struct cleave__border border = { 0 };
 	int result;
 
-	if (!cleave__border_look(index, position, change->first, change->last, &border))
+	if (cleave__border_reached(position->node, change->first, change->last) &&
+	    !cleave__border_look(index, position, change->first, change->last, &border))
 		return RESTART;
 	if (PORT_LIKELY(!border.joins[0] && !border.joins[1]))
-		result = put_leaf(index, self, change, position, order, count, r, entry, left, cells);
-	else
-		result = cleave__border_move(index, self, position, change->first, change->last, &border, others) ?
-				 0 : RESTART;
+		return put_leaf(index, self, change, position, order, count, r, entry, left, cells);
+	result = cleave__border_move(index, self, position, change->first, change->last, &border, others) ? 0 : RESTART;
 	cleave__border_release(index, &border);
 	return result;
 }

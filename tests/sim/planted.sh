@@ -116,6 +116,8 @@ plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change
 plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.order\)\)/if (false)/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, 0, )true, false/${1}false, false/'
 plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
-plant hold_cell_retired_early hold.c 's/(\tif \(value == hold->entry\.value)/\tleaf->node.young |= (uint16_t)dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/; s/(\tleaf->node\.young \|= )\(uint16_t\)dropped; \/\* after/${1}0; \/* after/'
+plant hold_cell_retired_early hold.c \
+	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
+	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed

@@ -17,6 +17,12 @@
  *	e + 1 is not enough: R may have recorded e.  CK itself frees at e + 2 too (ck_epoch_poll()); the 3 of its
  *	CK_EPOCH_GRACE makes up for a plain load of e, which may be one behind.
  *
+ *	So is a cookie's load without a barrier, where the barrier can be spared (x86): inside a section.  Let that have
+ *	recorded s, and let its plain load see e, before its unlinking is visible.
+ *		1. The epoch does not come to s + 2 before the section ends: step 3, with this thread for R.
+ *		2. The unlinking is visible before the section ends, by the order of stores.  So the epoch is s + 1 then,
+ *		   at most; and s <= e.  What holds for a cookie of e + 1 and a barrier, holds for this one of e + 1.
+ *
  *	Why 3 elsewhere: released CK (0.7.2 and before) has no barrier between R's load of the epoch and of the
  *	pointer, so r may be any later epoch, recorded late.  But R's record then holds only two values, one from an
  *	earlier section (<= e) and r, and so lets at most two of the three steps to e + 3 pass.  CK's unreleased fixes
@@ -140,16 +146,20 @@ static bool advance(struct cleave_ck *ck)
 static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	struct cleave_ck *ck = ck_of(domain);
+	unsigned int behind = 0;
 
-	(void)self;
 #ifdef CK_MD_TSO
 	unsigned int own = 0;
 
-	ck_pr_fas_uint(&own, 1); /* a locked instruction; ck_pr_fence_memory() is mfence, four times as slow */
+	if (ck_pr_load_uint(&thread_of(self)->record.active))
+		behind = 1;
+	else
+		ck_pr_fas_uint(&own, 1); /* a locked instruction; ck_pr_fence_memory() is mfence, four times as slow */
 #else
+	(void)self;
 	ck_pr_fence_memory();
 #endif
-	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE;
+	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE + behind;
 }
 
 /* Advance until the cookie is done or somebody is in the way. */

@@ -17,7 +17,7 @@ static PORT_ALWAYS_INLINE unsigned int search_four(const void *four, __m256i key
 	return (unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, key)));
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
 	/* pivot >= addr is pivot > addr - 1; 0 is below every pivot */
@@ -28,7 +28,7 @@ static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch
 
 	PORT_PREFETCH(&branch->child[0]);
 	PORT_PREFETCH(&branch->child[8]);
-	return (unsigned int)__builtin_ctz(above | (unsigned int)(addr == 0));
+	return (size_t)__builtin_ctzll(above | (unsigned int)(addr == 0));
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)

@@ -9,7 +9,7 @@
 #define search_entry cleave__leaf_entry_any
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
-static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m512i key = _mm512_set1_epi64((long long)addr);
 	__mmask8 low = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[0]), key);
@@ -18,7 +18,7 @@ static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch
 	PORT_PREFETCH(&branch->child[0]);
 	PORT_PREFETCH(&branch->child[8]);
 	/* Two counts: an instruction more than one of both masks together, but the shorter path. */
-	return (unsigned int)(__builtin_popcount(low) + __builtin_popcount(high));
+	return (size_t)_mm_popcnt_u64(low) + (size_t)_mm_popcnt_u64(high);
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)

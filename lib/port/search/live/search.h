@@ -11,7 +11,7 @@
 #define search_entry(leaf, order, more, r, entry) cleave__leaf_entry(leaf, order, (r) + 1 + (more), r, entry)
 #define search_count(live) cleave__count12(live)
 
-static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
 	return cleave__branch_index(branch, addr);
 }

@@ -10,7 +10,7 @@
 	((unsigned int)(((uint64_t)(live) * 0x200040008001 & 0x111111111111111) * 0x1111111111111111 >> 60))
 
 /* Every 4th pivot, then the three of the group: 6 comparisons in place of 15. */
-static PORT_ALWAYS_INLINE unsigned int search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
 	const uint64_t *pivot = branch->pivot;
 	unsigned int i;
