@@ -20,17 +20,67 @@ static inline struct cleave_space_thread *cleave__space_current(const struct cle
 
 /* ---- fault.c ---- */
 
+/* What an attempt says: 0, an error for the caller, or what to do outside the guard before the next one. */
+enum cleave__fault_next {
+	CLEAVE__NEXT_AGAIN = 1, /* at once */
+	CLEAVE__NEXT_WAIT,	/* for what the context has marked */
+	CLEAVE__NEXT_NODES,	/* the context lacks nodes */
+	CLEAVE__NEXT_PAGE,	/* the thread lacks a spare page */
+	CLEAVE__NEXT_STORE,	/* the entry needs a store */
+	CLEAVE__NEXT_SWAP_IN,	/* the anon is ours, in transit */
+	CLEAVE__NEXT_FETCH,	/* the object's page is not resident */
+	CLEAVE__NEXT_LOCK,	/* only with the page's range locked */
+	CLEAVE__NEXT_FULL,	/* not for outside: the slot is not empty */
+};
+
+struct cleave__fault {
+	struct cleave_space_thread *thread;
+	struct cleave_map *map;
+	uint64_t addr;
+	unsigned int access;
+	unsigned int flags;
+	bool locked; /* this thread has the page's range transaction */
+
+	/* The entry, as looked up. */
+	struct cleave_map_attributes attributes; /* a copy: the section may be left while a slot is busy */
+	struct cleave_ticket ticket;
+	uint64_t version;
+	uint64_t start;
+	uint64_t size;
+	struct cleave_anon *store; /* NULL: none yet */
+	uint64_t slot;
+	uint64_t low; /* pages that the guard covers */
+	uint64_t high;
+
+	/* For the next step. */
+	struct cleave_anon_page *anon; /* SWAP_IN: pinned; else its share goes when the guard is cleared */
+	unsigned int nodes;	       /* NODES */
+};
+
+static inline const struct cleave_space_ops *cleave__fault_ops(const struct cleave__fault *fault)
+{
+	return fault->thread->space->ops;
+}
+
+static inline bool cleave__fault_writes(const struct cleave__fault *fault)
+{
+	return (fault->access & CLEAVE_PROT_WRITE) != 0;
+}
+
+static inline uint64_t cleave__fault_page(const struct cleave__fault *fault, uint64_t addr)
+{
+	return addr >> fault->thread->space->page_shift;
+}
+
 #define CLEAVE__FAULT_WIRE 1u /* hold the page afterwards */
 
 int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t addr, unsigned int access,
 		  unsigned int flags);
 
-/*
- * Under the guard, which covers the slot alone, with the slot busy: no address shows any more what the slot shows,
- * which is `page`, or perhaps `other` (0: none).
- */
-void cleave__fault_unmap_slot(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t addr,
-			      const struct cleave_anon *store, uint64_t slot, uint64_t page, uint64_t other);
+/* ---- fault_resolve.c: under the guard ---- */
+
+/* Change the slot, enter the page.  0, an error, or what to do outside. */
+int cleave__fault_resolve(struct cleave__fault *fault);
 
 /* ---- fault_space.c ---- */
 

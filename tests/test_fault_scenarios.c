@@ -153,7 +153,7 @@ static void scenario_8_forks_beside_writers(void **state)
 		worker_start(&workers[i], &fixture, i, write_segment, NULL);
 	for (unsigned int i = 0; i < FORKS; i++) {
 		struct cleave_map *child = calloc(1, sizeof(*child));
-		struct rng rng = { i };
+		struct rng rng = { .state = i };
 		uint64_t value, again;
 
 		CHECK(child != NULL, "memory");

@@ -62,7 +62,7 @@ static const struct scenario scenarios[] = {
 	{ "swap_out_unmap", FORKED, { { C(SWAP, 0, 0), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1) }, { W(1, 0, 31), C(READ, 1, 0) } } },
 	{ "fault_wire", TOUCHED, { { W(0, 0, 11), C(READ, 0, 2) }, { R(WIRE, 0, 0, 2), R(UNWIRE, 0, 0, 2) }, { C(SWAP, 0, 0), R(READ_ONLY, 0, 1, 2) } } },
 	{ "wire_swap", TOUCHED, { { R(WIRE, 0, 0, 1), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 0) }, { W(0, 0, 31) } } },
-	{ "wire_again", WIRED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(WIRE, 0, 0, 1), R(UNWIRE, 0, 0, 1) } } },
+	{ "wire_again", WIRED, { { W(0, 0, 11), W(0, 1, 12) }, { R(WIRE, 0, 0, 3), R(UNWIRE, 0, 0, 1) }, { R(WIRE, 0, 0, 3) } } },
 	{ "wire_promote", WIRED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNWIRE, 0, 0, 1) }, { C(TOUCH, 0, 1), C(READ, 0, 0) } } },
 	{ "fork_order", TOUCHED, { { W(0, 2, 11), W(0, 1, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 2) } } },
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 21), W(1, 1, 22) } } },
