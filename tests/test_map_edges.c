@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The map at its edges: what it must refuse, an embedder that supplies nothing, failures of staged changes, and the
+ * validator, which sees each thing that it looks for.
+ */
+#include "map_world.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* ---- Refused ---- */
+
+static void configurations_are_checked(void **state)
+{
+	struct cleave_map_selector right = { AT(0), AT(8), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	struct cleave_map_selector wrong[] = { right, right, right, right, right, right, right };
+	struct cleave_map_config config;
+	struct cleave_map map;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+#define REFUSED(change)                                                                  \
+	do {                                                                             \
+		config = solo_config();                                                  \
+		change;                                                                  \
+		assert_int_equal(cleave_map_init(&map, &solo.thread, &config), -EINVAL); \
+	} while (0)
+	REFUSED(config.page_shift = 0);
+	REFUSED(config.page_shift = 31);
+	REFUSED(config.nselectors = CLEAVE_MAP_SELECTORS + 1);
+	REFUSED(config.stack_start = config.stack_end + 1);
+	REFUSED(config.flags = 1u << 31);
+	REFUSED(config.min = config.max);
+	REFUSED(config.min += 1);
+	wrong[0].end = wrong[0].start;
+	wrong[1].start += 1;
+	wrong[2].start = SOLO_BASE - PAGE;
+	wrong[3].end = AT(SOLO_PAGES + 1);
+	wrong[4].policy = CLEAVE_SELECT_HIGHEST + 1;
+	wrong[5].role = CLEAVE_SELECT_BRK_STACK + 1;
+	for (unsigned int i = 0; i < COUNT(wrong); i++)
+		REFUSED(config.nselectors = 2; config.selectors[0] = right; config.selectors[1] = wrong[i]);
+	/* Two that do not overlap, the first one above. */
+	config = solo_config();
+	config.nselectors = 2;
+	config.selectors[0] = (struct cleave_map_selector){ AT(8), AT(9), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	config.selectors[1] = right;
+	assert_int_equal(cleave_map_init(&map, &solo.thread, &config), 0);
+	cleave_map_destroy(&map, &solo.thread);
+	solo_stop(&solo);
+}
+
+static const char *refused_requests(struct solo *solo, int (*call)(struct solo *, struct cleave_map_request *))
+{
+	static char text[64];
+	struct cleave_map_request request;
+
+#define TRY(change, error)                                                                 \
+	do {                                                                               \
+		int result;                                                                \
+		request = request_fixed(4, 6);                                             \
+		change;                                                                    \
+		result = call(solo, &request);                                             \
+		if (result != (error))                                                     \
+			return snprintf(text, sizeof(text), #change ": %d", result), text; \
+	} while (0)
+	TRY(request.flags |= 1u << 31, -EINVAL);
+	TRY(request.entry_flags |= CLEAVE_MAP_SHARED, -EINVAL);
+	TRY(request.protection = CLEAVE_PROT_ALL + 1, -EINVAL);
+	TRY(request.max_protection = CLEAVE_PROT_ALL + 1, -EINVAL);
+	TRY(request.inheritance = CLEAVE_INHERIT_ZERO + 1, -EINVAL);
+	TRY(request.advice = CLEAVE_ADVICE_SEQUENTIAL + 1, -EINVAL);
+	TRY(request.addr += 1, -EINVAL);
+	TRY(request.size += 1, -EINVAL);
+	TRY(request.size = 0, -EINVAL);
+	TRY(request.flags = CLEAVE_MAP_REPLACE, -EINVAL);
+	TRY(request.align = 3 * PAGE, -EINVAL);
+	TRY(request.align = 3, -EINVAL);
+	TRY(request.phase = PAGE, -EINVAL);
+	TRY((request.align = 4 * PAGE, request.phase = 1), -EINVAL);
+	TRY(request.size = 2 * SOLO_PAGES * PAGE, -ENOMEM);
+	TRY(request.max_protection = CLEAVE_PROT_READ, -EACCES);
+	TRY((request.entry_flags = CLEAVE_MAP_HOLE, request.flags = 0), -EINVAL);
+	TRY(request.entry_flags = CLEAVE_MAP_HOLE | CLEAVE_MAP_COW, -EINVAL);
+	TRY((request.entry_flags = CLEAVE_MAP_HOLE, request.flags |= CLEAVE_MAP_OVERLAY), -EINVAL);
+	TRY((request.entry_flags = CLEAVE_MAP_HOLE, request.object = solo), -EINVAL);
+	return NULL;
+}
+
+static int call_map(struct solo *solo, struct cleave_map_request *request)
+{
+	return cleave_map_map(&solo->map, &solo->thread, request);
+}
+
+/* The same in a transaction of [4, 8), which takes more: only what is inside it. */
+static int call_txn_map(struct solo *solo, struct cleave_map_request *request)
+{
+	struct cleave_map_txn txn;
+	int result;
+
+	assert_int_equal(cleave_map_begin(&txn, &solo->map, &solo->thread, AT(4), AT(8)), 0);
+	result = cleave_map_txn_map(&txn, request);
+	cleave_map_abort(&txn);
+	return result;
+}
+
+static void calls_refuse_what_makes_no_sense(void **state)
+{
+	struct cleave_map_thread *thread;
+	struct cleave_map *map;
+	struct cleave_map_txn txn;
+	struct solo solo;
+	uint64_t addr;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	map = &solo.map;
+	thread = &solo.thread;
+	assert_null(refused_requests(&solo, call_map));
+	assert_null(refused_requests(&solo, call_txn_map));
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	assert_int_equal(cleave_map_unmap(map, thread, AT(2), AT(3), 1u << 31), -EINVAL);
+	assert_int_equal(cleave_map_protect(map, thread, AT(2), AT(3), 0, 0, 1u << 31), -EINVAL);
+	assert_int_equal(cleave_map_protect(map, thread, AT(2), AT(3), CLEAVE_PROT_ALL + 1, 0, 0), -EINVAL);
+	assert_int_equal(cleave_map_inherit(map, thread, AT(2), AT(3), CLEAVE_INHERIT_ZERO + 1), -EINVAL);
+	assert_int_equal(cleave_map_advise(map, thread, AT(2), AT(3), CLEAVE_ADVICE_SEQUENTIAL + 1), -EINVAL);
+	assert_int_equal(cleave_map_clean(map, thread, AT(2), AT(3), 16), -EINVAL);
+	assert_int_equal(cleave_map_clean(map, thread, AT(3), AT(2), 1), -EINVAL);
+	assert_int_equal(cleave_map_clean(map, thread, AT(2) + 1, AT(3), 1), -EINVAL);
+	assert_int_equal(cleave_map_submap(map, thread, AT(2), AT(3), NULL), -EINVAL);
+	assert_int_equal(cleave_map_submap(map, thread, AT(100), AT(101), &solo), -EINVAL);
+	assert_int_equal(cleave_map_clip_end(map, thread, 0, NULL), -ENOENT);
+	assert_int_equal(cleave_map_clip_end(map, thread, AT(3) + 1, NULL), -EINVAL);
+	assert_int_equal(cleave_map_wire_all(map, thread, 1u << 31, CLEAVE_MAP_UNLIMITED), -EINVAL);
+	assert_int_equal(cleave_map_remap_as_stack(map, thread, UINT64_MAX - 1, 0), -EINVAL);
+	assert_int_equal(cleave_map_remap_as_stack(map, thread, AT(1), UINT64_MAX), -EINVAL);
+	assert_int_equal(cleave_map_extract(map, thread, AT(2), PAGE, map, 0, &addr), -EINVAL);
+	assert_int_equal(cleave_map_begin(&txn, map, thread, AT(3), AT(3)), -EINVAL);
+	assert_int_equal(cleave_map_begin(&txn, map, thread, SOLO_BASE - PAGE, AT(3)), -EINVAL);
+	assert_int_equal(cleave_map_begin(&txn, map, thread, AT(3), AT(SOLO_PAGES + 1)), -EINVAL);
+	assert_int_equal(cleave_map_begin(&txn, map, thread, AT(3) + 1, AT(4)), -EINVAL);
+	assert_int_equal(cleave_map_begin(&txn, map, thread, AT(3), AT(4) + 1), -EINVAL);
+	assert_string_equal(solo_text(&solo), "2-10:rw-");
+	solo_stop(&solo);
+}
+
+static void extraction_refuses_other_worlds(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct solo solo, stranger;
+	struct cleave_map other;
+	uint64_t addr;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	solo_start(&stranger, NULL);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	assert_int_equal(cleave_map_extract(&solo.map, &solo.thread, AT(2), PAGE, &stranger.map, 0, &addr), -EINVAL);
+	config.page_shift = 13;
+	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
+	assert_int_equal(cleave_map_extract(&solo.map, &solo.thread, AT(2), PAGE, &other, 0, &addr), -EINVAL);
+	cleave_map_destroy(&other, &solo.thread);
+	config.page_shift = 12;
+	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
+#define EXTRACT(start, len, flags) cleave_map_extract(&solo.map, &solo.thread, start, len, &other, flags, &addr)
+	assert_int_equal(EXTRACT(AT(2), PAGE, 1u << 31), -EINVAL);
+	assert_int_equal(EXTRACT(AT(2), UINT64_MAX, 0), -EINVAL);
+	assert_int_equal(EXTRACT(AT(2) + 1, PAGE, 0), -EINVAL);
+	assert_int_equal(EXTRACT(AT(2), PAGE + 1, 0), -EINVAL);
+	assert_int_equal(EXTRACT(SOLO_BASE - PAGE, PAGE, 0), -EINVAL);
+	assert_int_equal(EXTRACT(AT(SOLO_PAGES), PAGE, 0), -EINVAL);
+	assert_int_equal(EXTRACT(AT(20), PAGE, 0), -EINVAL);
+	assert_int_equal(EXTRACT(AT(2), 0, 0), 0);
+	cleave_map_destroy(&other, &solo.thread);
+	solo_stop(&stranger);
+	solo_stop(&solo);
+}
+
+/* A transaction takes no change outside of its range, none after it is prepared, and none that makes no sense. */
+static void transactions_refuse_what_makes_no_sense(void **state)
+{
+	struct cleave_map_attributes right = { .protection = RW, .max_protection = CLEAVE_PROT_ALL }, attributes;
+	struct cleave_map_request request;
+	struct cleave_map_entry entry;
+	struct cleave_map_txn txn;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(4), AT(8)), 0);
+	assert_false(cleave_map_txn_lookup(&txn, AT(3), &entry));
+	assert_false(cleave_map_txn_lookup(&txn, AT(8), &entry));
+	assert_true(cleave_map_txn_lookup(&txn, AT(5), &entry) && entry.start == AT(4) && entry.end == AT(8));
+	assert_int_equal(cleave_map_put(&txn, AT(5), AT(5), &right), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(3), AT(5), &right), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(5), AT(9), &right), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(5) + 1, AT(6), &right), -EINVAL);
+#define PUT(change) (attributes = right, change, cleave_map_put(&txn, AT(4), AT(5), &attributes))
+	assert_int_equal(PUT(attributes.protection = CLEAVE_PROT_ALL + 1), -EINVAL);
+	assert_int_equal(PUT(attributes.max_protection = CLEAVE_PROT_ALL + 1), -EINVAL);
+	assert_int_equal(PUT(attributes.inheritance = CLEAVE_INHERIT_ZERO + 1), -EINVAL);
+	assert_int_equal(PUT(attributes.advice = CLEAVE_ADVICE_SEQUENTIAL + 1), -EINVAL);
+	assert_int_equal(PUT(attributes.flags = CLEAVE_MAP_IN_TRANSITION), -EINVAL);
+	assert_int_equal(PUT(attributes.flags = 1u << 20), -EINVAL);
+	assert_int_equal(cleave_map_txn_munmap(&txn, AT(3), AT(5)), -EINVAL);
+	assert_int_equal(cleave_map_txn_unmap(&txn, AT(6), AT(5), 0), -EINVAL);
+	assert_int_equal(cleave_map_txn_unmap(&txn, AT(5), AT(6), 1u << 31), -EINVAL);
+	assert_int_equal(cleave_map_txn_protect(&txn, AT(5), AT(9), 0, 0, 0), -EINVAL);
+	assert_int_equal(cleave_map_txn_inherit(&txn, AT(5) + 1, AT(6), 0), -EINVAL);
+	assert_int_equal(cleave_map_txn_advise(&txn, AT(5), AT(6) + 1, 0), -EINVAL);
+	request = request_fixed(3, 5);
+	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
+	request = request_fixed(8, 9);
+	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
+	request = request_fixed(7, 9);
+	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
+	request = request_fixed(4, 5);
+	request.flags = 0;
+	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
+	assert_int_equal(cleave_map_txn_unmap(&txn, AT(4), AT(5), 0), 0);
+	request = request_fixed(4, 5);
+	request.flags |= CLEAVE_MAP_QUERY;
+	assert_int_equal(cleave_map_txn_map(&txn, &request), 0);
+	assert_int_equal(cleave_map_prepare(&txn), 0);
+	request.flags = CLEAVE_MAP_FIXED;
+	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(4), AT(5), &right), -EINVAL);
+	assert_int_equal(cleave_map_txn_unmap(&txn, AT(5), AT(6), 0), -EINVAL);
+	assert_int_equal(cleave_map_commit(&txn), 0);
+	assert_string_equal(solo_text(&solo), "2-4:rw- 5-10:rw-");
+	solo_stop(&solo);
+}
+
+/* What was staged before a failure goes with it: each later call says so, too. */
+static void a_staging_that_fails_spoils_the_transaction(void **state)
+{
+	struct cleave_map_attributes attributes = { .protection = RW, .max_protection = CLEAVE_PROT_ALL };
+	struct cleave_map_txn txn;
+	struct solo solo;
+	int error = 0;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	for (uint64_t grant = 0; !error && grant < 3; grant++) {
+		assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(4), AT(8)), 0);
+		counting_memory_grant(&solo.domain.memory, grant);
+		for (unsigned int i = 0; !error && i < 64; i++) {
+			attributes.advice = (uint8_t)(i % 2);
+			error = cleave_map_put(&txn, AT(4 + i % 4), AT(5 + i % 4), &attributes);
+		}
+		if (error)
+			assert_int_equal(cleave_map_put(&txn, AT(4), AT(5), &attributes), -ENOMEM);
+		counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+		cleave_map_abort(&txn);
+		assert_string_equal(solo_text(&solo), "2-10:rw-");
+	}
+	assert_int_equal(error, -ENOMEM);
+	solo_stop(&solo);
+}
+
+/* ---- An embedder that supplies nothing ---- */
+
+static void an_embedder_may_supply_nothing(void **state)
+{
+	static const struct cleave_map_ops nothing = { .object_ref = NULL };
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request;
+	struct cleave_map_thread *thread;
+	struct cleave_map child, *map;
+	struct solo solo;
+	uint64_t addr;
+
+	(void)state;
+	config.nselectors = 1;
+	config.selectors[0] = (struct cleave_map_selector){ AT(0), AT(128), CLEAVE_SELECT_RANDOM, CLEAVE_SELECT_ANY };
+	memset(&solo, 0, sizeof(solo));
+	manual_start(&solo.domain, GRACE_LATE, NULL, UINT64_C(1) << 40);
+	cleave_maps_init(&solo.maps, &solo.domain.domain, &nothing);
+	cleave_map_thread_init(&solo.thread, &solo.maps, &solo.domain.self);
+	map = &solo.map;
+	thread = &solo.thread;
+	assert_int_equal(cleave_map_init(map, thread, &config), 0);
+	assert_int_equal(solo_map(&solo, 0, 20), 0);
+	request = request_fixed(20, 24);
+	request.object = &solo;
+	assert_int_equal(cleave_map_map(map, thread, &request), 0);
+	request = request_fixed(24, 28);
+	request.flags |= CLEAVE_MAP_OVERLAY;
+	assert_int_equal(cleave_map_map(map, thread, &request), 0);
+	request = request_fixed(40, 44);
+	request.flags = 0;
+	request.addr = 0;
+	assert_int_equal(cleave_map_map(map, thread, &request), 0);
+	assert_true(request.addr >= AT(28));
+	assert_int_equal(cleave_map_unmap(map, thread, request.addr, request.addr + 4 * PAGE, 0), 0);
+	assert_int_equal(cleave_map_wire(map, thread, AT(4), AT(6)), 0);
+	assert_int_equal(cleave_map_clean(map, thread, AT(4), AT(6), CLEAVE_CLEAN_DEACTIVATE), 0);
+	assert_int_equal(cleave_map_fork(map, thread, &child), 0);
+	assert_int_equal(cleave_map_extract(map, thread, AT(10), 2 * PAGE, &child, 0, &addr), 0);
+	assert_int_equal(cleave_map_protect(map, thread, AT(4), AT(7), CLEAVE_PROT_READ, 0, 0), 0);
+	assert_int_equal(cleave_map_unwire(map, thread, AT(4), AT(6)), 0);
+	assert_int_equal(cleave_map_wire(map, thread, AT(1), AT(3)), 0);
+	assert_int_equal(cleave_map_unmap(map, thread, AT(2), AT(22), 0), 0);
+	assert_int_equal(cleave_map_verify(map, thread, NULL), 0);
+	assert_int_equal(cleave_map_verify(&child, thread, NULL), 0);
+	assert_int_equal(map_entries(map, thread), 4);
+	cleave_map_destroy(&child, thread);
+	cleave_map_destroy(map, thread);
+	cleave_map_thread_exit(thread);
+	manual_stop(&solo.domain);
+}
+
+/* ---- The validator ---- */
+
+struct said {
+	struct cleave_lines lines;
+	char text[1024];
+};
+
+static void hear(struct cleave_lines *lines, const char *text)
+{
+	struct said *said = (struct said *)lines;
+
+	if (strlen(said->text) + strlen(text) < sizeof(said->text) - 1)
+		strcat(said->text, text);
+}
+
+/* The limits' own counters, and the stripes' sums. */
+static void the_validator_sees_wrong_accounts(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct said said = { { hear }, "" };
+	struct solo solo;
+
+	(void)state;
+	config.flags = CLEAVE_MAP_LIMITS;
+	config.size_limit = config.data_limit = CLEAVE_MAP_UNLIMITED;
+	solo_start(&solo, &config);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+#define SEEN(word, expected)                                                                  \
+	do {                                                                                  \
+		said.text[0] = '\0';                                                          \
+		(word) += PAGE;                                                               \
+		assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, &said.lines), 1); \
+		assert_non_null(strstr(said.text, expected));                                 \
+		assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, NULL), 1);        \
+		(word) -= PAGE;                                                               \
+	} while (0)
+	SEEN(solo.map.size.word, "the limits' counters");
+	SEEN(solo.map.data.word, "the limits' counters");
+	SEEN(solo.map.stripes[0].size.word, "the accounts");
+	SEEN(solo.map.stripes[0].data.word, "the accounts");
+	counting_memory_grant(&solo.domain.memory, 0);
+	assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, &said.lines), 1);
+	assert_non_null(strstr(said.text, "no memory to verify with"));
+	counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+	solo_stop(&solo);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(configurations_are_checked),
+		cmocka_unit_test(calls_refuse_what_makes_no_sense),
+		cmocka_unit_test(extraction_refuses_other_worlds),
+		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
+		cmocka_unit_test(a_staging_that_fails_spoils_the_transaction),
+		cmocka_unit_test(an_embedder_may_supply_nothing),
+		cmocka_unit_test(the_validator_sees_wrong_accounts),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
