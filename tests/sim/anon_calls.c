@@ -124,27 +124,33 @@ static void look_at(unsigned int thread, struct record *record)
 	sim_ops.leave(&world->domain, &world->threads[thread]);
 }
 
+/*
+ * Who was first is pinned, but a pin is no share: once the slot has another anon, the other sharer may write that page in
+ * place.  So what stands there is read under a guard, after the fill; if nothing does by then, it is filled again.
+ */
 static void fill(struct cleave_anon_context *context, struct record *record)
 {
-	struct cleave_anon_page *anon = take_anon(context, record->call.value), *winner = NULL;
+	struct cleave_anon_page *anon = take_anon(context, record->call.value), *winner;
 	int result;
 
 	record->failed = !anon;
 	if (!anon)
 		return;
-	result = cleave_anon_fill(context, world->stores[record->call.store], record->call.slot, anon, &winner);
-	record->answer = 0;
+	do {
+		record->answer = 0;
+		result = cleave_anon_fill(context, world->stores[record->call.store], record->call.slot, anon, &winner);
+		if (result == -EEXIST) {
+			cleave_anon_page_unpin(context, winner);
+			read_slot(context, record);
+		}
+	} while (result == -EEXIST && !record->answer);
 	if (result == 0)
 		return;
 	record->failed = result == -ENOMEM;
-	if (result == -EEXIST) {
-		record->answer = page_number(cleave_anon_page_content(winner));
-		cleave_anon_page_unpin(context, winner);
-	} else if (result == -EINVAL) {
+	if (result == -EINVAL)
 		record->answer = NO_SLOT;
-	} else if (result != -ENOMEM) {
+	else if (result != -ENOMEM && result != -EEXIST)
 		sim_fail("fill: %d", result);
-	}
 	cleave_anon_page_drop(context, anon);
 }
 
