@@ -76,6 +76,8 @@ void suite_report_peer(struct suite *suite, struct row *row)
 
 bool suite_size_wanted(const struct suite *suite, const struct bench_impl *impl, size_t n)
 {
+	if (suite->smoke)
+		return n <= SUITE_SIZE;
 	if (!impl->peer || n < 1000000)
 		return true;
 	return !suite->quick || !strcmp(impl->name, TARGETS_MAPLE);
@@ -112,6 +114,7 @@ static void usage(FILE *file)
 		"Measure cleave beside its peers, and beside the limit of what its lookups could cost.\n"
 		"\n"
 		"  -q, --quick          fewer and shorter repetitions\n"
+		"      --smoke          none that says anything: only to see that all of it works\n"
 		"  -j, --json FILE      write the rows to FILE as well\n"
 		"  -s, --seed N         of the layout and of all random choices (default 42)\n"
 		"  -o, --only PATTERN   rows whose WORKLOAD/IMPLEMENTATION contains it (*, ?, [] as in the shell);\n"
@@ -130,15 +133,23 @@ static void bad_usage(const char *text)
 static void parse(struct suite *suite, const char **json, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "quick", no_argument, NULL, 'q' },	  { "json", required_argument, NULL, 'j' },
-		{ "seed", required_argument, NULL, 's' }, { "only", required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },	  { NULL, 0, NULL, 0 },
+		{ "smoke", no_argument, NULL, 'S' },
+		{ "quick", no_argument, NULL, 'q' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	char *end;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "qj:s:o:h", options, NULL)) != -1) {
 		switch (option) {
+		case 'S':
+			suite->smoke = true;
+			suite->quick = true;
+			break;
 		case 'q':
 			suite->quick = true;
 			break;
@@ -203,6 +214,11 @@ int main(int argc, char **argv)
 	suite.repetitions = suite.quick ? 7 : 15;
 	suite.seconds = suite.quick ? 0.002 : 0.005;
 	suite.pair_seconds = suite.quick ? 0.02 : 0.05;
+	if (suite.smoke) {
+		suite.repetitions = 1;
+		suite.seconds = 0.0001;
+		suite.pair_seconds = 0.001;
+	}
 	measure_processors(&suite.processor[0], &suite.processor[1]);
 
 	first_line(cpu, sizeof(cpu), "/proc/cpuinfo", "model name");

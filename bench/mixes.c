@@ -215,7 +215,7 @@ static void crowds_of(struct suite *suite, const struct layout *layout, unsigned
 		if (wanted && can_mix(suite->impls[j]))
 			index[j] = suite_make(suite, suite->impls[j], layout, false);
 	}
-	for (unsigned int round = 0; round < (suite->quick ? 2 : 5); round++)
+	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 2 : 5); round++)
 		for (size_t j = 0; j < suite->nimpls; j++)
 			if (index[j])
 				one_crowd(suite, suite->impls[j], index[j], plans, threads, samples[j]);
@@ -243,7 +243,7 @@ void suite_mixes(struct suite *suite)
 	for (size_t i = 0; i < sizeof(mixes) / sizeof(mixes[0]) && suite->processor[1] >= 0; i++)
 		mixes_of(suite, &layout, mixes[i].workload, mixes[i].percent);
 	for (size_t i = 0; i < sizeof(crowds) / sizeof(crowds[0]); i++)
-		if (!suite->quick || crowds[i] != 8)
+		if (!suite->quick || crowds[i] == 16 || (!suite->smoke && crowds[i] == 32))
 			crowds_of(suite, &layout, crowds[i]);
 	measure_pin(suite->processor[0]);
 	layout_free(&layout);

@@ -233,9 +233,9 @@ static void replays_of(struct suite *suite, const struct recording *recording, c
 
 void suite_replays(struct suite *suite)
 {
-	static const char *const names[] = { "firefox", "chromium", "java", "javac", "node", "gcc", "python" };
+	static const char *const names[] = { "gcc", "firefox", "chromium", "java", "javac", "node", "python" };
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < (suite->smoke ? 1 : sizeof(names) / sizeof(names[0])); i++) {
 		struct recording recording;
 		char path[4096];
 

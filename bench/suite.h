@@ -12,6 +12,7 @@
 
 struct suite {
 	bool quick;
+	bool smoke; /* quick, and no longer than it takes to see that it works */
 	uint64_t seed;
 	const char *only[SUITE_PATTERNS];
 	unsigned int nonly;

@@ -21,9 +21,9 @@
 #include <string.h>
 
 #define SEGMENT_START LAYOUT_TOP /* above all others */
-#define SEGMENT_PAGES ((uint64_t)1 << 16)
+#define PAGES ((uint64_t)1 << 16)
+#define SMOKE_PAGES ((uint64_t)1 << 11)
 #define CHUNK_PAGES 16
-#define CHUNKS (SEGMENT_PAGES / CHUNK_PAGES)
 #define PLACES 4096
 
 struct table {
@@ -32,6 +32,7 @@ struct table {
 
 struct segment {
 	bool sparse;
+	uint64_t pages;
 	unsigned int faulters;
 	struct table **table; /* chunks */
 	struct cleave_anon *store;
@@ -66,7 +67,7 @@ static bool touch_chunk(struct crowd_member *member, struct segment *segment, ui
 
 	if (!segment->table[chunk]) {
 		/* Its neighbours may have been clipped before; the segment's end needs none. */
-		if (member->impl->clip(member->thread, ends, chunk + 1 < CHUNKS ? 2 : 1))
+		if (member->impl->clip(member->thread, ends, chunk + 1 < segment->pages / CHUNK_PAGES ? 2 : 1))
 			return false;
 		segment->table[chunk] = need(calloc(1, sizeof(struct table)));
 	}
@@ -77,7 +78,7 @@ static bool touch_chunk(struct crowd_member *member, struct segment *segment, ui
 static void *fault(struct crowd_member *member)
 {
 	struct segment *segment = member->context;
-	uint64_t share = SEGMENT_PAGES / segment->faulters, first = share * member->number;
+	uint64_t share = segment->pages / segment->faulters, first = share * member->number;
 	struct cleave_anon_context *context = NULL;
 	CLEAVE_SECTION_THREAD *record = NULL;
 	double start;
@@ -142,7 +143,7 @@ struct outcome {
 
 static void free_tables(struct segment *segment)
 {
-	for (uint64_t i = 0; i < CHUNKS; i++) {
+	for (uint64_t i = 0; i < segment->pages / CHUNK_PAGES; i++) {
 		for (unsigned int j = 0; segment->table[i] && j < CHUNK_PAGES; j++)
 			free(segment->table[i]->page[j]);
 		free(segment->table[i]);
@@ -165,8 +166,10 @@ static void add(struct samples *samples, const struct crowd_member *members, uns
 static void one_run(struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool sparse,
 		    unsigned int faulters, struct outcome *outcome)
 {
-	struct segment segment = { .sparse = sparse, .faulters = faulters };
-	struct cleave_entry whole = { SEGMENT_START, SEGMENT_START + SEGMENT_PAGES * LAYOUT_PAGE - 1,
+	struct segment segment = { .sparse = sparse,
+				   .pages = suite->smoke ? SMOKE_PAGES : PAGES,
+				   .faulters = faulters };
+	struct cleave_entry whole = { SEGMENT_START, SEGMENT_START + segment.pages * LAYOUT_PAGE - 1,
 				      &layout->entries[0] };
 	struct crowd_member members[CROWD_MOST];
 	struct crowd_times *times = need(calloc(2 * faulters, sizeof(*times)));
@@ -178,14 +181,14 @@ static void one_run(struct suite *suite, const struct bench_impl *impl, const st
 	void *thread;
 
 	measure_unpin();
-	segment.table = need(calloc(CHUNKS, sizeof(*segment.table)));
+	segment.table = need(calloc(segment.pages / CHUNK_PAGES, sizeof(*segment.table)));
 	if (sparse) {
 		record = need(aligned_alloc(64, (sizeof(*record) + 63) & ~(size_t)63));
 		cleave_section_start(&urcu, NULL, 0);
 		cleave_anon_domain_init(&anons, &urcu.domain, &anon_ops);
 		cleave_section_register(record, &urcu);
 		context = need(cleave_anon_context_open(&anons, &record->thread));
-		if (cleave_anon_create(context, SEGMENT_PAGES, &segment.store))
+		if (cleave_anon_create(context, segment.pages, &segment.store))
 			exit(1);
 	}
 	thread = impl->attach(index);
@@ -262,7 +265,7 @@ static void faults_of(struct suite *suite, const struct layout *layout, bool spa
 	static struct outcome outcomes[SUITE_IMPLS];
 
 	memset(outcomes, 0, sizeof(outcomes));
-	for (unsigned int round = 0; round < (suite->quick ? 3 : 7); round++) {
+	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 3 : 7); round++) {
 		for (size_t j = 0; j < suite->nimpls; j++) {
 			const struct bench_impl *impl = suite->impls[j];
 
