@@ -157,6 +157,9 @@ static void helper(void)
 			continue;
 		}
 		sys4(SYS_futex, &slot->state, FUTEX_WAIT, state, &moment);
+		/* Without the pager what it has written to the file is lost: nobody may go on as if it were zeros. */
+		if (sys3(SYS_kill, trap_shared()->supervisor, 0, 0) == -ESRCH)
+			sys3(SYS_exit_group, 127, 0, 0);
 		if (all_gone()) {
 			tell_exit();
 			sys3(SYS_exit_group, __atomic_load_n(&agent.exit_status, __ATOMIC_RELAXED), 0, 0);

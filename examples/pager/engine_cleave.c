@@ -320,85 +320,98 @@ static int fault(struct process *process, uint64_t addr, bool write)
 	return error;
 }
 
-#define WINDOW (UINT64_C(256) << PAGE_SHIFT) /* how much is held for a batch */
+#define WINDOW (UINT64_C(1024) << PAGE_SHIFT) /* how much is held for a batch, at most */
+
+struct batch {
+	struct cleave_anon_page *anons[CLEAVE_SWAP_BATCH];
+	size_t n;
+	size_t most;
+};
 
 /* In a change: pages of [at, end) that may leave, pinned.  Return: where to go on. */
-static uint64_t collect(struct process *process, const struct cleave_map_entry *entry, uint64_t at, uint64_t end,
-			struct cleave_anon_page **anons, size_t *n, size_t most)
+static uint64_t collect(struct process *process, const struct cleave_map_attributes *attributes, uint64_t at,
+			uint64_t end, struct batch *batch)
 {
-	struct cleave_anon *store = cleave_space_store(&entry->attributes);
-	uint64_t slot = cleave_space_slot(&cleave_engine_space, &entry->attributes, at);
+	struct cleave_anon *store = cleave_space_store(attributes);
+	uint64_t slot = cleave_space_slot(&cleave_engine_space, attributes, at);
 	struct cleave_anon_visit visit;
 
 	cleave_section_enter(&self->section);
-	while (*n < most && cleave_anon_next_rcu(store, &slot, &visit, 1)) {
-		uint64_t addr = (visit.slot << PAGE_SHIFT) - entry->attributes.store_delta;
+	while (batch->n < batch->most && cleave_anon_next_rcu(store, &slot, &visit, 1)) {
+		uint64_t addr = (visit.slot << PAGE_SHIFT) - attributes->store_delta;
 		uint64_t page = cleave_anon_page_content(visit.anon);
 
 		if (addr < at || addr >= end)
 			break;
-		if (page && !CLEAVE_ANON_IS_SWAPPED(page) && cleave_anon_page_pin_rcu(visit.anon)) {
-			if (page == cleave_anon_page_content(visit.anon) && page_may_leave(process, addr, page))
-				anons[(*n)++] = visit.anon;
-			else
-				cleave_anon_page_unpin(record()->thread.context, visit.anon);
-		}
+		if (!page || CLEAVE_ANON_IS_SWAPPED(page) || !cleave_anon_page_pin_rcu(visit.anon))
+			continue;
+		if (page == cleave_anon_page_content(visit.anon) && page_may_leave(process, addr, page))
+			batch->anons[batch->n++] = visit.anon;
+		else
+			cleave_anon_page_unpin(record()->thread.context, visit.anon);
+		if (batch->n == batch->most)
+			end = addr + PAGE;
 	}
 	cleave_section_leave(&self->section);
-	return *n == most ? visit.slot * PAGE - entry->attributes.store_delta + PAGE : end;
+	return end;
 }
 
-/* The next paged entry with a store at or above `addr`; its part from there on. */
-static bool next_store(struct process *process, uint64_t addr, uint64_t *start, uint64_t *end)
+/* The next entry with a store at or above `addr`; where its part from there on begins.  False: there is none. */
+static bool next_store(struct process *process, uint64_t addr, uint64_t *start)
 {
 	struct cleave_map_entry entry;
 	struct mapping mapping;
 
-	for (uint64_t at = addr; at < MAP_MAX; at = mapping.end) {
+	for (uint64_t at = addr < MAP_MIN ? MAP_MIN : addr; at < MAP_MAX; at = mapping.end) {
 		bool mapped;
 
 		cleave_section_enter(&self->section);
 		mapped = cleave_map_lookup_rcu(&process->space->map, at, &entry);
 		cleave_section_leave(&self->section);
 		describe(&entry, mapped, at, &mapping);
-		if (mapped && entry.attributes.store) {
-			*start = at;
-			*end = entry.end;
+		*start = at;
+		if (mapped && entry.attributes.store)
 			return true;
-		}
 	}
 	return false;
 }
 
+/* In a change on [start, end). */
+static uint64_t collect_entries(struct process *process, uint64_t start, uint64_t end, struct batch *batch)
+{
+	struct cleave_map_entry entry;
+	struct mapping mapping;
+	uint64_t at = start;
+
+	while (at < end && batch->n < batch->most) {
+		bool mapped = cleave_map_txn_lookup(&record()->txn, at, &entry);
+		uint64_t to;
+
+		describe(&entry, mapped, at, &mapping);
+		to = mapping.end < end ? mapping.end : end;
+		at = mapped && entry.attributes.store ? collect(process, &entry.attributes, at, to, batch) : to;
+	}
+	return at;
+}
+
 static size_t evict(struct process *process, size_t n)
 {
-	struct cleave_anon_page *anons[CLEAVE_SWAP_BATCH];
-	struct cleave_map_entry entry;
-	size_t found = 0, evicted;
-	uint64_t start, end;
+	struct batch batch = { .most = n };
+	size_t evicted = 0;
+	uint64_t start;
 
-	for (unsigned int wraps = 0; !found && wraps < 2;) {
-		if (!next_store(process, process->cursor, &start, &end)) {
+	for (unsigned int wraps = 0; !batch.n && wraps < 2;) {
+		if (!next_store(process, process->cursor, &start)) {
 			process->cursor = MAP_MIN;
 			wraps++;
 			continue;
 		}
-		if (end - start > WINDOW)
-			end = start + WINDOW;
-		begin(process, start, end);
-		if (cleave_map_txn_lookup(&record()->txn, start, &entry) && entry.attributes.store) {
-			if (entry.end < end)
-				end = entry.end;
-			end = collect(process, &entry, start, end, anons, &found, n);
-		}
-		process->cursor = end;
-		if (!found)
-			abort_change();
+		begin(process, start, start + WINDOW < MAP_MAX ? start + WINDOW : MAP_MAX);
+		process->cursor = collect_entries(process, start, record()->txn.end, &batch);
+		if (batch.n)
+			evicted = cleave_swap_out(&record()->thread, batch.anons, batch.n);
+		abort_change();
 	}
-	if (!found)
-		return 0;
-	evicted = cleave_swap_out(&record()->thread, anons, found);
-	abort_change();
 	return evicted;
 }
 

@@ -79,6 +79,7 @@ struct process {
 	int pagemap;
 	struct engine_space *space;
 	_Atomic uint64_t fork_epoch; /* pages entered before may be shared with another process */
+	uint64_t family;	     /* [I] processes that come from one image by forks */
 	uint64_t heap_start;
 	uint64_t heap_end;  /* the break, page-aligned; changed in a transaction on heap_start's page */
 	uint64_t stack_low; /* [I] [stack_low, stack_top) is the main stack's, not paged */
@@ -213,7 +214,8 @@ struct pager {
 	_Atomic uint64_t peak;
 	_Atomic uint64_t metadata; /* bytes of the engine */
 	_Atomic uint64_t metadata_peak;
-	_Atomic uint64_t epoch;		    /* forks */
+	_Atomic uint64_t epoch; /* forks */
+	_Atomic uint64_t families;
 	_Atomic uint64_t events;	    /* unmap, remap, remove: as announced */
 	_Atomic uint64_t events_unexpected; /* no transaction held what they change */
 	_Atomic uint64_t total;		    /* faults of processes that are gone, as the kernel counts them */

@@ -88,8 +88,35 @@ static void former_image_died(pid_t pid, const struct process *except)
 	}
 }
 
+/* Who is left alone shares no page. */
+static void look_for_last(uint64_t family)
+{
+	struct process *last = NULL;
+	uint64_t epoch = 0;
+	unsigned int n = 0;
+
+	for (uint32_t i = 0; i < pager.nprocesses; i++) {
+		struct process *process = &pager.processes[i];
+
+		if (process->state == PROCESS_FREE || process->family != family)
+			continue;
+		last = process;
+		n++;
+	}
+	if (n != 1)
+		return;
+	/* A fork makes its child first, and its epoch then: it is seen in one of the two. */
+	epoch = last->fork_epoch;
+	for (uint32_t i = 0; i < pager.nprocesses; i++)
+		n += &pager.processes[i] != last && pager.processes[i].state != PROCESS_FREE &&
+		     pager.processes[i].family == family;
+	if (n == 1)
+		atomic_compare_exchange_strong(&last->fork_epoch, &epoch, 0);
+}
+
 static void bury(struct process *process)
 {
+	uint64_t family = process->family;
 	size_t violations = process->space ? pager.engine->verify(process) : 0;
 
 	if (violations)
@@ -104,6 +131,7 @@ static void bury(struct process *process)
 	if (process->pagemap >= 0)
 		close(process->pagemap);
 	process->state = PROCESS_FREE;
+	look_for_last(family);
 }
 
 void processes_bury(void)
@@ -308,6 +336,7 @@ long process_hello(struct pager_slot *slot)
 	self->process = process;
 	slot->space = process->number;
 	process->pid = (pid_t)slot->pid;
+	process->family = atomic_fetch_add(&pager.families, 1) + 1;
 	former_image_died(process->pid, process);
 	result = open_files(process);
 	if (!result) {
@@ -356,6 +385,7 @@ long process_fork(struct process *process, struct pager_slot *slot, const uint64
 	(void)slot;
 	if (!child)
 		return -EAGAIN;
+	child->family = process->family;
 	child->heap_start = process->heap_start;
 	child->heap_end = process->heap_end;
 	child->stack_low = process->stack_low;

@@ -55,7 +55,7 @@ fi
 case $name in
 stress-*)
 	# Twice as much is touched as may stay.
-	serves --engine "${name#stress-}" --limit 8M --svg "$work/svg" "$stress" --threads 4 --pages 1024 --seconds 3 \
+	serves --engine "${name#stress-}" --limit 8M --svg "$work/svg" "$stress" --threads 4 --pages 1024 --seconds 2 \
 		--seed "$(date +%s)"
 	at_least refault 100
 	at_least "copy on write" 1
@@ -66,7 +66,7 @@ stress-*)
 	;;
 resident)
 	# What the limit of the stress test is worth: without one, more than twice of it is resident.
-	serves "$stress" --threads 4 --pages 1024 --seconds 3 --seed "$(date +%s)" --no-forks
+	serves "$stress" --threads 4 --pages 1024 --seconds 2 --seed "$(date +%s)" --no-forks
 	at_least resident_peak 4096
 	[ "$(value refault)" -eq 0 ] || fail "refaults without a limit"
 	;;

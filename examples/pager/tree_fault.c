@@ -305,14 +305,14 @@ size_t tree_evict(struct process *process, size_t n)
 	size_t written;
 
 	pthread_mutex_lock(&space->lock);
-	while (!batch.n && wraps < 2) {
+	while (batch.n < batch.most && wraps < 2) {
 		struct tree_entry *entry = tree_floor(space, process->cursor < MAP_MIN ? MAP_MIN : process->cursor);
 
 		if (entry->end <= process->cursor || entry->end == entry->start)
 			entry = tree_next(entry);
 		if (!entry) {
 			process->cursor = MAP_MIN;
-			wraps++;
+			wraps += batch.n ? 2 : 1; /* a batch is in order of address */
 		} else if (entry->amap) {
 			process->cursor =
 				collect(process, entry, process->cursor > entry->start ? process->cursor : entry->start,
