@@ -219,7 +219,7 @@ CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_con
 CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 
 /*
- * A pin keeps an anon, but does not count as a share.  False: its last share is gone already.
+ * A pin keeps an anon, but does not count as a share.  False: its last share and pin are gone already.
  * Context: read section, or with a share or pin.
  */
 CLEAVE_API bool cleave_anon_page_pin_rcu(struct cleave_anon_page *anon);
@@ -304,7 +304,8 @@ CLEAVE_API int cleave_anon_prepare(struct cleave_anon_context *context, const st
 
 /*
  * Put the anon, and the caller's share of it, into an empty slot.
- * *winner (may be NULL): what is there, pinned for the caller, if somebody else was first.
+ * *winner (may be NULL): what is there, pinned for the caller, if somebody else was first.  The pin keeps the anon, not
+ * what its page says: that is read under a guard (cleave_anon_try_lookup()).
  * Context: may sleep (for a clone, a busy slot, a node's lock) and allocate.  Complexity: O(levels).
  * Linearizes at: the compare-and-swap of the slot; a failure at the load that found it full.
  * Return: 0; -EEXIST: the share stays with the caller; -EINVAL: no such slot; -ENOMEM.
