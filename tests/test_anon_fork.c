@@ -165,7 +165,7 @@ static void the_child_finds_its_stores_whole_and_goes_on(void **state)
 		pid_t pid;
 		int status;
 
-		for (uint64_t i = rng_below(&(struct rng){ it.fixture.seed + n }, 100); i; i--) {
+		for (uint64_t i = rng_below(&(struct rng){ .state = it.fixture.seed + n }, 100); i; i--) {
 			slot_write(&it, it.context, forks.store, 10 * FAR, i);
 			cleave_section_quiescent(&it.fixture.main);
 		}
