@@ -13,6 +13,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
 trap 'rm -rf "$work"' EXIT INT TERM
 missed=0
 wanted=$*
+cp -R "$root/lib" "$work/base"
 
 # What includes the headers that bugs are planted in is compiled anew each time, and what was changed.
 build() { # FILE...: the copy in $work/lib
@@ -48,7 +49,7 @@ plant() {
 	*) return 0 ;;
 	esac
 	rm -rf "$work/lib"
-	cp -R "$root/lib" "$work/lib"
+	cp -R "$work/base" "$work/lib"
 	shift 2
 	files=
 	while [ $# -gt 0 ]; do
