@@ -55,7 +55,7 @@ plant() {
 	done
 	build || exit 2
 	total=0
-	for executions in ${EXECUTIONS:-10 100 1000}; do
+	for executions in ${EXECUTIONS:-10 100 500}; do
 		status=0
 		"$work/sim" --first --executions "$executions" --seed "$executions" > "$work/out" 2>&1 || status=$?
 		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
@@ -70,10 +70,8 @@ plant() {
 }
 
 # Changes of a held entry
-plant counted_after_publication map_hold.c \
-	's/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(\teffect->displaced = change\.old;\n)/$1\tcleave__map_pages_add(change.new, effect->pages);\n/'
-plant dropped_before_publication map_hold.c \
-	's/(\t\terror = cleave_hold_put\(hold, start, end - 1, change\.new\);)/\t\tcleave__map_pages_drop(thread, change.old, effect->pages);\n$1/; s/\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n//'
+plant counted_after_unlock map_hold.c \
+	's/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = change\.old;\n)/$1\teffect->fresh = change.new;\n/; s/(\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
 plant checked_before_lock map_hold.c \
@@ -102,8 +100,6 @@ plant waits_for_what_it_saw_late map_txn.c \
 	's/\t\tuint32_t seen = cleave__map_wakeups\(map\);\n//; s/cleave__map_wait\(map, thread, seen\);/cleave__map_wait(map, thread, cleave__map_wakeups(map));/'
 # Objects
 plant released_at_once map_object.c 's/if \(!domain->ops->done\(domain, thread->self, object->cookie\)\)/if (false)/'
-plant cookie_taken_early map_object.c \
-	's/(static void retire\(.*?\{\n)/$1\tif (!thread->young)\n\t\tthread->nold = 0, thread->stock = CLEAVE__MAP_STOCK;\n/s; s/cookie = domain->ops->cookie\(domain, thread->self\);/cookie = 0;/'
 plant pages_dropped_in_two_steps map_object.c \
 	's/if \(PORT_FETCH_ADD\(&object->pages, \(uint64_t\)0 - pages, PORT_ACQ_REL\) == pages\)/PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL);\n\tif (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)/'
 exit $missed
