@@ -367,6 +367,20 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 	cleave__anon_tidy(context);
 }
 
+/* What holds nothing is left alone: a wipe would copy the shared nodes at its boundaries. */
+static int wipe_gap(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t last)
+{
+	struct cleave_domain *rcu = context->domain->guards.domain;
+	struct cleave_anon_visit visit;
+	uint64_t slot = first;
+	bool empty;
+
+	rcu->ops->enter(rcu, context->self);
+	empty = cleave_anon_next_rcu(store, &slot, &visit, 1) == 0 || visit.slot > last;
+	rcu->ops->leave(rcu, context->self);
+	return empty ? 0 : cleave_anon_wipe(context, store, first, last);
+}
+
 int cleave_anon_wipe_outside(struct cleave_anon_context *context, struct cleave_anon *store)
 {
 	uint64_t slot = 0, end = cleave_anon_slots(store) - 1;
@@ -376,7 +390,7 @@ int cleave_anon_wipe_outside(struct cleave_anon_context *context, struct cleave_
 	while (!result && slot <= end) {
 		entry_at(context, store, slot, &entry);
 		if (!number_of(entry.value))
-			result = cleave_anon_wipe(context, store, slot > entry.first ? slot : entry.first, entry.last);
+			result = wipe_gap(context, store, slot > entry.first ? slot : entry.first, entry.last);
 		if (entry.last >= end)
 			break;
 		slot = entry.last + 1;

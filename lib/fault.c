@@ -75,8 +75,6 @@ static int look(struct cleave__fault *fault)
 	if (fault->attributes.flags & CLEAVE_MAP_NEEDS_COPY) {
 		if (needs_store(fault)) {
 			fault->version = object->version;
-			fault->start = entry.first;
-			fault->size = entry.last - entry.first + 1;
 			return CLEAVE__NEXT_STORE;
 		}
 		return 0;
@@ -148,12 +146,17 @@ static int make_spare(struct cleave_space_thread *thread)
 	return -ENOMEM;
 }
 
-/* A store for the entry.  Whoever comes second finds the first one's. */
+/*
+ * A store for the entry.  Whoever comes second finds the first one's.  It has slots for the whole map, which cost nothing:
+ * the entry may have been joined with a neighbour since it was looked up.
+ */
 static int make_store(struct cleave__fault *fault)
 {
+	const struct cleave_map_config *config = &fault->map->config;
+	uint64_t slots = cleave__fault_page(fault, config->max - config->min);
 	struct cleave_space_thread *thread = fault->thread;
 	struct cleave_anon *store;
-	int error = cleave_anon_create(thread->context, fault->size >> thread->space->page_shift, &store);
+	int error = cleave_anon_create(thread->context, slots < CLEAVE_ANON_SLOTS ? slots : CLEAVE_ANON_SLOTS, &store);
 
 	if (error)
 		return error;

@@ -45,8 +45,6 @@ struct cleave__fault {
 	struct cleave_map_attributes attributes; /* a copy: the section may be left while a slot is busy */
 	struct cleave_ticket ticket;
 	uint64_t version;
-	uint64_t start;
-	uint64_t size;
 	struct cleave_anon *store; /* NULL: none yet */
 	uint64_t slot;
 	uint64_t low; /* pages that the guard covers */

@@ -971,7 +971,7 @@ static void a_fork_of_a_gibibyte_costs_one_path(void **state)
 		copies = thread.context->copies;
 		assert_int_equal(fault_write(&world, map, base + 5 * PAGE, 1000 + side), 0);
 		copies = thread.context->copies - copies;
-		assert_true(side ? copies == 0 : copies == 4); /* levels */
+		CHECK(side ? copies == 0 : copies == 4, "%llu nodes on side %u", LL(copies), side); /* levels */
 		assert_int_equal(world.copied.word, 1);	       /* the second one has the old page for itself */
 		assert_int_equal(fault_read(&world, side ? parent : child, base + 5 * PAGE, &value), 0);
 		assert_int_equal(value, side ? 1000 : 5);

@@ -485,6 +485,8 @@ static int range_call(struct cleave_space_thread *thread, const struct call *cal
 		return cleave_map_wire(map, &thread->map, start, end);
 	case UNWIRE:
 		return cleave_map_unwire(map, &thread->map, start, end);
+	case JOIN:
+		return cleave_map_coalesce(map, &thread->map, start, end);
 	default:
 		return cleave_map_clip_start(map, &thread->map, start, NULL);
 	}

@@ -36,6 +36,7 @@ enum kind {
 	WIRE,
 	UNWIRE,
 	CLIP,
+	JOIN,
 	EVICT, /* a page of the object */
 	FLUSH,
 	KINDS

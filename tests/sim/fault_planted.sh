@@ -22,7 +22,7 @@ build() { # FILE...: the copy in $work/lib
 		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u '-DARENA_SIZE=(1u<<22)'
 	mkdir -p "$work/objects" "$work/now"
 	rm -f "$work"/now/*
-	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_*.c "$root/tests/sim/runner.c"; do
+	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_[cs]*.c "$root/tests/sim/runner.c"; do
 		name=${source##*/}
 		object=$work/objects/$name.o
 		case $changed in

@@ -14,6 +14,7 @@
 /* What is there when the threads begin. */
 enum shape {
 	FRESH,	  /* map 0: four pages, nothing touched, no store */
+	CLIPPED,  /* FRESH, in two entries */
 	TOUCHED,  /* pages 0 and 1 were written: 1, 2; both can be written */
 	OWNED,	  /* forked into map 1, then each wrote page 0 (5, 6) and is alone with it; page 1 is shared by both, and only
 		     map 1 shows it */
@@ -46,6 +47,7 @@ static const struct scenario scenarios[] = {
 	{ "fault_fault", FRESH, { { W(0, 0, 11), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(READ, 0, 1) } } },
 	{ "fault_fault_store", FRESH, { { C(READ, 0, 0), W(0, 1, 11) }, { W(0, 2, 21), C(READ, 0, 1) } } },
 	{ "fault_clip", FRESH, { { W(0, 1, 11), C(READ, 0, 1) }, { C(CLIP, 0, 1), R(READ_ONLY, 0, 2, 3) }, { W(0, 2, 31), C(READ, 0, 2) } } },
+	{ "fault_join", CLIPPED, { { W(0, 3, 11), C(READ, 0, 3) }, { R(JOIN, 0, 0, 3), C(READ, 0, 3) }, { W(0, 0, 31) } } },
 	{ "fault_unmap", TOUCHED, { { W(0, 0, 11), C(READ, 0, 1), W(0, 2, 12) }, { R(UNMAP, 0, 0, 2) } } },
 	{ "fault_unmap_map", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1), R(MAP, 0, 0, 1), C(READ, 0, 0) },
 					{ C(TOUCH, 0, 1), C(READ, 0, 1) } } },
@@ -88,7 +90,7 @@ static const struct scenario scenarios[] = {
 /* clang-format on */
 
 static const char *const kind_names[] = { "nothing",  "read", "write", "touch", "unmap", "map",	 "read_only", "writable",
-					  "free",     "fork", "swap",  "wire",	"unwire", "clip", "evict",     "flush" };
+					  "free",     "fork", "swap",  "wire",	"unwire", "clip", "join", "evict",     "flush" };
 
 #define RANDOM_PROGRAMS 4000u
 
@@ -101,7 +103,7 @@ static uint64_t mix(uint64_t x)
 
 /* What random programs are made of: faults mostly. */
 static const uint8_t kinds[] = { READ, READ, READ, WRITE, WRITE, WRITE, WRITE, TOUCH, UNMAP, MAP, READ_ONLY,
-				 WRITABLE, FREE, FREE, FORK, FORK, SWAP, SWAP, WIRE, UNWIRE, CLIP, EVICT, FLUSH };
+				 WRITABLE, FREE, FREE, FORK, FORK, SWAP, SWAP, WIRE, UNWIRE, CLIP, JOIN, EVICT, FLUSH };
 
 /* Pairs and triples of every kind, in every shape: by number. */
 static void random_program(unsigned int number, struct scenario *scenario)
@@ -166,6 +168,8 @@ static void shape_world(enum shape shape)
 {
 	struct cleave_map_thread *thread = &world->records[THREADS].map;
 
+	if (shape == CLIPPED)
+		must((struct call)C(CLIP, 0, 2));
 	if (shape == BACKED || shape == SHARED_BACKED || shape == ZEROS)
 		must((struct call)C(READ, 0, 0));
 	if (shape == WIRED) {
