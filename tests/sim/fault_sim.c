@@ -79,7 +79,7 @@ static const struct scenario scenarios[] = {
 	{ "shared_promote", SHARED_BACKED, { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
 	{ "wire_fork", HELD, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 1) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) } } },
 	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
-	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 0) }, { W(0, 0, 21), W(0, 1, 22), C(READ, 0, 1) } } },
+	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
 	{ "zero_write", ZEROS, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
