@@ -85,6 +85,7 @@ static const struct scenario scenarios[] = {
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "ahead_protect", AHEAD, { { C(READ, 0, 1), C(READ, 0, 2) }, { R(UNMAP, 0, 2, 3), R(MAP, 0, 2, 2), W(0, 2, 21) } } },
 	{ "ahead_copy", AHEAD, { { C(READ, 0, 0), C(READ, 0, 1) }, { W(0, 1, 21), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 31) } } },
+	{ "ahead_free", AHEAD, { { R(FREE, 0, 1, 1), C(READ, 0, 1) }, { C(READ, 0, 1), C(READ, 0, 1) }, { R(FREE, 0, 1, 1), R(FREE, 0, 1, 1) } } },
 	{ "ahead_swap", AHEAD, { { C(READ, 0, 0), C(READ, 0, 1) }, { C(SWAP, 0, 1), C(SWAP, 0, 0) }, { R(FREE, 0, 1, 2) } } },
 };
 /* clang-format on */
