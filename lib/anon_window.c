@@ -354,7 +354,7 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 			give_nodes(change, cleave__anon_wipe_needs(store));
 			cleave__anon_stock(context, 0, cleave__anon_wipe_needs(store));
 			cleave__anon_wipe_begin(context, store);
-			cleave__anon_wipe_stocked(context, store, entry.first, entry.last);
+			cleave__anon_wipe_stocked(context, store, entry.first, entry.last, true);
 			cleave__anon_wipe_end(context, store);
 		}
 		/* Should that lack memory, the mark stays until somebody else puts something there. */

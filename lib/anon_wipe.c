@@ -15,7 +15,7 @@
  */
 #include "anon_wipe.h"
 
-#define LEAVES 16u /* that are emptied in one read section */
+#define LEAVES (CLEAVE__ANON_BITS > 2 ? 16u : 1u) /* that are emptied in one read section */
 
 struct cut {
 	struct cleave_anon_context *context;
@@ -25,6 +25,8 @@ struct cut {
 	uint64_t last;
 	uint64_t next; /* below it all is done: after a wait, what was filled meanwhile is not emptied again */
 	bool pruning;  /* all is empty; only empty nodes are left to unlink */
+	bool yields;   /* lets a clone go first between sections */
+	bool left;     /* an empty node could not be unlinked: not now, a clone would keep it */
 	unsigned int leaves; /* left for this section */
 	unsigned int ngone;
 	struct cleave_anon_page *gone[LEAVES * CLEAVE__ANON_FANOUT]; /* in this section; their shares are still held */
@@ -159,8 +161,10 @@ static int cut_node(struct cut *cut, struct cleave_word *link, struct cleave_wor
 		if (!result && !cut->pruning)
 			cut->next = child_first + span;
 	}
-	if (!result && cleave__anon_unlink_empty(cut->context, link, lock, root, node) < 0 && cut->pruning)
-		result = -EAGAIN;
+	if (!result && cleave__anon_unlink_empty(cut->context, link, lock, root, node) < 0) {
+		cut->left = true;
+		result = cut->pruning ? -EAGAIN : 0;
+	}
 	return result;
 }
 
@@ -192,6 +196,23 @@ static void drop_gone(struct cut *cut)
 		cleave_anon_page_drop(context, cut->gone[--cut->ngone]);
 }
 
+/*
+ * A clone waits.  If there are nodes for the boundaries once more, it need not wait for the rest: what it takes away is
+ * copied again.
+ */
+static void yield(struct cut *cut)
+{
+	struct cleave_anon_context *context = cut->context;
+
+	if (PORT_LIKELY(!PORT_LOAD(&cut->store->cloning, PORT_SEQ_CST))) /* [A17-sc] */
+		return;
+	if (!cut->yields || cut->left || cleave__anon_stock(context, cleave__anon_wipe_needs(cut->store), 0))
+		return;
+	cleave__anon_wipe_end(context, cut->store);
+	cleave__anon_wipe_begin(context, cut->store);
+	cut->generation = PORT_LOAD(&cut->store->generation, PORT_RELAXED);
+}
+
 static void run(struct cut *cut)
 {
 	struct cleave_anon_context *context = cut->context;
@@ -214,6 +235,8 @@ static void run(struct cut *cut)
 			PORT_ASSERT(!cleave__anon_ring_has_room(context), "a wipe has the nodes that it needs");
 			cleave__anon_stock(context, 0, CLEAVE_ANON_RING);
 		}
+		if (result)
+			yield(cut);
 	} while (result);
 }
 
@@ -225,16 +248,17 @@ static void begin_cut(struct cut *cut, struct cleave_anon_context *context, stru
 	cut->generation = PORT_LOAD(&store->generation, PORT_RELAXED);
 	cut->first = cut->next = first;
 	cut->last = last;
-	cut->pruning = false;
+	cut->pruning = cut->yields = cut->left = false;
 	cut->ngone = 0;
 }
 
 void cleave__anon_wipe_stocked(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
-			       uint64_t last)
+			       uint64_t last, bool yields)
 {
 	struct cut cut;
 
 	begin_cut(&cut, context, store, first, last);
+	cut.yields = yields;
 	run(&cut);
 }
 
@@ -258,7 +282,7 @@ int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *st
 	result = cleave__anon_stock(context, needs, needs);
 	if (!result) {
 		cleave__anon_wipe_begin(context, store);
-		cleave__anon_wipe_stocked(context, store, first, last);
+		cleave__anon_wipe_stocked(context, store, first, last, true);
 		cleave__anon_wipe_end(context, store);
 	}
 	cleave__anon_tidy(context);
@@ -297,7 +321,7 @@ int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon
 	cleave__anon_wipe_begin(context, store);
 	PORT_STORE(&store->nslots, nslots, PORT_SEQ_CST); /* [A15-sc] */
 	cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, store, nslots, UINT64_MAX);
-	cleave__anon_wipe_stocked(context, store, nslots, UINT64_MAX);
+	cleave__anon_wipe_stocked(context, store, nslots, UINT64_MAX, false);
 	cleave__anon_wipe_end(context, store);
 	cleave__anon_tidy(context);
 	return 0;

@@ -28,10 +28,11 @@ unsigned int cleave__anon_wipe_needs(const struct cleave_anon *store);
 
 /*
  * Between begin and end: empty [first, last] with the spare nodes that the context has.  Cannot fail: waits for whoever
- * is in the way, and goes on where it was.
+ * is in the way, and goes on where it was.  `yields`: between its sections it ends, lets a clone go first, and begins
+ * again, if there is memory for that.
  */
 void cleave__anon_wipe_stocked(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
-			       uint64_t last);
+			       uint64_t last, bool yields);
 /* The same, of empty nodes alone, on the path of a slot. */
 void cleave__anon_wipe_empty(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot);
 

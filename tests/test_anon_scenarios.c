@@ -152,7 +152,7 @@ static void scenario_3_each_page_gets_one_anon_whoever_faults(void **state)
 static void reserve(unsigned int bits)
 {
 	const uint64_t nslots = UINT64_C(1) << bits, span = 512; /* 2 MiB */
-	struct rng rng = { it.fixture.seed };
+	struct rng rng = { .state = it.fixture.seed };
 	struct cleave_anon *store;
 	uint64_t before = bytes_used(), used;
 

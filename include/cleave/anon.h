@@ -405,7 +405,7 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
  * Empty the slots [first, last]: what the store owns is emptied leaf by leaf, shared subtrees are unlinked whole,
  * shared boundary nodes are copied.  Guards on what goes are waited for.  Translations of the range are gone already and
  * no new ones come: it has no window any more, or the caller keeps faults away.  (Where they go on, each slot is marked
- * busy first: see cleave_anon_wait_guards().)  No clone of the store is made meanwhile.
+ * busy first: see cleave_anon_wait_guards().)  A clone that is made meanwhile has a part of it or none.
  * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
@@ -459,7 +459,8 @@ CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct c
  *
  * What returned before begin was called is in both, what begins after end returned is in one only.  The thread must not
  * write to the stores between begin and done.  A clone has one reference and no windows.
- * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way.
+ * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way: for 512 slots of each, unless
+ * memory lacks; for all of a truncation.
  * Complexity: O(n + contexts), whatever is populated.
  * Linearizes at: the store of the generation, for each store.  Return (begin): 0, -EINVAL (n is 0), -ENOMEM.
  */

@@ -80,6 +80,8 @@ const struct scenario anon_scenarios[] = {
 				  { { WIPE, 0, 1, 2, 0 }, C(CLONE, 0, 0, 4) } } },
 	{ "reopen_reopen", CLONED, { { C(WRITE, 0, 0, 5), C(REOPEN, 0, 0, 0), C(WRITE, 0, 1, 6) },
 				     { C(WRITE, 1, 0, 7), C(REOPEN, 0, 0, 0), C(WRITE, 1, 2, 8) }, { C(CLONE, 0, 0, 4), C(READ, 4, 0, 0), C(READ, 4, 0, 0) } } },
+	{ "wipe_yields", OWNED, { { { WIPE, 0, 0, 3, 0 } }, { C(CLONE, 0, 0, 3), C(READ, 3, 0, 0), C(READ, 3, 3, 0) },
+				  { C(REMOVE, 0, 2, 0), C(REMOVE, 0, 3, 0) } } },
 	{ "busy_wipe", OWNED, { { C(WRITE, 0, 1, 5) }, { { WIPE, 0, 0, 3, 0 } }, { C(WRITE, 0, 1, 6), C(READ, 0, 1, 0) } } },
 	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
 };
