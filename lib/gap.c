@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 /* Free space.  The search itself is in gapwalk.h. */
-#include "gapwalk.h"
 #include "update.h"
 
 static int check(const struct cleave_request *request, uint64_t *align)

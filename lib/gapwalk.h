@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The search for free space in one direction, written once: cleave__gap_walk().  As the walk of walk.h it is instantiated
- * by search.c for each way of searching a node, and called through index->search.
+ * The search for free space in one direction.  Part of search.c, which supplies search_gaps(), search_leaf(),
+ * search_free() and search_count().
  *
  * It descends only where the bound lets a gap of the size in; bounds are never too low (invariant 7), so that no gap is
  * skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what hangs under a dead
@@ -15,32 +15,9 @@
 
 #include "walk.h"
 
-#define CLEAVE__STALE 4u /* nodes that one search remembers */
-
-struct cleave__gap_search {
-	uint64_t size;
-	uint64_t align;
-	uint64_t phase;
-	uint64_t min;
-	uint64_t max;
-	bool up; /* lowest first */
-};
-
-/* A place that fits, and the gap's cell as it was; and where the search was misled. */
-struct cleave__gap_found {
-	uint64_t addr;
-	struct cleave__position position;
-	/* Nodes wholly inside the window in which nothing fitted, leaves before the branches above them. */
-	unsigned int nstale;
-	struct {
-		const struct cleave__branch *parent;
-		unsigned int index;
-	} stale[CLEAVE__STALE];
-};
-
 /* The lowest or highest fitting address of a gap. */
-static PORT_ALWAYS_INLINE bool cleave__gap_place(const struct cleave__gap_search *search, uint64_t first, uint64_t last,
-						 uint64_t *addr)
+static PORT_ALWAYS_INLINE bool place_in(const struct cleave__gap_search *search, uint64_t first, uint64_t last,
+					uint64_t *addr)
 {
 	uint64_t skew;
 
@@ -66,41 +43,31 @@ static PORT_ALWAYS_INLINE bool cleave__gap_place(const struct cleave__gap_search
 }
 
 /* The first of a mask in the direction of the search. */
-static PORT_ALWAYS_INLINE unsigned int cleave__gap_next(const struct cleave__gap_search *search, unsigned int mask)
+static PORT_ALWAYS_INLINE unsigned int next_of(const struct cleave__gap_search *search, unsigned int mask)
 {
 	return search->up ? (unsigned int)__builtin_ctz(mask) : 31 - (unsigned int)__builtin_clz(mask);
 }
 
-/* Children that may have room: bound >= size, and some address in [min, max].  The search comes here if the branch has. */
-typedef unsigned int cleave__search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
-					 uint64_t max);
-/* Ranks of the live cells that are gaps. */
-typedef unsigned int cleave__search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count);
-
-/* Live cells with start <= addr. */
-typedef unsigned int cleave__search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr);
-
-static PORT_ALWAYS_INLINE bool cleave__gap_in_leaf(const struct cleave__gap_search *search, struct cleave__node *node,
-						   cleave__search_leaf *search_leaf, cleave__search_free *search_free,
-						   struct cleave__gap_found *found) PORT_INSIDE
+static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *search, struct cleave__node *node,
+					       struct cleave__gap_found *found) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf = cleave__leaf_const(node);
 	uint64_t order = cleave__order_rcu(leaf);
 	uint64_t from = search->min > node->first ? search->min : node->first;
 	uint64_t down = search->max < node->last ? search->max : node->last;
-	unsigned int count = cleave__count12(cleave__live(order)), edge, ranks;
+	unsigned int count = search_count(cleave__live(order)), edge, ranks;
 
 	PORT_PREFETCH(&leaf->start[0]);
 	PORT_PREFETCH(&leaf->start[8]);
 	/* Not those behind the edge that the search comes from. */
-	edge = cleave__count12(search_leaf(leaf, order, search->up ? from : down)) - 1;
+	edge = search_count(search_leaf(leaf, order, search->up ? from : down)) - 1;
 	ranks = search_free(leaf, order, count) & (search->up ? 0u - (1u << edge) : (2u << edge) - 1);
 	while (ranks) {
-		unsigned int r = cleave__gap_next(search, ranks);
+		unsigned int r = next_of(search, ranks);
 		struct cleave_entry entry;
 
 		cleave__leaf_entry(leaf, order, count, r, &entry);
-		if (cleave__gap_place(search, entry.first, entry.last, &found->addr)) {
+		if (place_in(search, entry.first, entry.last, &found->addr)) {
 			found->position.node = node;
 			found->position.r = r;
 			found->position.count = count;
@@ -113,8 +80,8 @@ static PORT_ALWAYS_INLINE bool cleave__gap_in_leaf(const struct cleave__gap_sear
 }
 
 /* Nothing fits in the i-th child, although its bound said so.  (A gap that reaches out of the window does not count.) */
-static inline void cleave__gap_misled(const struct cleave__gap_search *search, const struct cleave__branch *parent,
-				      unsigned int i, const struct cleave__node *child, struct cleave__gap_found *found)
+static inline void misled(const struct cleave__gap_search *search, const struct cleave__branch *parent, unsigned int i,
+			  const struct cleave__node *child, struct cleave__gap_found *found)
 {
 	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE)
 		return;
@@ -124,10 +91,8 @@ static inline void cleave__gap_misled(const struct cleave__gap_search *search, c
 }
 
 /* Depth first, without recursion. */
-static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, const struct cleave__gap_search *search,
-						cleave__search_gaps *search_gaps, cleave__search_leaf *search_leaf,
-						cleave__search_free *search_free,
-						struct cleave__gap_found *found) PORT_INSIDE
+static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
+		    struct cleave__gap_found *found) PORT_INSIDE
 {
 	struct {
 		struct cleave__branch *branch;
@@ -142,7 +107,7 @@ static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, cons
 	found->position.parent = NULL;
 	found->position.index = 0;
 	if (top == 0)
-		return cleave__gap_in_leaf(search, node, search_leaf, search_free, found);
+		return search_gap_leaf(search, node, found);
 	for (;;) {
 		struct cleave__branch *branch = cleave__branch(node);
 		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max), i;
@@ -152,22 +117,22 @@ static PORT_ALWAYS_INLINE bool cleave__gap_walk(const struct cleave *index, cons
 				if (level == top)
 					return false;
 				level++;
-				cleave__gap_misled(search, path[level].branch, path[level].index, &branch->node, found);
+				misled(search, path[level].branch, path[level].index, &branch->node, found);
 				branch = path[level].branch;
 				ahead = path[level].ahead;
 				continue;
 			}
-			i = cleave__gap_next(search, ahead);
+			i = next_of(search, ahead);
 			ahead &= ~(1u << i);
 			node = cleave__link_read_rcu(&branch->child[i]);
 			if (level > 1)
 				break;
-			if (PORT_LIKELY(cleave__gap_in_leaf(search, node, search_leaf, search_free, found))) {
+			if (PORT_LIKELY(search_gap_leaf(search, node, found))) {
 				found->position.parent = branch;
 				found->position.index = i;
 				return true;
 			}
-			cleave__gap_misled(search, branch, i, node, found);
+			misled(search, branch, i, node, found);
 		}
 		path[level].branch = branch;
 		path[level].index = i;

@@ -16,14 +16,6 @@ uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 	return gap;
 }
 
-bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool right)
-{
-	uint64_t order = cleave__order_locked(leaf);
-	unsigned int count = cleave__count12(cleave__live(order));
-
-	return !PORT_CELL_READ(leaf->value[cleave__cell(order, right ? count - 1 : 0)]);
-}
-
 void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
 				 uint64_t order, unsigned int count)
 {

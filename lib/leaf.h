@@ -174,7 +174,13 @@ static inline bool cleave__leaf_cramped(const struct cleave__leaf *leaf, unsigne
 }
 
 /* Is there a gap at the left, or the right, end of a locked leaf? */
-bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool right);
+static inline bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool right)
+{
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order));
+
+	return !PORT_CELL_READ(leaf->value[cleave__cell(order, right ? count - 1 : 0)]);
+}
 
 /* ---- Edits: several puts, one store ---- */
 

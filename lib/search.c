@@ -3,10 +3,11 @@
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
  * "search.h" defines search_branch(), search_leaf(), search_gaps(), search_free() and SEARCH_NAME.
  */
-#include "gapwalk.h"
+#include "walk.h"
 
 #include "search.h"
 
+#include "gapwalk.h"
 #include "many.h"
 
 #define NAME_OF_(name) cleave__search_##name
@@ -84,12 +85,6 @@ static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t a
 		      struct cleave__position *position) PORT_INSIDE
 {
 	return cleave__walk(index, level, addr, search_branch, position);
-}
-
-static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
-		    struct cleave__gap_found *found) PORT_INSIDE
-{
-	return cleave__gap_walk(index, search, search_gaps, search_leaf, search_free, found);
 }
 
 extern const struct cleave__search NAME_OF(SEARCH_NAME);

@@ -21,8 +21,30 @@ struct cleave__position {
 	uint64_t order;		       /* leaf: the order word */
 };
 
-struct cleave__gap_search; /* gapwalk.h */
-struct cleave__gap_found;
+/* ---- The search for free space (gapwalk.h) ---- */
+
+#define CLEAVE__STALE 4u /* nodes that one search remembers */
+
+struct cleave__gap_search {
+	uint64_t size;
+	uint64_t align;
+	uint64_t phase;
+	uint64_t min;
+	uint64_t max;
+	bool up; /* lowest first */
+};
+
+/* A place that fits, and the gap's cell as it was; and where the search was misled. */
+struct cleave__gap_found {
+	uint64_t addr;
+	struct cleave__position position;
+	/* Nodes wholly inside the window in which nothing fitted, leaves before the branches above them. */
+	unsigned int nstale;
+	struct {
+		const struct cleave__branch *parent;
+		unsigned int index;
+	} stale[CLEAVE__STALE];
+};
 
 struct cleave__search {
 	const char *name;

@@ -69,6 +69,9 @@ plant cell_retired_early update.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
 	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
 plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
+# young cells join old ones whose grace period may have begun before they were dropped
+plant cells_join_any_cookie pool.c \
+	's/\tif \(node->old && node->cookie != cookie\)\n\t\treturn;\n\tnode->cookie = cookie;/\tif (!node->old)\n\t\tnode->cookie = cookie;/'
 plant node_reused_at_once pool.c 's/!done\(self, self->old\[kind\]\.head->cookie\)/false/'
 plant node_retired_early restructure.c \
 	's/(\tPORT_YIELD\(\);\n\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/\ttxn->self->counters.gp_waits = txn->self->domain->ops->cookie(txn->self->domain, txn->self);\n$1/' \
