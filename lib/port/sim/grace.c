@@ -8,7 +8,8 @@
  * cookie.  Only two kinds of moment differ for anybody: just before a section is entered, for the cookies up to any one,
  * and when somebody asks for a cookie whose grace period has not begun.  The plain choice is the soonest.
  *
- * A cookie acquires nothing.
+ * While no grace period has begun since a cookie, the next may be the same token, as it is with liburcu and with
+ * ConcurrencyKit, or another.  A cookie acquires nothing.
  */
 #include "internal.h"
 
@@ -60,16 +61,23 @@ static void begin_for(uint64_t cookie)
 
 static uint64_t ops_cookie(struct cleave_domain *domain, struct cleave_thread *record)
 {
+	bool same;
+
 	(void)domain;
 	(void)record;
 	if (!sim.running)
 		return 0;
 	sim_point_at(&sim_grace_users, true);
-	if (++grace.taken == MAX_COOKIES)
+	same = grace.begun < grace.taken && !sim_deviate(2);
+	if (!same && ++grace.taken == MAX_COOKIES)
 		sim_fail("too many cookies");
 	learn(grace.hash);
+	learn(same);
 	grace.hash = self()->chain;
-	grace.before[grace.taken] = self()->seen;
+	if (same)
+		clock_join(&grace.before[grace.taken], &self()->seen);
+	else
+		grace.before[grace.taken] = self()->seen;
 	self()->seen[sim.cur]++;
 	sim_note("takes cookie %llu", (unsigned long long)grace.taken);
 	return grace.taken;
