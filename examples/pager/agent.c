@@ -53,8 +53,9 @@ static struct pager_slot *slot_get(void)
 	for (uint32_t i = 0;; i++) {
 		struct pager_slot *slot = &shared()->slots[(thread + i) % PAGER_SLOTS];
 		uint32_t owner = __atomic_load_n(&slot->owner, __ATOMIC_RELAXED);
+		uint32_t state = __atomic_load_n(&slot->state, __ATOMIC_RELAXED);
 
-		if (i >= PAGER_SLOTS && owner && __atomic_load_n(&slot->state, __ATOMIC_RELAXED) == SLOT_ANSWERED &&
+		if (i >= PAGER_SLOTS && owner && (state == SLOT_FREE || state == SLOT_ANSWERED) &&
 		    sys3(SYS_kill, owner, 0, 0) == -ESRCH && claim(&slot->owner, owner, thread))
 			return slot;
 		if (!owner && claim(&slot->owner, 0, thread))

@@ -470,7 +470,7 @@ long call_made(struct process *process, struct pager_slot *slot)
 		return call_brk(&request);
 	case SYS_fork:
 	case SYS_clone:
-		return process_fork(process, slot, request.argument, request.number);
+		return process_fork(process, request.argument, request.number);
 	default:
 		return call_other(&request);
 	}

@@ -421,12 +421,12 @@ static void flush(void)
 	cleave_space_flush(&record()->thread);
 }
 
-static void count_space(struct process *process, struct engine_counts *counts)
+static uint64_t entries(struct process *process)
 {
 	struct cleave_map_accounts accounts;
 
 	cleave_map_account(&process->space->map, &record()->thread.map, &accounts);
-	counts->entries = accounts.entries;
+	return accounts.entries;
 }
 
 static void violated(struct cleave_lines *lines, const char *text)
@@ -466,7 +466,7 @@ const struct engine engine_cleave = {
 	.fork = fork_space,
 	.fault = fault,
 	.evict = evict,
-	.count = count_space,
+	.entries = entries,
 	.verify = verify,
 	.flush = flush,
 };

@@ -421,15 +421,16 @@ static void flush(void)
 {
 }
 
-static void count_space(struct process *process, struct engine_counts *counts)
+static uint64_t entries(struct process *process)
 {
 	struct engine_space *space = process->space;
+	uint64_t n = 0;
 
 	pthread_mutex_lock(&space->lock);
-	counts->entries = 0;
 	for (struct tree_entry *entry = tree_floor(space, MAP_MIN); (entry = tree_next(entry));)
-		counts->entries++;
+		n++;
 	pthread_mutex_unlock(&space->lock);
+	return n;
 }
 
 static size_t verify(struct process *process)
@@ -444,7 +445,7 @@ static size_t verify(struct process *process)
 		.lookup = lookup, .map = map, .unmap = unmap, .protect = protect, .inherit = inherit, .move = move, \
 		.prepare = prepare, .publish = publish, .end = end, .abort = end, .find = find,                     \
 		.discard = tree_discard, .fork = tree_fork, .fault = tree_fault, .evict = tree_evict,               \
-		.count = count_space, .verify = verify, .flush = flush,                                             \
+		.entries = entries, .verify = verify, .flush = flush,                                               \
 	}
 
 const struct engine engine_mutex_tree = ENGINE("mutex-tree", space_make);

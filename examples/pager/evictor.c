@@ -11,6 +11,7 @@
 
 #define SLACK 64u	    /* handlers wait only when it is over the limit by more */
 #define MOMENT_NS 20000000L /* between looks, if nobody asks */
+#define SAMPLE_NS 300000000u
 
 static struct {
 	pthread_mutex_t lock;
@@ -89,6 +90,28 @@ static size_t evict_round(void)
 	return evicted;
 }
 
+/* How many entries the maps have, now and then. */
+static void sample_entries(void)
+{
+	static uint64_t sampled_at;
+	uint64_t n = 0, now = clock_ns();
+
+	if (now - sampled_at < SAMPLE_NS)
+		return;
+	sampled_at = now;
+	for (uint32_t i = 0; i < pager.nprocesses; i++) {
+		struct process *process = process_use(i);
+
+		if (!process)
+			continue;
+		if (process->state == PROCESS_READY)
+			n += pager.engine->entries(process);
+		process_leave(process);
+	}
+	if (n > pager.entries_peak)
+		pager.entries_peak = n;
+}
+
 static void *evict(void *nothing)
 {
 	struct worker *worker = aligned_alloc(64, (sizeof(*worker) + 63) & ~(size_t)63);
@@ -101,6 +124,7 @@ static void *evict(void *nothing)
 	worker_start(worker);
 	while (!pager.ending) {
 		processes_bury();
+		sample_entries();
 		if (over_limit(low_mark())) {
 			fruitless = evict_round() ? 0 : fruitless + 1;
 			evictor.stuck = fruitless > 2;

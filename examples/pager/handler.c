@@ -113,7 +113,6 @@ static void handle(struct process *process, const struct fault *fault)
 	switch (error) {
 	case 0:
 		count(&self->counters.faults[self->kind]);
-		count(&process->served);
 		heat_add(fault->addr, self->kind);
 		break;
 	case -EFAULT: /* unmapped, or about to be mapped: who still wants it faults again */

@@ -7,12 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +52,7 @@ static const char usage[] =
 	"  cleave-pager --compare --limit 32M cleave-pager-stress --seconds 10\n"
 	"\n"
 	"exit status: 0 all went well, and the program succeeded; 1 something was violated, or the program failed;\n"
-	"2 usage, or the system does not permit it (userfaultfd needs root, or vm.unprivileged_userfaultfd).\n";
+	"2 usage, or the system does not permit it (root; or, without forks, vm.unprivileged_userfaultfd=1).\n";
 
 /* ---- Options ---- */
 
@@ -160,32 +159,38 @@ static void parse(struct options *options, int argc, char **argv)
 
 /* ---- May we? ---- */
 
-static void __attribute__((noreturn)) not_permitted(const char *what)
+static void __attribute__((noreturn)) not_permitted(const char *what, int error)
 {
 	fprintf(stderr,
 		"cleave-pager: %s: %s\n"
 		"It takes over the page faults of other processes, also those inside of system calls: run it as root, "
 		"or\n"
-		"allow it to everybody with\n"
+		"allow it to everybody (then for programs that do not fork) with\n"
 		"    sysctl vm.unprivileged_userfaultfd=1\n",
-		what, strerror(errno));
+		what, strerror(error));
 	exit(2);
+}
+
+/* What a userfaultfd was told once it cannot be told again. */
+static int try_userfaultfd(bool forks)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC), error;
+
+	if (fd < 0)
+		not_permitted("userfaultfd", errno);
+	error = uffd_begin(fd, forks);
+	close(fd);
+	return error;
 }
 
 static void check_permission(void)
 {
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
-			    UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	int error;
 
-	if (fd < 0)
-		not_permitted("userfaultfd");
-	if (ioctl(fd, UFFDIO_API, &api))
-		not_permitted("this kernel's userfaultfd lacks write protection or events, or keeps them from us");
-	close(fd);
+	pager.follows_forks = try_userfaultfd(true) == 0;
+	error = pager.follows_forks ? 0 : try_userfaultfd(false);
+	if (error)
+		not_permitted("this kernel's userfaultfd lacks write protection or events", -error);
 }
 
 /* ---- Running it ---- */
@@ -213,6 +218,7 @@ static void look_around(void)
 
 static void start(void)
 {
+	struct rlimit files;
 	int error;
 
 	supervisor_open(&pager.supervisor, pager.options.agent, AGENT_NAME, sizeof(struct pager_shared));
@@ -224,6 +230,11 @@ static void start(void)
 		heat_start();
 	/* The program is a child of a process with one thread. */
 	supervisor_start(&pager.supervisor, pager.options.command);
+	/* Three for each process. */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	if (cleave_section_start(&pager.domain, &counted_memory, 0) || pager.engine->start())
 		supervisor_fail(&pager.supervisor, "the engine", ENOMEM);
 	reader_start();

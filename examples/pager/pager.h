@@ -11,7 +11,7 @@
  *	process	   struct process: one address space of the program, from its exec or fork to its end
  *	worker	   struct worker: what one thread of the pager needs
  *	engine	   struct engine: what keeps entries and pages: the library, or one of the peers
- *	page	   an even number: what process.c's callbacks enter, copy and write out (pages.c)
+ *	page	   an even number: what is entered, copied and written out (pages.c)
  */
 #ifndef PAGER_PAGER_H
 #define PAGER_PAGER_H
@@ -84,10 +84,9 @@ struct process {
 	uint64_t heap_end;  /* the break, page-aligned; changed in a transaction on heap_start's page */
 	uint64_t stack_low; /* [I] [stack_low, stack_top) is the main stack's, not paged */
 	uint64_t stack_top;
-	uint64_t top;	       /* [I] free space is chosen below */
-	struct process *child; /* being forked: gets the userfaultfd that the event brings */
-	uint64_t cursor;       /* evictor */
-	_Atomic uint64_t served;
+	uint64_t top;		/* [I] free space is chosen below */
+	struct process *child;	/* being forked: gets the userfaultfd that the event brings */
+	uint64_t cursor;	/* evictor */
 	_Atomic uint64_t total; /* faults, as the kernel counts them: of all kinds, ours among them */
 
 	pthread_mutex_t helper_lock; /* one command at a time */
@@ -137,11 +136,6 @@ struct mapping {
 	bool grows;	     /* to be mapped: it continues what ends at its start */
 };
 
-struct engine_counts {
-	uint64_t entries;
-	uint64_t slots; /* populated */
-};
-
 /*
  * A change: begin -> any number of map, unmap, protect, inherit, move -> prepare -> (system calls) -> publish -> (more)
  * -> end; or abort before publish.  After publish no fault enters anything that the change took away.
@@ -176,7 +170,7 @@ struct engine {
 	int (*fault)(struct process *process, uint64_t addr, bool write);
 	/* Write out up to n pages from process->cursor on, which moves.  Return: how many. */
 	size_t (*evict)(struct process *process, size_t n);
-	void (*count)(struct process *process, struct engine_counts *counts);
+	uint64_t (*entries)(struct process *process); /* O(n) */
 	/* Nobody else uses it.  Return: violations. */
 	size_t (*verify)(struct process *process);
 	/* Finish what this thread has freed. */
@@ -216,6 +210,8 @@ struct pager {
 	_Atomic uint64_t metadata_peak;
 	_Atomic uint64_t epoch; /* forks */
 	_Atomic uint64_t families;
+	_Atomic uint64_t entries_peak;	    /* of all maps, sampled */
+	bool follows_forks;		    /* [I] the kernel lets us */
 	_Atomic uint64_t events;	    /* unmap, remap, remove: as announced */
 	_Atomic uint64_t events_unexpected; /* no transaction held what they change */
 	_Atomic uint64_t total;		    /* faults of processes that are gone, as the kernel counts them */
@@ -263,7 +259,7 @@ void change_close(struct process *process, unsigned int place);
 bool change_covers(struct process *process, uint64_t start, uint64_t end);
 /* Carried by a server: a new image, a fork's child, a helper, an end. */
 long process_hello(struct pager_slot *slot);
-long process_fork(struct process *process, struct pager_slot *slot, const uint64_t *argument, long number);
+long process_fork(struct process *process, const uint64_t *argument, long number);
 void process_forked(struct pager_slot *slot);
 void process_helper(struct pager_slot *slot);
 void process_exits(struct pager_slot *slot);
@@ -272,6 +268,7 @@ void process_exits(struct pager_slot *slot);
 long target_call(struct process *process, struct pager_slot *slot, long number, uint64_t a, uint64_t b, uint64_t c,
 		 uint64_t d, uint64_t e, uint64_t f);
 void target_answer(struct pager_slot *slot, long result);
+void target_forget(struct pager_slot *slot);
 /* By the helper: drop these pages.  Return: 0; -ESRCH: there is no helper (any more). */
 int target_discard(struct process *process, const struct slot_range *ranges, unsigned int n);
 void servers_start(void);
@@ -280,7 +277,8 @@ void servers_start(void);
 long call_made(struct process *process, struct pager_slot *slot);
 
 /* uffd.c: return 0 or a negative errno value */
-int uffd_open(struct process *process, int fd);
+/* Of a fresh userfaultfd: ask for what is needed; `forks`: also to be told of forks, which takes CAP_SYS_PTRACE. */
+int uffd_begin(int fd, bool forks);
 int uffd_register(struct process *process, uint64_t start, uint64_t end);
 int uffd_copy(struct process *process, uint64_t addr, const void *from, bool protect);
 int uffd_protect(struct process *process, uint64_t start, uint64_t end, bool protect);
@@ -345,7 +343,7 @@ struct summary {
 	uint64_t total;
 	double share; /* of all faults of the program */
 	const char *engine;
-	uint64_t peak, metadata, calls, violations;
+	uint64_t peak, metadata, entries, calls, violations;
 	int status; /* the program's, 0: success */
 };
 void summarize(struct summary *summary);

@@ -116,20 +116,26 @@ static void look_for_last(uint64_t family)
 
 static void bury(struct process *process)
 {
-	uint64_t family = process->family;
+	uint64_t family = process->family, entries;
 	size_t violations = process->space ? pager.engine->verify(process) : 0;
 
 	if (violations)
 		violation("process %d: %zu violations of the engine's invariants", (int)process->pid, violations);
 	atomic_fetch_add(&pager.total, process->total);
-	if (process->space)
+	if (process->space) {
+		entries = pager.engine->entries(process);
+		if (entries > pager.entries_peak)
+			pager.entries_peak = entries;
 		pager.engine->space_free(process);
+	}
 	if (process->uffd >= 0)
 		close(process->uffd);
 	if (process->pidfd >= 0)
 		close(process->pidfd);
 	if (process->pagemap >= 0)
 		close(process->pagemap);
+	if (process->helper)
+		target_forget(process->helper);
 	process->state = PROCESS_FREE;
 	look_for_last(family);
 }
@@ -341,7 +347,8 @@ long process_hello(struct pager_slot *slot)
 	result = open_files(process);
 	if (!result) {
 		fd = (int)syscall(SYS_pidfd_getfd, process->pidfd, its, 0);
-		result = fd < 0 ? -errno : uffd_open(process, fd);
+		result = fd < 0 ? -errno : uffd_begin(fd, pager.follows_forks);
+		process->uffd = fd;
 	}
 	if (!result) {
 		process->heap_end = (uint64_t)target_call(process, slot, SYS_brk, 0, 0, 0, 0, 0, 0);
@@ -377,12 +384,13 @@ static long make_fork(struct worker *worker)
 	return worker->fork_result;
 }
 
-long process_fork(struct process *process, struct pager_slot *slot, const uint64_t *argument, long number)
+long process_fork(struct process *process, const uint64_t *argument, long number)
 {
-	struct process *child = process_make();
+	struct process *child = pager.follows_forks ? process_make() : NULL;
 	int error;
 
-	(void)slot;
+	if (!pager.follows_forks)
+		return -EPERM;
 	if (!child)
 		return -EAGAIN;
 	child->family = process->family;
@@ -434,8 +442,10 @@ void process_helper(struct pager_slot *slot)
 {
 	struct process *process = process_use(slot->space);
 
-	if (!process)
+	if (!process) {
+		target_forget(slot);
 		return;
+	}
 	pthread_mutex_lock(&process->helper_lock);
 	process->helper = slot;
 	pthread_mutex_unlock(&process->helper_lock);

@@ -46,6 +46,7 @@ void summarize(struct summary *summary)
 	summary->engine = pager.engine->name;
 	summary->peak = get(&pager.peak);
 	summary->metadata = get(&pager.metadata_peak);
+	summary->entries = get(&pager.entries_peak);
 	summary->calls = get(&pager.calls);
 	summary->violations = get(&pager.violations);
 }
@@ -93,8 +94,10 @@ void report_table(const struct summary *summary)
 	if (pager.options.limit)
 		fprintf(out, ", limit %.1f MiB, %llu faults waited for room", mib(pager.options.limit),
 			(unsigned long long)get(&pager.throttled));
-	fprintf(out, "\n%-22s %llu bytes at most, %.1f a page\n", "metadata", (unsigned long long)summary->metadata,
-		summary->peak ? (double)summary->metadata / (double)summary->peak : 0.0);
+	fprintf(out, "\n%-22s %llu bytes at most, %.1f a page; %llu entries at most\n", "metadata",
+		(unsigned long long)summary->metadata,
+		summary->peak ? (double)summary->metadata / (double)summary->peak : 0.0,
+		(unsigned long long)summary->entries);
 	fprintf(out, "%-22s %llu in %llu images and %llu forks\n", "address-space calls",
 		(unsigned long long)summary->calls, (unsigned long long)get(&pager.images),
 		(unsigned long long)get(&pager.forked));
@@ -143,6 +146,7 @@ bool report_json(const struct summary *summary, const char *path)
 	NUMBER("limit", pager.options.limit);
 	NUMBER("throttled", get(&pager.throttled));
 	NUMBER("metadata_bytes", summary->metadata);
+	NUMBER("entries_peak", summary->entries);
 	NUMBER("calls", summary->calls);
 	NUMBER("images", get(&pager.images));
 	NUMBER("forks", get(&pager.forked));
@@ -159,19 +163,20 @@ bool report_json(const struct summary *summary, const char *path)
 
 void report_comparison(const struct summary *summaries, size_t n)
 {
-	fprintf(stderr, "\n%-12s %10s %9s %10s %10s %10s %10s %12s %6s\n", "engine", "seconds", "faults", "faults/s",
-		"us each", "refaults", "evicted", "metadata", "share");
+	fprintf(stderr, "\n%-12s %10s %9s %10s %10s %10s %10s %12s %8s %6s\n", "engine", "seconds", "faults",
+		"faults/s", "us each", "refaults", "evicted", "metadata", "entries", "share");
 	for (size_t i = 0; i < n; i++) {
 		const struct summary *summary = &summaries[i];
 
 		if (!summary->engine)
 			continue;
-		fprintf(stderr, "%-12s %10.2f %9llu %10.0f %10.2f %10llu %10llu %12llu %5.1f%%%s\n", summary->engine,
-			summary->seconds, (unsigned long long)summary->faults,
+		fprintf(stderr, "%-12s %10.2f %9llu %10.0f %10.2f %10llu %10llu %12llu %8llu %5.1f%%%s\n",
+			summary->engine, summary->seconds, (unsigned long long)summary->faults,
 			(double)summary->faults / summary->seconds,
 			summary->faults ? (double)summary->nanoseconds / 1e3 / (double)summary->faults : 0.0,
 			(unsigned long long)summary->by_kind[FAULT_REFAULT],
 			(unsigned long long)(summary->evicted + summary->clean), (unsigned long long)summary->metadata,
-			100 * summary->share, summary->violations || summary->status ? "  FAILED" : "");
+			(unsigned long long)summary->entries, 100 * summary->share,
+			summary->violations || summary->status ? "  FAILED" : "");
 	}
 }

@@ -60,6 +60,13 @@ void target_answer(struct pager_slot *slot, long result)
 	slot_set(slot, SLOT_ANSWERED);
 }
 
+/* Its thread is gone for good. */
+void target_forget(struct pager_slot *slot)
+{
+	__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->owner, 0, __ATOMIC_RELEASE);
+}
+
 int target_discard(struct process *process, const struct slot_range *ranges, unsigned int n)
 {
 	long result = -ESRCH;

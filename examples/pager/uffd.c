@@ -27,15 +27,14 @@ static _Atomic uint64_t turns; /* of the reader: odd from before a read until wh
 
 /* ---- ioctls ---- */
 
-int uffd_open(struct process *process, int fd)
+int uffd_begin(int fd, bool forks)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
-			    UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | (forks ? UFFD_FEATURE_EVENT_FORK : 0) |
+			    UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP,
 	};
 
-	process->uffd = fd;
 	return ioctl(fd, UFFDIO_API, &api) ? -errno : 0;
 }
 
