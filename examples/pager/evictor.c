@@ -139,7 +139,6 @@ static void *evict(void *nothing)
 	}
 	evictor.stuck = true;
 	pthread_cond_broadcast(&evictor.done);
-	processes_bury();
 	worker_stop(worker);
 	return NULL;
 }

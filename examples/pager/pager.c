@@ -245,14 +245,20 @@ static void start(void)
 
 static void finish(void)
 {
-	for (uint32_t i = 0; i < pager.nprocesses; i++)
-		if (pager.processes[i].state == PROCESS_READY)
-			process_died(&pager.processes[i]);
+	static struct worker worker __attribute__((aligned(64)));
+
 	pager.ending = true;
 	reader_wake();
 	handlers_wake();
 	evictor_kick();
 	threads_join();
+	/* Nobody uses a process any more. */
+	worker_start(&worker);
+	for (uint32_t i = 0; i < pager.nprocesses; i++)
+		if (pager.processes[i].state != PROCESS_FREE)
+			process_died(&pager.processes[i]);
+	processes_bury();
+	worker_stop(&worker);
 	pager.engine->stop();
 	cleave_section_stop(&pager.domain);
 }

@@ -255,7 +255,7 @@ static void fork_once(struct thread *thread)
 		check_in_child(thread);
 	must(child > 0, "fork");
 	for (unsigned int i = 0; i < 16; i++) {
-		size_t page = below(thread, thread->own.pages);
+		size_t page = i ? below(thread, thread->own.pages) : 0;
 
 		verify(&thread->own, page);
 		write_page(thread, &thread->own, page);
@@ -306,6 +306,10 @@ static void *run_thread(void *argument)
 {
 	struct thread *thread = argument;
 
+	for (unsigned int i = 0; i < RUN; i++)
+		write_page(thread, &thread->own, i);
+	if (options.forks)
+		fork_once(thread);
 	while (!atomic_load_explicit(&over, memory_order_relaxed))
 		operate(thread);
 	for (size_t page = 0; page < thread->own.pages; page++)

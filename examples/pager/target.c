@@ -15,11 +15,13 @@
 #include "pager.h"
 
 #define MOMENT_NS 100000000L
+#define SERVERS 160u
 
 static struct {
 	pthread_mutex_t lock; /* who waits for a post */
 	uint32_t head;	      /* [lock] posts taken */
 	_Atomic uint32_t idle;
+	_Atomic uint32_t n;
 } servers = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static void futex_wait(uint32_t *word, uint32_t while_value)
@@ -147,8 +149,9 @@ static void *server(void *nothing)
 		supervisor_fail(&pager.supervisor, "a server", ENOMEM);
 	worker_start(worker);
 	while ((slot = next_slot())) {
-		if (!servers.idle)
-			thread_spawn(server);
+		/* None waits for a call that has not begun: with so many all end, some later. */
+		if (!servers.idle && servers.n < SERVERS)
+			servers_start();
 		serve(slot);
 	}
 	worker_stop(worker);
@@ -157,5 +160,6 @@ static void *server(void *nothing)
 
 void servers_start(void)
 {
+	atomic_fetch_add(&servers.n, 1);
 	thread_spawn(server);
 }

@@ -29,10 +29,12 @@ at_least() { # NAME NUMBER
 # The program has to succeed, and nothing to be violated; $permille of its faults, at least, are the pager's.
 permille=900
 serves() { # [OPTIONS] PROGRAM ...
-	"$pager" --quiet --json "$work/json" --swap "$work" "$@" 2>"$work/report" || {
+	"$pager" --quiet --json "$work/json" --swap "$work" "$@" 2>"$work/report"
+	status=$?
+	if [ $status -ne 0 ]; then
 		cat "$work/report" >&2
-		fail "exit status $?"
-	}
+		fail "exit status $status"
+	fi
 	[ "$(value violations)" -eq 0 ] || fail "violations: $(cat "$work/json")"
 	[ "$(value events_unexpected)" -eq 0 ] || fail "events that no transaction held"
 	counted=$(value faults_counted) served=$(value faults)
@@ -81,6 +83,41 @@ programs)
 	permille=0
 	serves sh -c 'for i in 1 2 3; do (ls / | cat | wc -l) >/dev/null; done; no-such-program 2>/dev/null; exec true'
 	at_least forks 6
+	;;
+python)
+	has python3 || skip "no python3"
+	cat >"$work/threads.py" <<'TEXT'
+import threading, zlib
+def work(k):
+    pieces = [b"%d " % (k * i) * 500 for i in range(3000)]
+    for turn in range(2):
+        assert all(p == b"%d " % (k * i) * 500 for i, p in enumerate(pieces))
+    del pieces[::2]
+    sums[k] = zlib.crc32(b"".join(pieces))
+sums = {}
+threads = [threading.Thread(target=work, args=(k,)) for k in range(1, 5)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+print(sorted(sums.items()))
+TEXT
+	permille=800
+	serves --limit 12M "$(python3 -c 'import sys; print(sys.executable)')" "$work/threads.py" >"$work/paged"
+	python3 "$work/threads.py" >"$work/alone"
+	cmp "$work/paged" "$work/alone" || fail "it prints something else"
+	at_least refault 100
+	;;
+sqlite)
+	has sqlite3 || skip "no sqlite3"
+	serves --limit 6M sqlite3 :memory: "
+		create table t(a integer primary key, b text);
+		with recursive c(x) as (select 1 union all select x + 1 from c where x < 40000)
+			insert into t select x, hex(randomblob(60)) from c;
+		create index i on t(b);
+		select count(*) from t where b in (select b from t order by b limit 1000);
+		delete from t where a % 3 = 0;
+		pragma integrity_check;" >"$work/said"
+	[ "$(tr '\n' ' ' <"$work/said")" = "1000 ok " ] || fail "sqlite says $(cat "$work/said")"
+	at_least refault 100
 	;;
 usage)
 	"$pager" >/dev/null 2>&1
