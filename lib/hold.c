@@ -20,10 +20,18 @@ void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 {
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
+	const char *value;
 	uint64_t order;
 
 	cleave__prepare_change(index, self);
-	cleave__lock_leaf_enter(index, self, addr, &position);
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, addr, &position);
+	/* Who holds an entry looks at its value: that is on its way while the lock is taken. */
+	leaf = cleave__leaf(position.node);
+	value = PORT_CELL_READ(leaf->value[cleave__cell(position.order, position.r)]);
+	PORT_PREFETCH(value);
+	PORT_PREFETCH(value + 64);
+	cleave__lock_found_leaf(index, self, addr, &position);
 	cleave__leave(index, self); /* a locked live node stays */
 	leaf = cleave__leaf(position.node);
 	order = cleave__order_locked(leaf);

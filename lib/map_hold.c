@@ -56,6 +56,8 @@ static struct cleave__map_object *object_for(struct cleave_map_thread *thread, c
 		cleave__map_object_ref(thread, object);
 		thread->recent[1] = thread->recent[0];
 		thread->recent[0] = object;
+		PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
+		return object;
 	}
 	cleave__map_pages_add(object, pages);
 	return object;

@@ -65,9 +65,12 @@ struct cleave__map_object *cleave__map_object_new(struct cleave_map_thread *thre
 		if (!object)
 			return NULL;
 	}
-	memset(object, 0, sizeof(*object));
 	object->attributes = *attributes;
 	object->version = next_version(thread);
+	object->next = NULL;
+	object->owner = NULL;
+	object->settled = NULL;
+	PORT_STORE(&object->pages, 0, PORT_RELAXED);
 	return object;
 }
 
@@ -208,14 +211,19 @@ static void release(struct cleave_map_thread *thread, bool wait)
 {
 	struct cleave_domain *domain = thread->maps->domain;
 	struct cleave__map_object *object;
+	bool known = false; /* is a cookie done? */
+	uint64_t done = 0;
 
 	while ((object = thread->old) != NULL) {
-		if (!domain->ops->done(domain, thread->self, object->cookie)) {
+		/* A batch shares one. */
+		if ((!known || object->cookie != done) && !domain->ops->done(domain, thread->self, object->cookie)) {
 			if (!wait)
 				return;
 			domain->ops->wait(domain, thread->self, object->cookie);
 			continue;
 		}
+		known = true;
+		done = object->cookie;
 		thread->old = object->next;
 		if (!thread->old)
 			thread->old_end = &thread->old;

@@ -71,7 +71,7 @@ plant() {
 
 # Changes of a held entry
 plant counted_after_unlock map_hold.c \
-	's/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = change\.old;\n)/$1\teffect->fresh = change.new;\n/; s/(\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
+	's/PORT_STORE\(&object->pages, pages, PORT_RELAXED\);/(void)pages;/; s/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = change\.old;\n)/$1\teffect->fresh = change.new;\n/; s/(\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
 plant checked_before_lock map_hold.c \
