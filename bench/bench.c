@@ -204,6 +204,76 @@ static void first_line(char *text, size_t size, const char *path, const char *ke
 	fclose(file);
 }
 
+/* ---- The parts of a run ---- */
+
+static void pair_start_and_speedup(struct suite *suite)
+{
+	pair_start(suite);
+	pair_speedup(suite);
+}
+
+static void pairs(struct suite *suite)
+{
+	pair_workloads(suite);
+	pair_stop();
+}
+
+static struct part {
+	const char *name;
+	void (*run)(struct suite *suite);
+	double seconds;
+} parts[] = {
+	{ "speed-up", pair_start_and_speedup, 0 },
+	{ "sections", suite_sections, 0 },
+	{ "lookups", suite_lookups, 0 },
+	{ "changes", suite_changes, 0 },
+	{ "spaces", suite_spaces, 0 },
+	{ "sizes", suite_sizes, 0 },
+#ifdef BENCH_MAPS
+	{ "map parts", suite_maps_parts, 0 },
+	{ "map barrier", suite_maps_barrier, 0 },
+#endif
+	{ "pairs", pairs, 0 },
+	{ "mixes", suite_mixes, 0 },
+	{ "faults", suite_touches, 0 },
+#ifdef BENCH_TRACES
+	{ "recordings", suite_replays, 0 },
+#endif
+};
+
+#define PARTS (sizeof(parts) / sizeof(parts[0]))
+
+/* The results are written after each part, so that a run that is cut short is not lost.  Return: false: they cannot. */
+static bool run_parts(struct suite *suite, const char *json, const char *facts)
+{
+	for (size_t i = 0; i < PARTS; i++) {
+		double start = measure_wall();
+
+		parts[i].run(suite);
+		parts[i].seconds = measure_wall() - start;
+		if (json && !report_json(&suite->report, json, facts))
+			return false;
+	}
+	return true;
+}
+
+static void print_times(void)
+{
+	double seconds = 0;
+
+	for (size_t i = 0; i < PARTS; i++) {
+		printf("%s%s %.1f", i ? ", " : "\nseconds: ", parts[i].name, parts[i].seconds);
+		seconds += parts[i].seconds;
+	}
+	printf("; together %.0f\n", seconds);
+#ifndef BENCH_MAPS
+	printf("maps: not measured, bsd/sys/tree.h was not there when this was built\n");
+#endif
+#ifndef BENCH_TRACES
+	printf("recordings: not replayed, libzstd was not there when this was built\n");
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	struct suite suite = { .seed = 42 };
@@ -228,43 +298,17 @@ int main(int argc, char **argv)
 	gather(&suite);
 	report_header();
 
-	double start = measure_wall();
-
-	pair_start(&suite);
-	pair_speedup(&suite);
-	suite_sections(&suite);
-	suite_lookups(&suite);
-	suite_changes(&suite);
-	suite_spaces(&suite);
-	suite_sizes(&suite);
-#ifdef BENCH_MAPS
-	suite_maps_parts(&suite);
-	suite_maps_barrier(&suite);
-#else
-	printf("maps: not measured, bsd/sys/tree.h was not there when this was built\n");
-#endif
-	pair_workloads(&suite);
-	pair_stop();
-	suite_mixes(&suite);
-	suite_touches(&suite);
-#ifdef BENCH_TRACES
-	suite_replays(&suite);
-#else
-	printf("recordings: not replayed, libzstd was not there when this was built\n");
-#endif
-	report_summary(&suite.report);
-	printf("%.0f seconds\n", measure_wall() - start);
-
-	print_matrix(&suite);
-
 	snprintf(facts, sizeof(facts),
 		 "\t\"seed\": %llu,\n\t\"quick\": %s,\n\t\"cpu\": \"%s\",\n\t\"huge_pages\": \"%s\",\n"
 		 "\t\"compiler\": \"%s\",\n",
 		 (unsigned long long)suite.seed, suite.quick ? "true" : "false", cpu, pages, __VERSION__);
-	if (json && !report_json(&suite.report, json, facts)) {
+	if (!run_parts(&suite, json, facts)) {
 		fprintf(stderr, "cleave-bench: cannot write %s\n", json);
 		return 1;
 	}
+	report_summary(&suite.report);
+	print_matrix(&suite);
+	print_times();
 	free(suite.report.rows);
 	return 0;
 }

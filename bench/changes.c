@@ -169,7 +169,9 @@ static bool clips_wanted(const struct suite *suite, const struct bench_impl *imp
 {
 	static const char *const names[] = { "clip", "clip-copies", "clip-alone", "unclip-alone" };
 
-	return impl->clip_unclip && suite_size_wanted(suite, impl, n) && (!impl->largest || n <= impl->largest) &&
+	/* A million entries are slow to make, and to warm. */
+	return impl->clip_unclip && (!suite->quick || n < 1000000) && suite_size_wanted(suite, impl, n) &&
+	       (!impl->largest || n <= impl->largest) &&
 	       tasks_wanted(suite, names, n == SUITE_SIZE ? 4 : 2, impl->name);
 }
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WARM_REPETITIONS 8
+#define WARM_REPETITIONS 4
 
 const size_t task_sizes[4] = { 1000, SUITE_SIZE, 100000, 1000000 };
 
