@@ -451,32 +451,55 @@ static bool wants(const struct suite *suite, const char *impl)
 	return false;
 }
 
+/* Make this implementation the one that both lanes work on. */
+static void choose(const struct bench_impl *impl, void *index, void *const handle[2])
+{
+	for (int i = 0; i < 2; i++) {
+		lanes[i].impl = impl;
+		lanes[i].index = index;
+		lanes[i].handle = handle[i];
+	}
+}
+
 void pair_workloads(struct suite *suite)
 {
-	const struct bench_impl *const *impls = suite->impls;
+	static struct outcome outcomes[SUITE_IMPLS];
+	const struct bench_impl *impls[SUITE_IMPLS];
+	void *index[SUITE_IMPLS], *handle[SUITE_IMPLS][2];
 	struct layout layout;
+	size_t n = 0;
 
 	if (suite->processor[1] < 0)
 		return;
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 	for (size_t i = 0; i < suite->nimpls; i++) {
-		static struct outcome outcome;
+		const struct bench_impl *impl = suite->impls[i];
 
-		if (!impls[i]->concurrent || !impls[i]->clip_unclip || !wants(suite, impls[i]->name))
+		if (!impl->concurrent || !impl->clip_unclip || !wants(suite, impl->name))
 			continue;
-		memset(&outcome, 0, sizeof(outcome));
-
-		void *index = suite_make(suite, impls[i], &layout, false);
-
-		measure_unpin();
-		lanes[0].impl = lanes[1].impl = impls[i];
-		lanes[0].index = lanes[1].index = index;
+		impls[n] = impl;
+		index[n] = suite_make(suite, impl, &layout, false);
+		choose(impl, index[n], (void *[2]){ NULL, NULL });
 		both(attach);
-		for (unsigned int round = 0; round < suite->repetitions; round++)
-			one_round(suite, &outcome);
+		for (int j = 0; j < 2; j++)
+			handle[n][j] = lanes[j].handle;
+		n++;
+	}
+	measure_unpin();
+	for (unsigned int round = 0; round < suite->repetitions; round++)
+		for (size_t i = 0; i < n; i++) {
+			choose(impls[i], index[i], handle[i]);
+			one_round(suite, &outcomes[i]);
+		}
+	for (size_t i = 0; i < n; i++) {
+		choose(impls[i], index[i], handle[i]);
+		report_outcome(suite, impls[i]->name, &outcomes[i]);
+	}
+	/* A thread gives up its records in the reverse order. */
+	while (n-- > 0) {
+		choose(impls[n], index[n], handle[n]);
 		both(detach);
-		report_outcome(suite, impls[i]->name, &outcome);
-		impls[i]->destroy(index);
+		impls[n]->destroy(index[n]);
 	}
 	layout_free(&layout);
 }

@@ -265,7 +265,7 @@ static void faults_of(struct suite *suite, const struct layout *layout, bool spa
 	static struct outcome outcomes[SUITE_IMPLS];
 
 	memset(outcomes, 0, sizeof(outcomes));
-	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 3 : 7); round++) {
+	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 2 : 7); round++) {
 		for (size_t j = 0; j < suite->nimpls; j++) {
 			const struct bench_impl *impl = suite->impls[j];
 
