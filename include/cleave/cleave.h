@@ -64,7 +64,8 @@ CLEAVE_API void cleave_thread_exit(struct cleave_thread *self);
 /*
  * Fill the thread's caches so that the next `puts` puts (of any transactions) allocate no node.  (A transaction of more
  * than three puts still allocates its list of them.)
- * Context: outside read sections and transactions; may sleep and allocate.
+ * Context: outside read sections; may sleep and allocate.  Inside a transaction, too: what that was promised is not
+ * counted.
  * Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_reserve(struct cleave_thread *self, unsigned int puts);

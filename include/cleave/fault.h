@@ -22,7 +22,7 @@
  *   5. No page is freed, written to swap or written in place by one sharer while a translation of another that was
  *	entered through it remains.
  *   6. A fault writes its guard, its slot and its anon, and no other cache line that threads share (after the first fault
- *	in a leaf, or after a clone, which make nodes).
+ *	in a leaf, or after a clone, which make nodes; anons and nodes come from the allocator by the batch).
  *
  * Context, unless said otherwise: outside read sections, guards and transactions; may sleep and allocate.
  * Errors: 0 or a negative errno value.
@@ -97,8 +97,10 @@ struct cleave_space_ops {
 	 * protect: lower the translations of [start, end) to at most `protection`, which is not NONE.  Locked.  NULL:
 	 * remove serves.
 	 * remove_page: no address of any map shows `page` any more.  Guarded, or without locks.
-	 * protect_page: no address of any map lets `page` be written any more.  Locked.  NULL: remove_page serves.
-	 * remove_page is needed where pages are swapped out, or windows shared (INHERIT_SHARE, extract).
+	 * protect_page: no address of any map lets `page` be written any more.  Locked, mostly under a guard as well.
+	 * NULL: remove_page serves.
+	 * remove_page is needed where pages are swapped out, windows shared (INHERIT_SHARE, extract), or maps with wired
+	 * memory forked.
 	 */
 	int (*enter)(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t addr, uint64_t page,
 		     struct cleave_anon_page *anon, unsigned int protection, unsigned int flags);
@@ -121,7 +123,7 @@ struct cleave_space_ops {
 
 	/*
 	 * Wiring, page by page: hold it in memory (may_evict says false), let it go.  wire: guarded; unwire: guarded or
-	 * locked.  deactivate: it is not needed soon.  Locked.  Optional.
+	 * locked.  deactivate: it is not needed soon.  Guarded and locked.  Optional.
 	 */
 	void (*wire)(const struct cleave_space_ops *ops, uint64_t page);
 	void (*unwire)(const struct cleave_space_ops *ops, uint64_t page);
