@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The store at its edges: what it must refuse, and what a context does that meets another one half way: a lock that is
+ * held, a slot that is sealed, an anon that is gone.
+ */
+#include "anon_support.h"
+
+#include "anon_node.h"
+
+static struct anon_world world;
+
+static int start(void **state)
+{
+	(void)state;
+	anon_world_start(&world, GRACE_LATE);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	anon_world_stop(&world);
+	return 0;
+}
+
+static int copy_page(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content)
+{
+	(void)copier;
+	(void)from;
+	*content = pages_take(world.pages, false);
+	return 0;
+}
+
+static void undo_page(struct cleave_anon_copier *copier, uint64_t content)
+{
+	(void)copier;
+	pages_release(&world.pages->ops, content);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+	struct cleave_anon_copier copier = { copy_page, undo_page };
+	struct cleave_anon *store = store_make(&world, 100);
+	struct cleave_anon_page *anon = page_make(world.context, world.pages);
+	struct cleave_anon_change change;
+	struct cleave_anon_busy busy;
+
+	(void)state;
+	assert_int_equal(cleave_anon_guard(world.context, store, 100, 100), 0);
+	assert_int_equal(cleave_anon_try_replace(world.context, store, 100, anon, anon), -EINVAL);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 100, &busy), -EINVAL);
+	/* Nothing there: no path is made or copied for it. */
+	assert_int_equal(cleave_anon_try_replace(world.context, store, 1, anon, anon), -ENOENT);
+	cleave_anon_unguard(world.context);
+	assert_int_equal(cleave_anon_clone_begin(world.context, NULL, NULL, 0), -EINVAL);
+	assert_int_equal(cleave_anon_wipe(world.context, store, 5, 4), -EINVAL);
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 5, 4, &copier, NULL), -EINVAL);
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, store, 5, 4), -EINVAL);
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, store, 5, CLEAVE_ANON_SLOTS), -EINVAL);
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, store, 5, 9), 0);
+	assert_int_equal(cleave_anon_windows_put(&change, 7, 6, 1), -EINVAL);
+	assert_int_equal(cleave_anon_windows_put(&change, 4, 6, 1), -EINVAL);
+	assert_int_equal(cleave_anon_windows_put(&change, 6, 10, 1), -EINVAL);
+	cleave_anon_windows_abort(&change);
+	cleave_anon_page_drop(world.context, anon);
+	cleave_anon_unref(world.context, store);
+}
+
+/* A transaction of windows with more pieces than its own room, several times over. */
+static void a_change_of_many_windows_finds_more_room(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 4000);
+	struct cleave_anon_change change;
+
+	(void)state;
+	assert_int_equal(cleave_anon_windows_begin(&change, world.context, store, 0, 3999), 0);
+	for (uint64_t slot = 0; slot < 400; slot += 2)
+		assert_int_equal(cleave_anon_windows_put(&change, slot, slot, 1), 0);
+	/* What is there already, cut on both sides, and the spaces between. */
+	assert_int_equal(cleave_anon_windows_put(&change, 1, 399, 1), 0);
+	assert_int_equal(cleave_anon_windows_put(&change, 10, 12, -1), 0);
+	assert_int_equal(cleave_anon_windows_prepare(&change), 0);
+	cleave_anon_windows_commit(&change);
+	cleave_anon_windows_wipe(&change);
+	assert_int_equal(store_windows(&world, store, 0), 1);
+	assert_int_equal(store_windows(&world, store, 1), 1);
+	assert_int_equal(store_windows(&world, store, 2), 2);
+	assert_int_equal(store_windows(&world, store, 11), 0);
+	assert_int_equal(store_windows(&world, store, 12), 1);
+	assert_int_equal(store_windows(&world, store, 400), 0);
+	cleave_anon_unref(world.context, store);
+}
+
+/* Who meets a lock marks it and goes back: a path to copy, to grow, to unlink. */
+static void a_lock_that_is_held_sends_back(void **state)
+{
+	struct cleave_anon *store = store_make(&world, UINT64_C(1) << 20), *clone;
+	struct cleave_anon_page *anon = store_fill(&world, store, 10), *fresh = page_make(world.context, world.pages);
+	struct cleave_anon_busy busy;
+
+	(void)state;
+	/* The root does not reach the slot, and its lock is another's. */
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	store->root_lock.word = CLEAVE__ANON_LOCKED;
+	assert_int_equal(cleave_anon_guard(world.context, store, 70000, 70000), 0);
+	assert_int_equal(cleave_anon_try_fill(world.context, store, 70000, fresh, NULL), -EAGAIN);
+	assert_true(store->root_lock.word & CLEAVE__ANON_LOCK_WAITED);
+	cleave_anon_unguard(world.context);
+	/* The root is shared, and must be copied under that lock. */
+	store->root_lock.word = 0;
+	clone = store_clone(&world, store);
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	store->root_lock.word = CLEAVE__ANON_LOCKED | CLEAVE__ANON_LOCK_WAITED;
+	assert_int_equal(cleave_anon_guard(world.context, store, 10, 10), 0);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 10, &busy), -EAGAIN);
+	assert_int_equal(cleave_anon_try_replace(world.context, store, 10, anon, fresh), -EAGAIN);
+	cleave_anon_unguard(world.context);
+	store->root_lock.word = 0;
+	world.context->count = NULL;
+	cleave_anon_page_drop(world.context, fresh);
+	cleave_anon_unref(world.context, clone);
+	cleave_anon_unref(world.context, store);
+}
+
+/* A leaf that somebody is about to unlink: lookups read its slots as empty, writers wait for who seals. */
+static void a_sealed_slot_is_empty_and_not_to_be_filled(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 20);
+	struct cleave_anon_page *fresh = page_make(world.context, world.pages), *found;
+	struct cleave__anon_node *leaf;
+	struct cleave_anon_busy busy;
+
+	(void)state;
+	store_fill(&world, store, 10);
+	leaf = cleave__anon_node_of(store->root.word);
+	assert_int_equal(cleave__anon_level_of(store->root.word), 0);
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	leaf->slot[3].word = CLEAVE__ANON_SEALED;
+	assert_null(store_lookup(&world, store, 3));
+	assert_int_equal(cleave_anon_guard(world.context, store, 3, 3), 0);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 3, &found), 0);
+	assert_null(found);
+	assert_int_equal(cleave_anon_try_fill(world.context, store, 3, fresh, NULL), -EAGAIN);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 3, &busy), -EAGAIN);
+	assert_int_equal(cleave_anon_try_replace(world.context, store, 3, fresh, fresh), -ENOENT);
+	cleave_anon_unguard(world.context);
+	world.context->count = NULL;
+	leaf->slot[3].word = 0;
+	cleave_anon_page_drop(world.context, fresh);
+	cleave_anon_unref(world.context, store);
+}
+
+/* A pin needs a user; a transit needs the content that was looked at. */
+static void an_anon_that_is_gone_or_has_changed_is_left_alone(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 20);
+	struct cleave_anon_page *anon = store_fill(&world, store, 10);
+	uint64_t content = cleave_anon_page_content(anon), token = pages_take(world.pages, true);
+
+	(void)state;
+	manual_enter(&world.manual);
+	assert_false(cleave_anon_transit_begin_rcu(world.context, anon, token) == 0);
+	assert_false(cleave_anon_in_transit_rcu(world.context, anon));
+	assert_int_equal(cleave_anon_transit_begin_rcu(world.context, anon, content), 0);
+	assert_true(cleave_anon_in_transit_rcu(world.context, anon));
+	assert_false(cleave_anon_transit_begin_rcu(world.context, anon, content) == 0);
+	manual_leave(&world.manual);
+	cleave_anon_transit_end(world.context, anon, content);
+	pages_release(&world.pages->ops, token);
+	cleave_anon_unref(world.context, store);
+}
+
+/* Nothing to be copied now, nothing to be wiped. */
+static void nothing_is_done_for_nothing(void **state)
+{
+	struct cleave_anon_copier copier = { copy_page, undo_page };
+	struct cleave_anon *store = store_make(&world, 100);
+	uint64_t before = pages_live(world.pages);
+
+	(void)state;
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 0, 99, &copier, NULL), 0);
+	store_fill(&world, store, 10); /* its own: nothing to copy */
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 0, 99, &copier, NULL), 0);
+	assert_int_equal(pages_live(world.pages), before + 1);
+	assert_int_equal(cleave_anon_wipe(world.context, store, 20, 99), 0);
+	assert_int_equal(store_count(&world, store), 1);
+	cleave_anon_unref(world.context, store);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused, start, stop),
+		cmocka_unit_test_setup_teardown(a_change_of_many_windows_finds_more_room, start, stop),
+		cmocka_unit_test_setup_teardown(a_lock_that_is_held_sends_back, start, stop),
+		cmocka_unit_test_setup_teardown(a_sealed_slot_is_empty_and_not_to_be_filled, start, stop),
+		cmocka_unit_test_setup_teardown(an_anon_that_is_gone_or_has_changed_is_left_alone, start, stop),
+		cmocka_unit_test_setup_teardown(nothing_is_done_for_nothing, start, stop),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
