@@ -225,11 +225,9 @@ static int attempt_locked(struct cleave__fault *fault)
 	int result;
 
 	PORT_COUNT(fault->thread->counters.locked);
-	fault->locked = true;
 	(void)cleave_begin(&txn, &fault->map->index, fault->thread->map.self, fault->addr, fault->addr);
 	result = attempt(fault);
 	cleave_abort(&txn);
-	fault->locked = false;
 	return result;
 }
 
@@ -245,7 +243,6 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 	fault.addr = addr & ~((UINT64_C(1) << thread->space->page_shift) - 1);
 	fault.access = access;
 	fault.flags = flags;
-	fault.locked = false;
 	if (PORT_UNLIKELY(!thread->spare))
 		(void)make_spare(thread);
 	for (unsigned int restarts = 0;; restarts++) {
@@ -254,7 +251,7 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 		if (PORT_LIKELY(result <= 0))
 			break;
 		PORT_COUNT(thread->counters.restarts);
-		lock |= result == CLEAVE__NEXT_LOCK || restarts >= RESTARTS - 1;
+		lock = restarts >= RESTARTS - 1;
 		result = prepare(&fault, (enum cleave__fault_next)result);
 		if (result) {
 			fault.anon = NULL;

@@ -29,7 +29,6 @@ enum cleave__fault_next {
 	CLEAVE__NEXT_STORE,	/* the entry needs a store */
 	CLEAVE__NEXT_SWAP_IN,	/* the anon is ours, in transit */
 	CLEAVE__NEXT_FETCH,	/* the object's page is not resident */
-	CLEAVE__NEXT_LOCK,	/* only with the page's range locked */
 	CLEAVE__NEXT_FULL,	/* not for outside: the slot is not empty */
 };
 
@@ -39,7 +38,6 @@ struct cleave__fault {
 	uint64_t addr;
 	unsigned int access;
 	unsigned int flags;
-	bool locked; /* this thread has the page's range transaction */
 
 	/* The entry, as looked up. */
 	struct cleave_map_attributes attributes; /* a copy: the section may be left while a slot is busy */

@@ -10,15 +10,22 @@
  */
 #include "fault.h"
 
+/*
+ * While an entry is wired for the first time, only who wires asks for pages to be held: whoever else comes is forgotten
+ * if the wiring fails.
+ */
+static bool holds(const struct cleave__fault *fault)
+{
+	uint32_t moving = (fault->attributes.flags & CLEAVE_MAP_IN_TRANSITION) != 0;
+
+	return fault->attributes.wired > moving || (fault->flags & CLEAVE__FAULT_WIRE);
+}
+
 static int enter(struct cleave__fault *fault, uint64_t page, struct cleave_anon_page *anon, unsigned int protection)
 {
 	const struct cleave_space_ops *ops = cleave__fault_ops(fault);
-	bool wires = (fault->flags & CLEAVE__FAULT_WIRE) != 0;
-	int result = ops->enter(ops, fault->map, fault->addr, page, anon, protection, wires ? CLEAVE_ENTER_WIRED : 0);
 
-	if (!result && wires && ops->wire)
-		ops->wire(ops, page);
-	return result;
+	return ops->enter(ops, fault->map, fault->addr, page, anon, protection, holds(fault) ? CLEAVE_ENTER_WIRED : 0);
 }
 
 /* Marked what to wait for, or lacks nodes, or is beyond the end of the store. */
@@ -124,18 +131,6 @@ static void unmap_slot(struct cleave_space_thread *thread, struct cleave_map *ma
 }
 
 /*
- * Is the page that goes wired?  Whoever unwires has the range locked, so this fault must have it, too.  In an entry that
- * is being wired for the first time, what can be replaced is not wired yet: it is wired with the access that it permits.
- */
-static bool moves_wiring(const struct cleave__fault *fault)
-{
-	const struct cleave_space_ops *ops = cleave__fault_ops(fault);
-	uint32_t moving = (fault->attributes.flags & CLEAVE_MAP_IN_TRANSITION) != 0;
-
-	return fault->attributes.wired > moving && ops->wire && ops->unwire;
-}
-
-/*
  * What the slot shows changes: the spare page takes its place, zeroed or with what `from` says (0: zeroed).  The slot is
  * busy, the guard covers it alone.
  *	1. everybody who may be entering the old page has announced it: they are waited for, later ones see the mark
@@ -158,11 +153,6 @@ static int replace(struct cleave__fault *fault, struct cleave_anon_busy *busy, u
 		ops->page_copy(ops, from, page);
 	cleave_anon_install(thread->context, busy, fresh);
 	result = enter(fault, page, fresh, fault->attributes.protection);
-	if (moves_wiring(fault)) {
-		ops->wire(ops, page);
-		if (from)
-			ops->unwire(ops, from);
-	}
 	cleave_anon_release(thread->context, busy, fresh);
 	fault->anon = old;
 	if (old)
@@ -197,8 +187,6 @@ static int write_busy(struct cleave__fault *fault, struct cleave_anon_busy *busy
 	}
 	if (!result && !thread->spare)
 		result = CLEAVE__NEXT_PAGE;
-	if (!result && moves_wiring(fault) && !fault->locked)
-		result = CLEAVE__NEXT_LOCK;
 	if (!result)
 		return replace(fault, busy, page);
 	cleave_anon_release(thread->context, busy, anon);

@@ -107,6 +107,9 @@ static void translate(const struct cleave_map_ops *ops, struct cleave_map *map, 
 	case CLEAVE_MAP_WRITE_PROTECT:
 		lower(embedder, map, start, end, CLEAVE_PROT_READ | CLEAVE_PROT_EXEC);
 		break;
+	case CLEAVE_MAP_UNWIRE:
+		cleave__space_unwire(ops, map, start, end);
+		break;
 	case CLEAVE_MAP_SETTLE:
 		break;
 	}

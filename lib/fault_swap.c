@@ -230,35 +230,6 @@ int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map
 
 /* ---- Wiring ---- */
 
-/* What is at these addresses is wired, so that it stays while this looks at it. */
-static void unwire_range(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t start, uint64_t end)
-{
-	const struct cleave_space_ops *ops = thread->space->ops;
-	struct cleave_domain *domain = thread->space->domain;
-	struct cleave_map_entry entry;
-
-	for (uint64_t addr = start; ops->unwire && addr < end; addr += UINT64_C(1) << thread->space->page_shift) {
-		struct cleave_anon_page *anon = NULL;
-		uint64_t page = 0;
-
-		domain->ops->enter(domain, thread->map.self);
-		if (cleave_map_lookup_rcu(map, addr, &entry)) {
-			const struct cleave_map_attributes *attributes = &entry.attributes;
-
-			if (attributes->store)
-				anon = cleave_anon_lookup_rcu(attributes->store,
-							      cleave_space_slot(thread->space, attributes, addr));
-			if (anon)
-				page = cleave_anon_page_content(anon);
-			else if (attributes->object)
-				page = ops->object_page(ops, attributes->object, addr + attributes->delta, false);
-		}
-		if (is_page(page))
-			ops->unwire(ops, page);
-		domain->ops->leave(domain, thread->map.self);
-	}
-}
-
 int cleave__space_wire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 		       unsigned int protection)
 {
@@ -269,7 +240,7 @@ int cleave__space_wire(const struct cleave_map_ops *ops, struct cleave_map *map,
 		int error = cleave__fault(thread, map, addr, access, CLEAVE__FAULT_WIRE);
 
 		if (error) {
-			unwire_range(thread, map, start, addr);
+			cleave__space_unwire(ops, map, start, addr);
 			return error;
 		}
 	}
@@ -278,7 +249,10 @@ int cleave__space_wire(const struct cleave_map_ops *ops, struct cleave_map *map,
 
 void cleave__space_unwire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end)
 {
-	unwire_range(cleave__space_current(cleave__space_of(ops)), map, start, end);
+	const struct cleave_space_ops *embedder = cleave__space_of(ops)->ops;
+
+	if (embedder->unwire && start < end)
+		embedder->unwire(embedder, map, start, end);
 }
 
 struct copier {

@@ -360,6 +360,8 @@ int cleave_map_publish(struct cleave_map_txn *txn)
 	for (uint32_t i = 0; i < txn->npieces; i++) {
 		const struct cleave__map_piece *piece = &txn->pieces[i];
 
+		if ((piece->actions & CLEAVE__ACT_UNWIRE) && !(piece->actions & CLEAVE__ACT_REMOVE))
+			ops->translate(ops, txn->map, piece->start, piece->end, CLEAVE_MAP_UNWIRE);
 		if (piece->actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT | CLEAVE__ACT_SETTLE))
 			ops->translate(ops, txn->map, piece->start, piece->end,
 				       piece->actions & CLEAVE__ACT_REMOVE     ? CLEAVE_MAP_REMOVE

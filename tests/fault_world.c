@@ -2,6 +2,7 @@
 #include "fault_world.h"
 
 #define LOCK (UINT64_C(1) << 63)
+#define HELD UINT64_C(8) /* beside the protection */
 
 _Thread_local struct cleave_space_thread *fault_self;
 
@@ -171,6 +172,16 @@ static uint64_t shown(uint64_t entry)
 	return entry >> 4;
 }
 
+/* A translation goes. */
+static void let_go(struct fault_world *world, uint64_t old)
+{
+	if (!shown(old))
+		return;
+	if (old & HELD)
+		add(&world->pages[shown(old)].wired, UINT64_MAX);
+	add(&world->pages[shown(old)].mapped, UINT64_MAX);
+}
+
 static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t addr, uint64_t page,
 		 struct cleave_anon_page *anon, unsigned int protection, unsigned int flags)
 {
@@ -178,7 +189,7 @@ static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uin
 	struct sim_table *table = table_of(world, map);
 	struct cleave_word *entry = entry_of(table, addr);
 	struct sim_page *at = page_at(world, page);
-	uint64_t old, state;
+	uint64_t old, state, held = 0;
 
 	check_guarded();
 	CHECK(protection != 0 && protection < 8, "protection %u", protection);
@@ -201,11 +212,14 @@ static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uin
 		unlock_entry(entry, old);
 		return 0;
 	}
-	if (shown(old))
-		add(&world->pages[shown(old)].mapped, UINT64_MAX);
+	if ((flags & CLEAVE_ENTER_WIRED) || ((old & HELD) && shown(old) == page / 2))
+		held = HELD;
+	if (held)
+		add(&at->wired, 1);
+	let_go(world, old);
 	add(&at->mapped, 1);
 	CHECK(load(&at->state) == state, "a page changes while it is entered");
-	unlock_entry(entry, page / 2 << 4 | protection);
+	unlock_entry(entry, page / 2 << 4 | held | protection);
 	add(&world->enters, 1);
 	return 0;
 }
@@ -217,8 +231,7 @@ static void remove_entry(struct fault_world *world, struct cleave_word *entry)
 	if (!(__atomic_load_n(&entry->word, __ATOMIC_ACQUIRE)))
 		return;
 	old = lock_entry(entry);
-	if (shown(old))
-		add(&world->pages[shown(old)].mapped, UINT64_MAX);
+	let_go(world, old);
 	unlock_entry(entry, 0);
 }
 
@@ -239,7 +252,7 @@ static void protect_entry(struct cleave_word *entry, unsigned int protection)
 {
 	uint64_t old = lock_entry(entry);
 
-	unlock_entry(entry, old & (~UINT64_C(15) | protection));
+	unlock_entry(entry, old & (~UINT64_C(15) | HELD | protection));
 }
 
 static void protect_range(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
@@ -272,7 +285,7 @@ static void each_of(struct fault_world *world, uint64_t page, bool remove)
 			if (shown(old) != page / 2) {
 				unlock_entry(&table->entries[at], old);
 			} else if (remove) {
-				add(&world->pages[shown(old)].mapped, UINT64_MAX);
+				let_go(world, old);
 				unlock_entry(&table->entries[at], 0);
 			} else {
 				unlock_entry(&table->entries[at], old & ~(uint64_t)CLEAVE_PROT_WRITE);
@@ -325,7 +338,7 @@ uint64_t fault_shows(struct fault_world *world, struct cleave_map *map, uint64_t
 	uint64_t entry = __atomic_load_n(&entry_of(table_of(world, map), addr)->word, __ATOMIC_ACQUIRE) & ~LOCK;
 
 	if (protection)
-		*protection = entry & 15;
+		*protection = entry & 7;
 	return shown(entry);
 }
 
@@ -554,17 +567,20 @@ size_t fault_evict(struct fault_world *world, const uint32_t *numbers, size_t n)
 
 /* ---- Wiring ---- */
 
-static void wire(const struct cleave_space_ops *ops, uint64_t page)
+static void unwire(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end)
 {
-	check_guarded();
-	add(&page_at(world_of(ops), page)->wired, 1);
-}
+	struct fault_world *world = world_of(ops);
+	struct sim_table *table = table_of(world, map);
+	uint64_t low = start > table->base ? (start - table->base) / PAGE : 0;
+	uint64_t high = end > table->base ? (end - table->base) / PAGE : 0;
 
-static void unwire(const struct cleave_space_ops *ops, uint64_t page)
-{
-	struct sim_page *at = page_at(world_of(ops), page);
+	for (uint64_t i = low; i < high && i < table->n; i++) {
+		uint64_t old = lock_entry(&table->entries[i]);
 
-	CHECK(__atomic_fetch_sub(&at->wired.word, 1, __ATOMIC_ACQ_REL) > 0, "page %llu is not wired", LL(page));
+		if (old & HELD)
+			add(&world->pages[shown(old)].wired, UINT64_MAX);
+		unlock_entry(&table->entries[i], old & ~HELD);
+	}
 }
 
 static void deactivate(const struct cleave_space_ops *ops, uint64_t page)
@@ -595,7 +611,6 @@ void fault_world_start(struct fault_world *world, struct cleave_domain *domain, 
 		.page_in = page_in,
 		.token_free = token_free,
 		.may_evict = may_evict,
-		.wire = wire,
 		.unwire = unwire,
 		.deactivate = deactivate,
 	};

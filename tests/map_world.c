@@ -173,7 +173,7 @@ static void translate(const struct cleave_map_ops *ops, struct cleave_map *map, 
 	struct watched *watched = embedder_watched(embedder, map);
 
 	CHECK(start < end, "an empty range");
-	if (what == CLEAVE_MAP_SETTLE)
+	if (what == CLEAVE_MAP_SETTLE || what == CLEAVE_MAP_UNWIRE)
 		return;
 	__atomic_fetch_add(what == CLEAVE_MAP_REMOVE	 ? &embedder->removals
 			   : what == CLEAVE_MAP_RESTRICT ? &embedder->restrictions

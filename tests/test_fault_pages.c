@@ -188,7 +188,6 @@ static void a_wiring_follows_a_promotion(void **state)
 	write_at(&one.map, 1, 5);
 	assert_int_equal(wired(), 4);
 	assert_int_equal(one.world.pages[page_shown(&one.map, 1)].wired.word, 1);
-	assert_int_equal(one.thread.counters.locked, 1);
 	assert_int_equal(cleave_map_unwire(&one.map, &one.thread.map, AT(0), AT(4)), 0);
 	assert_int_equal(wired(), 0);
 	fault_object_put(&one.world, object);

@@ -42,7 +42,7 @@ struct cleave_space_thread;
 /* ---- What the embedder supplies ---- */
 
 #define CLEAVE_ENTER_AHEAD 0x1u /* nobody asked for it: may be left out, and must not lower what is there */
-#define CLEAVE_ENTER_WIRED 0x2u /* by cleave_map_wire(); `wire` follows */
+#define CLEAVE_ENTER_WIRED 0x2u /* hold the page in memory for as long as the address shows it */
 
 /*
  * Callbacks.  "Guarded": called under the guard of the calling thread, in most cases inside a read section, while
@@ -122,11 +122,14 @@ struct cleave_space_ops {
 	bool (*may_evict)(const struct cleave_space_ops *ops, uint64_t page);
 
 	/*
-	 * Wiring, page by page: hold it in memory (may_evict says false), let it go.  wire: guarded; unwire: guarded or
-	 * locked.  deactivate: it is not needed soon.  Guarded and locked.  Optional.
+	 * Wiring is by address: a translation that was entered with CLEAVE_ENTER_WIRED holds its page, so that may_evict says
+	 * false, until it is removed, shows another page, or `unwire` was called; entering the same page again keeps the hold.
+	 * unwire: [start, end) of `map` holds nothing any more; it may have held nothing.  Locked, or without locks.  Needed
+	 * for wiring, as are `protect` and `protect_page`: what is only lowered stays held.  (A page that several maps show
+	 * may be replaced by a copy that another one makes: that copy is held from the next fault on.)
+	 * deactivate: the page is not needed soon.  Guarded and locked.  Optional.
 	 */
-	void (*wire)(const struct cleave_space_ops *ops, uint64_t page);
-	void (*unwire)(const struct cleave_space_ops *ops, uint64_t page);
+	void (*unwire)(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end);
 	void (*deactivate)(const struct cleave_space_ops *ops, uint64_t page);
 
 	/* As in map.h.  Optional. */

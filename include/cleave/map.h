@@ -115,6 +115,7 @@ enum cleave_map_translations {
 	CLEAVE_MAP_RESTRICT,	  /* permissions were lost: remove, or lower to what the map says now */
 	CLEAVE_MAP_WRITE_PROTECT, /* forked: the pages must not be written in place */
 	CLEAVE_MAP_SETTLE,	  /* a first store: only wait for faults that do not know it yet; nothing is taken down */
+	CLEAVE_MAP_UNWIRE,	  /* wirings went, `unwire` was called before: wait likewise, and let go what came since */
 };
 
 /*

@@ -3,7 +3,8 @@
 
 #include "fault_calls.h"
 
-#define OBJECT 200u /* its page n says OBJECT + n */
+#define HELD UINT64_C(8) /* beside the protection */
+#define OBJECT 200u	 /* its page n says OBJECT + n */
 
 struct world *world;
 
@@ -89,42 +90,45 @@ static uint64_t guard_word(void)
 	return world->records[acting()].context->guard.word.word;
 }
 
+static void let_go(uint64_t old)
+{
+	if (old >> 4)
+		world->pages[old >> 4].mapped--;
+	if (old & HELD)
+		world->pages[old >> 4].wired--;
+}
+
 static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t addr, uint64_t content,
 		 struct cleave_anon_page *anon, unsigned int protection, unsigned int flags)
 {
 	unsigned int m = map_number(map), p = page_of(addr);
 	struct cleave_word *translation = &world->translation[m][p];
 	struct page *page = &world->pages[content / 2];
-	uint64_t old;
+	uint64_t old, fresh;
 
 	(void)ops;
 	(void)anon;
 	MUST(guard_word() & 1, "a page is entered without a guard");
-	if (flags & CLEAVE_ENTER_AHEAD) {
-		uint64_t none = 0;
-
-		if (!PORT_CAS(translation, &none, content / 2 << 4 | protection, PORT_ACQ_REL, PORT_RELAXED))
+	fresh = content / 2 << 4 | protection | (flags & CLEAVE_ENTER_WIRED ? HELD : 0);
+	old = flags & CLEAVE_ENTER_AHEAD ? 0 : translation->word;
+	while (!PORT_CAS(translation, &old, fresh | (old >> 4 == content / 2 ? old & HELD : 0), PORT_ACQ_REL,
+			 PORT_RELAXED))
+		if (flags & CLEAVE_ENTER_AHEAD)
 			return 0;
-		old = 0;
-	} else {
-		old = PORT_EXCHANGE(translation, content / 2 << 4 | protection, PORT_ACQ_REL);
-	}
+	if ((fresh & HELD) || (old >> 4 == content / 2 && (old & HELD)))
+		page->wired++;
 	MUST(page->state != FREED, "page %u is entered after it was freed", (unsigned int)content / 2);
 	MUST(world->allowed[m][p] & ALLOW_ENTER, "a page is entered after its unmap has returned");
 	MUST(!(protection & CLEAVE_PROT_WRITE) || (world->allowed[m][p] & ALLOW_WRITE),
 	     "a page is entered writable after its protect has returned");
 	page->mapped++;
-	if (old >> 4)
-		world->pages[old >> 4].mapped--;
+	let_go(old);
 	return 0;
 }
 
 static void remove_one(struct cleave_word *translation)
 {
-	uint64_t old = PORT_EXCHANGE(translation, 0, PORT_ACQ_REL);
-
-	if (old >> 4)
-		world->pages[old >> 4].mapped--;
+	let_go(PORT_EXCHANGE(translation, 0, PORT_ACQ_REL));
 }
 
 static void remove_range(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end)
@@ -139,7 +143,7 @@ static void protect_one(struct cleave_word *translation, unsigned int protection
 {
 	uint64_t seen = translation->word;
 
-	while (!PORT_CAS(translation, &seen, seen & (~UINT64_C(15) | protection), PORT_ACQ_REL, PORT_RELAXED))
+	while (!PORT_CAS(translation, &seen, seen & (~UINT64_C(15) | HELD | protection), PORT_ACQ_REL, PORT_RELAXED))
 		;
 }
 
@@ -162,10 +166,9 @@ static void each_of(uint64_t content, bool remove)
 
 			if (!PORT_CAS(translation, &seen, fresh, PORT_ACQ_REL, PORT_RELAXED))
 				continue;
-			if (remove)
-				world->pages[content / 2].mapped--;
-			else
+			if (!remove)
 				break;
+			let_go(seen);
 		}
 	}
 }
@@ -254,17 +257,18 @@ static bool may_evict(const struct cleave_space_ops *ops, uint64_t page)
 	return world->pages[page / 2].wired == 0;
 }
 
-static void wire(const struct cleave_space_ops *ops, uint64_t page)
+static void unwire(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end)
 {
 	(void)ops;
-	MUST(world->pages[page / 2].state != FREED, "a page that was freed is wired");
-	world->pages[page / 2].wired++;
-}
+	for (uint64_t addr = start; addr < end; addr += SIM_PAGE) {
+		struct cleave_word *translation = &world->translation[map_number(map)][page_of(addr)];
+		uint64_t seen = translation->word;
 
-static void unwire(const struct cleave_space_ops *ops, uint64_t page)
-{
-	(void)ops;
-	MUST(world->pages[page / 2].wired-- > 0, "a page is unwired that was not wired");
+		while ((seen & HELD) && !PORT_CAS(translation, &seen, seen & ~HELD, PORT_ACQ_REL, PORT_RELAXED))
+			;
+		if (seen & HELD)
+			world->pages[seen >> 4].wired--;
+	}
 }
 
 /* ---- Histories ---- */
@@ -652,7 +656,6 @@ void fault_world_make(bool zero, bool object)
 		.page_in = page_in,
 		.token_free = token_free,
 		.may_evict = may_evict,
-		.wire = wire,
 		.unwire = unwire,
 	};
 	for (unsigned int page = PAGES - 1; page > 0; page--)
@@ -685,12 +688,37 @@ void fault_world_make(bool zero, bool object)
 	}
 }
 
+/* What is wired is held where it is shown, and nothing else is. */
+static const char *check_wirings(void)
+{
+	for (unsigned int i = 0; i < MAPS * SLOTS; i++) {
+		unsigned int map = i / SLOTS, page = i % SLOTS;
+		uint64_t translation = world->translation[map][page].word;
+		struct cleave_map_entry entry;
+		bool wired;
+
+		if (!world->exists[map])
+			continue;
+		wired = cleave_map_lookup_rcu(&world->maps[map], address(page), &entry) && entry.attributes.wired;
+		if (!wired && (translation & HELD))
+			return "a page is held that is not wired";
+		if (wired && world->history_of[1] == 1 && !(translation & HELD))
+			return "a wired page is not held";
+	}
+	return NULL;
+}
+
 const char *fault_world_end(void)
 {
+	const char *wrong;
+
 	struct cleave_map_thread *thread = &world->records[THREADS].map;
 
 	world->running = false;
 	broken = NULL;
+	wrong = check_wirings();
+	if (wrong)
+		return wrong;
 	for (unsigned int map = 0; map < MAPS; map++) {
 		if (!world->exists[map])
 			continue;

@@ -117,6 +117,6 @@ plant swap_in_swap_in read_in_by_everybody fault_resolve.c 's/switch \(cleave_an
 plant wire_swap wired_page_swapped fault_swap.c 's/ops->may_evict && !ops->may_evict\(ops, pages\[i\]\)/false/'
 plant fault_wipe wiped_without_waiting fault_swap.c 's/\tcleave_anon_wait_guards\(context, store, slot, slot \+ \*n - 1\);\n//'
 plant fault_wipe wiped_in_sight fault_swap.c 's/\tthread->space->ops->remove\(thread->space->ops, map, addr, .*?\);\n//'
-plant wire_promote wiring_moved_unlocked fault_resolve.c 's/ && !fault->locked\)/ \&\& false)/'
-plant wire_again wiring_lost_in_transition fault_resolve.c 's/fault->attributes\.wired > moving/fault->attributes.wired \&\& !moving/'
+plant wire_promote unwired_too_early fault_space.c 's/\tcase CLEAVE_MAP_UNWIRE:\n.*?\n\t\tbreak;\n/\tcase CLEAVE_MAP_UNWIRE:\n\t\tbreak;\n/s'
+plant wire_again wiring_lost_in_transition fault_resolve.c 's/return fault->attributes\.wired > moving \|\|/return (fault->attributes.wired \&\& !moving) ||/'
 exit $missed

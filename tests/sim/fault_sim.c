@@ -128,9 +128,8 @@ static void random_program(unsigned int number, struct scenario *scenario)
 				call->kind = WRITE;
 			/* Two maps have one history then: only what does the same to both. */
 			if ((scenario->shape == SHARED || scenario->shape == SHARED_BACKED) &&
-			    (call->kind == UNMAP || call->kind == MAP || call->kind == FREE ||
-			     call->kind == WIRE || call->kind == UNWIRE))
-				call->kind = READ; /* nor is a wired page held through another map's fault */
+			    (call->kind == UNMAP || call->kind == MAP || call->kind == FREE))
+				call->kind = READ;
 			if (call->kind == EVICT && scenario->shape != BACKED && scenario->shape != PROMOTED &&
 			    scenario->shape != SHARED_BACKED)
 				call->kind = SWAP;
