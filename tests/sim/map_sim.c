@@ -21,6 +21,7 @@ enum shape {
 	LONE,	 /* one entry */
 	PIECES,	 /* of one page each, with one object */
 	MIXED,	 /* every other page is read-only */
+	SINGLE,	 /* page 3 is read-only */
 	HOLED,	 /* page 4 is not mapped */
 	HELD,	 /* pages 2 and 3 are wired */
 	GUARDED, /* page 4 is not mapped, and there are guard pages */
@@ -28,13 +29,19 @@ enum shape {
 	SHAPES
 };
 
-static const char *const shape_names[SHAPES] = { "lone", "pieces", "mixed", "holed", "held", "guarded", "joining" };
+static const char *const shape_names[SHAPES] = { "lone",  "pieces", "mixed",   "single",
+						 "holed", "held",   "guarded", "joining" };
 
-/* Where the second thread works; the first one has pages [2, 4). */
-enum place { SAME, OVER, BESIDE, PLACES };
+/* Where the two threads work. */
+enum place { SAME, OVER, BESIDE, NEXT, PLACES };
 
-static const char *const place_names[PLACES] = { "same", "over", "beside" };
-static const uint8_t place_ranges[PLACES][2] = { { 2, 4 }, { 3, 6 }, { 4, 6 } };
+static const char *const place_names[PLACES] = { "same", "over", "beside", "next" };
+static const uint8_t place_ranges[PLACES][2][2] = {
+	{ { 2, 4 }, { 2, 4 } },
+	{ { 2, 4 }, { 3, 6 } },
+	{ { 2, 4 }, { 4, 6 } },
+	{ { 2, 3 }, { 3, 4 } },
+};
 
 struct program {
 	enum shape shape;
@@ -107,12 +114,12 @@ static void program_of(unsigned int number, struct program *program)
 
 	memset(program, 0, sizeof(*program));
 	if (number < NAMED) {
-		const uint8_t *range = place_ranges[number % PLACES];
+		const uint8_t(*range)[2] = place_ranges[number % PLACES];
 
 		pair_of(number / SHAPES / PLACES, kinds);
 		program->shape = (enum shape)(number / PLACES % SHAPES);
-		program->calls[0][0] = call_of(kinds[0], 2, 4, 0);
-		program->calls[1][0] = call_of(kinds[1], range[0], range[1], 1);
+		program->calls[0][0] = call_of(kinds[0], range[0][0], range[0][1], 0);
+		program->calls[1][0] = call_of(kinds[1], range[1][0], range[1][1], 1);
 		return;
 	}
 	program->shape = (enum shape)(random % SHAPES);
@@ -144,15 +151,16 @@ static void must(int error)
 		abort();
 }
 
+/* By the first thread, so that it knows the objects: it may give one of them to a neighbour. */
 static void make_shape(enum shape shape)
 {
-	struct cleave_map_thread *thread = &world->thread[THREADS];
+	struct cleave_map_thread *thread = &world->thread[0];
 
-	must(map_range(THREADS, 1, 7, 0));
+	must(map_range(0, 1, 7, 0));
 	for (unsigned int i = 1; i < 7; i++) {
 		if (shape == PIECES)
 			must(cleave_map_clip_start(&world->map, thread, AT(i), NULL));
-		if ((shape == MIXED || shape == JOINING) && i % 2)
+		if (shape == SINGLE ? i == 3 : (shape == MIXED || shape == JOINING) && i % 2)
 			must(cleave_map_protect(&world->map, thread, AT(i), AT(i + 1), CLEAVE_PROT_READ, 0, 0));
 	}
 	if (shape == HOLED || shape == GUARDED)
@@ -186,7 +194,7 @@ static const char *choose(unsigned int number)
 						  : 0;
 	must(cleave_map_init(&world->map, &world->thread[THREADS], &config));
 	make_shape(running.shape);
-	cleave_map_thread_flush(&world->thread[THREADS], true);
+	cleave_map_thread_flush(&world->thread[0], true);
 	nthreads = 0;
 	for (unsigned int t = 0; t < THREADS; t++) {
 		for (ncalls[t] = 0; ncalls[t] < MOST_CALLS && running.calls[t][ncalls[t]].kind; ncalls[t]++)
