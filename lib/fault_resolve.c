@@ -214,6 +214,9 @@ static int write_slot(struct cleave__fault *fault)
 		result = fill(fault);
 		if (PORT_LIKELY(result != CLEAVE__NEXT_FULL))
 			return result;
+		/* A read, with neighbours: its guard is too wide to wait under, should the slot be empty again. */
+		if (fault->low != fault->high)
+			return CLEAVE__NEXT_AGAIN;
 	}
 	result = cleave_anon_try_busy(thread->context, fault->store, fault->slot, &busy);
 	return result ? blocked(fault, result) : write_busy(fault, &busy);
