@@ -193,15 +193,28 @@ static void crashed(int number)
 	abort();
 }
 
+/* Seconds that this process was there to live through: whoever stops it (SIGSTOP) makes no hang of it. */
+static void *wait_for_hang(void *patience)
+{
+	for (unsigned int left = *(unsigned int *)patience; left > 0; left--)
+		sleep(1);
+	raise(SIGALRM);
+	return NULL;
+}
+
 static void watch(const struct job *job)
 {
+	static unsigned int patience;
 	const struct options *options = &job->options;
+	pthread_t watchdog;
 	struct sigaction action = { .sa_handler = crashed, .sa_flags = (int)SA_RESETHAND };
 
 	watched = job;
 	crash_expected = options->plant != PLANT_NOTHING;
 	sigaction(SIGALRM, &action, NULL);
-	alarm((unsigned int)options->seconds + (crash_expected ? 10 : PATIENCE));
+	patience = (unsigned int)options->seconds + (crash_expected ? 10 : PATIENCE);
+	if (pthread_create(&watchdog, NULL, wait_for_hang, &patience) == 0)
+		pthread_detach(watchdog);
 	/* Sanitizers say more about it than we can. */
 	if (crash_expected) {
 		sigaction(SIGSEGV, &action, NULL);
