@@ -116,7 +116,7 @@ plant_in busy_wipe deadlock busy_slot_unlinked anon_wipe.c 's/if \(!cleave__anon
 plant_in read_copy_in_place 'no order' busy_slot_looked_through anon.c 's/if \(level == 0 && \(word & CLEAVE__ANON_BUSY\)\)/if (false)/'
 plant_in walk_clone_gone 'a token was missed' clone_not_at_tail anon_store.c 's/\tstore->prev = \(struct cleave_anon \*\)\(uintptr_t\)PORT_LOAD\(&domain->last, PORT_RELAXED\);\n\tstore->next = NULL;\n.*?PORT_STORE\(&domain->last, \(uint64_t\)\(uintptr_t\)store, PORT_RELAXED\);/\tstore->prev = NULL;\n\tstore->next = domain->first;\n\tif (store->next)\n\t\tstore->next->prev = store;\n\telse\n\t\tPORT_STORE(&domain->last, (uint64_t)(uintptr_t)store, PORT_RELAXED);\n\tdomain->first = store;/s'
 plant_in walk_walk '' transit_by_everybody anon_page.c 's/\t\tif \(seen & TRANSIT\) \{\n.*?\n\t\t\}\n//s'
-plant wiped_again_after_wait anon_wipe.c 's/uint64_t begin = cut->pruning \? cut->first : cut->next,/uint64_t begin = cut->first,/'
+plant wiped_again_after_wait anon_wipe.c 's/\? 16u : 1u/? 16u : 16u/; s/uint64_t begin = cut->pruning \? cut->first : cut->next,/uint64_t begin = cut->first,/'
 plant lock_wakes_nobody anon_node.h 's/\t\tcleave__guards_wake\(guards, lock\);\n//'
 plant guard_wakes_nobody guard.h 's/\t\tcleave__guards_wake\(guards, guard\);\n//'
 plant count_read_after_mark guard.c 's/\t\tuint32_t seen = PORT_LOAD\(count, PORT_ACQUIRE\);\n/\t\tuint32_t seen;\n/; s/(\t\t\tcontinue;\n)(\t\tguards->domain->ops->park)/$1\t\tseen = PORT_LOAD(count, PORT_ACQUIRE);\n$2/'
