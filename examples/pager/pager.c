@@ -41,7 +41,7 @@ static const char usage[] =
 	"  --handlers N    threads that serve faults (2)\n"
 	"  --seconds N     end the program after N seconds\n"
 	"  --svg FILE      draw a heat map of the faults over address and time\n"
-	"  --json FILE     write the result there (-: to standard output)\n"
+	"  --json FILE     write the result there (-: to standard output); with --compare these two are FILE.ENGINE\n"
 	"  --quiet         no progress\n"
 	"  --agent FILE    the agent (" AGENT_NAME " beside this program)\n"
 	"  --help          this text\n"
@@ -302,6 +302,18 @@ static bool write_files(const struct summary *summary)
 
 /* ---- The comparison: a process for each engine ---- */
 
+/* Each writes files of its own. */
+static const char *name_for(const char *path, const struct engine *engine)
+{
+	char *name;
+
+	if (!path || strcmp(path, "-") == 0)
+		return path;
+	if (asprintf(&name, "%s.%s", path, engine->name) < 0)
+		supervisor_fail(&pager.supervisor, "memory", ENOMEM);
+	return name;
+}
+
 static int compare(void)
 {
 	struct summary *summaries =
@@ -316,7 +328,10 @@ static int compare(void)
 
 		if (child == 0) {
 			pager.options.engine = engines[i];
-			exit(run(&summaries[i]) ? 0 : 1);
+			pager.options.svg = name_for(pager.options.svg, engines[i]);
+			pager.options.json = name_for(pager.options.json, engines[i]);
+			good = run(&summaries[i]);
+			exit(write_files(&summaries[i]) && good ? 0 : 1);
 		}
 		if (child < 0 || waitpid(child, &status, 0) != child || status)
 			good = false;

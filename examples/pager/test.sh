@@ -55,6 +55,14 @@ fi
 [ $status -eq 0 ] || fail "true: $(cat "$work/report")"
 
 case $name in
+compare)
+	"$pager" --compare --quiet --limit 8M --json "$work/json" --swap "$work" "$stress" --threads 3 --pages 900 --seconds 1 \
+		2>"$work/report" || fail "$(cat "$work/report")"
+	for engine in cleave mutex-tree chunked; do
+		grep -q "^$engine .*%\$" "$work/report" || fail "no line of $engine, or it failed: $(cat "$work/report")"
+		grep -q '"violations": 0' "$work/json.$engine" || fail "violations with $engine"
+	done
+	;;
 stress-*)
 	# Twice as much is touched as may stay.
 	serves --engine "${name#stress-}" --limit 8M --svg "$work/svg" "$stress" --threads 4 --pages 1024 --seconds 2 \
