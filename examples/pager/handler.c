@@ -79,7 +79,7 @@ static int serve(struct process *process, const struct fault *fault)
 
 	for (unsigned int i = 0;; i++) {
 		self->missing = fault->missing;
-		self->buffered = NULL;
+		self->buffered = 0;
 		self->kind = FAULT_READ;
 		error = pager.engine->fault(process, fault->addr, fault->write);
 		switch (error) {

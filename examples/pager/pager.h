@@ -109,7 +109,7 @@ struct worker {
 	bool missing;			 /* the fault: nothing was mapped */
 	enum fault_kind kind;		 /* what the fault turned out to be */
 	unsigned char *buffer;		 /* a page */
-	struct frame *buffered;		 /* whose content is in it; NULL */
+	uint64_t buffered;		 /* the number of the frame whose content is in it; 0 */
 	struct frame *batch[PAGER_LIST]; /* pages that are being written out */
 	unsigned int nbatch;
 	unsigned int nwritten; /* of these, already asked for */

@@ -26,16 +26,19 @@
 #define TARGET UINT32_MAX
 #define NOBODY 0u
 #define MANY UINT32_MAX
-#define PRESENT (UINT64_C(1) << 63) /* in /proc/PID/pagemap */
+#define PRESENT (UINT64_C(3) << 62) /* in /proc/PID/pagemap: there, or on its way (migration) */
 
 struct frame {
 	_Atomic uint32_t source;
 	_Atomic uint32_t owner; /* a process's number + 1; NOBODY: not entered yet; MANY: it was, in several */
 	_Atomic uint64_t epoch; /* forks before it was entered */
 	uint64_t addr;		/* evictor: where it is */
+	uint64_t number;	/* [I] never used twice, as its address may be */
 };
 
 _Static_assert(sizeof(struct frame) <= 32, "two in a cache line");
+
+static _Atomic uint64_t numbers;
 
 static const unsigned char zeros[PAGE];
 
@@ -53,6 +56,7 @@ uint64_t page_get(void)
 	if (!frame)
 		return 0;
 	memset(frame, 0, sizeof(*frame));
+	frame->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
 	return (uint64_t)(uintptr_t)frame;
 }
 
@@ -96,10 +100,10 @@ int page_in(uint64_t token, uint64_t page)
 	uint32_t place = (uint32_t)(token >> 1);
 
 	/* Now, because later a guard is set. */
-	self->buffered = NULL;
+	self->buffered = 0;
 	if (swap_read(place, self->buffer))
 		return -EIO;
-	self->buffered = frame;
+	self->buffered = frame->number;
 	set_source(frame, place);
 	return 0;
 }
@@ -141,9 +145,16 @@ static const void *content_of(struct frame *frame, uint32_t source)
 {
 	if (source == TARGET || source == ZERO)
 		return zeros;
-	if (self->buffered == frame)
+	/*
+	 * By its number: between page_in() and here the fault may have begun again.
+	 *	1. A reads the page into its buffer, for frame F, and waits
+	 *	2. B enters F writable; the program writes; F is evicted and freed
+	 *	3. B reads the page in again, into a new frame at F's address
+	 *	4. A enters that one: its buffer has what was before the write
+	 */
+	if (self->buffered == frame->number)
 		return self->buffer;
-	self->buffered = NULL;
+	self->buffered = 0;
 	return swap_read(source, self->buffer) ? NULL : self->buffer;
 }
 

@@ -23,7 +23,8 @@
 
 #define PAGE ((size_t)4096)
 #define WORDS (PAGE / sizeof(uint64_t))
-#define RUN 48u /* pages that a call changes, at most */
+#define RUN 48u	 /* pages that a call changes, at most */
+#define BOTH 16u /* pages that both sides of a fork write */
 
 struct region {
 	unsigned char *base;
@@ -234,8 +235,8 @@ static void check_in_child(struct thread *thread)
 {
 	size_t page;
 
-	for (unsigned int i = 0; i < 24; i++) {
-		page = below(thread, thread->own.pages);
+	for (unsigned int i = 0; i < BOTH + 8; i++) {
+		page = i < BOTH ? i : below(thread, thread->own.pages);
 		verify(&thread->own, page);
 		write_page(thread, &thread->own, page);
 	}
@@ -254,8 +255,8 @@ static void fork_once(struct thread *thread)
 	if (child == 0)
 		check_in_child(thread);
 	must(child > 0, "fork");
-	for (unsigned int i = 0; i < 16; i++) {
-		size_t page = i ? below(thread, thread->own.pages) : 0;
+	for (unsigned int i = 0; i < BOTH + 8; i++) {
+		size_t page = i < BOTH ? i : below(thread, thread->own.pages);
 
 		verify(&thread->own, page);
 		write_page(thread, &thread->own, page);
