@@ -40,7 +40,7 @@ static void all_walks_agree_on_the_same_index(void **state)
 		struct manual_domain manual[NAMES];
 		struct world world[NAMES];
 		bool there[NAMES];
-		struct rng rng = { seed + s };
+		struct rng rng = { .state = seed + s };
 
 		found = 0;
 		for (size_t i = 0; i < NAMES; i++) {
@@ -120,7 +120,7 @@ static void many_lookups_find_what_single_ones_do(void **state)
 	(void)state;
 	for (size_t i = 0; i < NAMES; i++) {
 		struct manual_domain manual;
-		struct rng rng = { seed };
+		struct rng rng = { .state = seed };
 		struct world world;
 
 		if (!cleave_search_named(names[i]))
