@@ -214,9 +214,10 @@ static int write_slot(struct cleave__fault *fault)
 		result = fill(fault);
 		if (PORT_LIKELY(result != CLEAVE__NEXT_FULL))
 			return result;
-		/* A read, with neighbours: its guard is too wide to wait under, should the slot be empty again. */
-		if (fault->low != fault->high)
-			return CLEAVE__NEXT_AGAIN;
+		/*
+		 * From here on the slot stays full: who empties it waits for this guard.  So nothing is replaced, and no
+		 * guards are waited for under that of a read, which covers neighbours.
+		 */
 	}
 	result = cleave_anon_try_busy(thread->context, fault->store, fault->slot, &busy);
 	return result ? blocked(fault, result) : write_busy(fault, &busy);

@@ -515,8 +515,11 @@ static void change_range(struct cleave_space_thread *thread, const struct call *
 	for (unsigned int page = call->page; initial && page <= call->last; page++) {
 		if (result)
 			events[page]->dead = true;
-		/* What is wired is not freed: then the page may be as it was. */
-		events[page]->ended = result || (call->kind == FREE && world->wires) ? 0 : ++world->now;
+		/*
+		 * What is wired is not freed, and neither is what was written without having happened before: then the
+		 * page may be as it was.
+		 */
+		events[page]->ended = result || (call->kind == FREE && (world->wires || sim_weak())) ? 0 : ++world->now;
 	}
 	if (gives)
 		granted(call);
