@@ -289,6 +289,78 @@ static void m15_what_needs_a_copy_without_cow_is_refused(void **state)
 	solo_stop(&solo);
 }
 
+static void m16_what_an_object_backs_is_no_data(void **state)
+{
+	struct cleave_map_request request = request_fixed(20, 24);
+	struct cleave_map_accounts accounts;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	request.object = thing_new(&solo.embedder);
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(solo_map(&solo, 10, 12), 0);
+	cleave_map_account(MAP, THREAD, &accounts);
+	assert_true(accounts.size == 6 * PAGE && accounts.data == 2 * PAGE);
+	/* Nor is it when its protection comes and goes, in one entry or over both. */
+	assert_int_equal(protect(&solo, 20, 22, 0, 0), 0);
+	assert_int_equal(protect(&solo, 10, 22, CLEAVE_PROT_READ, 0), 0);
+	cleave_map_account(MAP, THREAD, &accounts);
+	assert_true(accounts.size == 6 * PAGE && accounts.data == 2 * PAGE);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
+static void m18_a_stack_that_is_put_somewhere_is_told(void **state)
+{
+	struct cleave_map_request request = request_fixed(20, 24);
+	struct cleave_map_accounts before, after;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	cleave_map_account(MAP, THREAD, &before);
+	request.entry_flags |= CLEAVE_MAP_STACK;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	cleave_map_account(MAP, THREAD, &after);
+	assert_true(after.serial > before.serial);
+	solo_stop(&solo);
+}
+
+static void m19_a_submap_wants_a_blank_entry_that_covers_it(void **state)
+{
+	struct cleave_map_attributes attributes = { .flags = CLEAVE_MAP_COW, .protection = RW, .max_protection = RW };
+	struct cleave_map_request request = request_fixed(20, 24);
+	struct cleave_map_txn txn;
+	struct solo solo;
+	struct thing *submap;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	submap = thing_new(&solo.embedder);
+	/* an object, */
+	request.entry_flags = 0;
+	request.object = thing_new(&solo.embedder);
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(20), AT(24), submap), -EINVAL);
+	/* copy on write, */
+	assert_int_equal(cleave_map_begin(&txn, MAP, THREAD, AT(30), AT(32)), 0);
+	assert_int_equal(cleave_map_put(&txn, AT(30), AT(32), &attributes), 0);
+	assert_int_equal(cleave_map_commit(&txn), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(30), AT(32), submap), -EINVAL);
+	/* more than one entry, or one and a gap */
+	request = request_fixed(40, 44);
+	request.entry_flags = 0;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(40), AT(45), submap), -EINVAL);
+	assert_int_equal(cleave_map_clip_start(MAP, THREAD, AT(42), NULL), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(40), AT(44), submap), -EINVAL);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(40), AT(42), submap), 0);
+	assert_int_equal(cleave_map_unmap(MAP, THREAD, AT(40), AT(42), 0), 0);
+	thing_unref(&solo.embedder, submap);
+	solo_stop(&solo);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +373,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(m13_wired_entries_and_submaps_stay_apart),
 		cmocka_unit_test(m15_a_copy_is_cow_though_its_parent_is_not),
 		cmocka_unit_test(m15_what_needs_a_copy_without_cow_is_refused),
+		cmocka_unit_test(m16_what_an_object_backs_is_no_data),
+		cmocka_unit_test(m18_a_stack_that_is_put_somewhere_is_told),
+		cmocka_unit_test(m19_a_submap_wants_a_blank_entry_that_covers_it),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
