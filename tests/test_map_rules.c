@@ -361,6 +361,54 @@ static void m19_a_submap_wants_a_blank_entry_that_covers_it(void **state)
 	solo_stop(&solo);
 }
 
+static void op_extract_and_clean_refuse_holes_and_submaps(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = request_fixed(20, 22);
+	struct cleave_map other;
+	struct solo solo;
+	struct thing *submap;
+	uint64_t addr;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_init(&other, THREAD, &config), 0);
+	assert_int_equal(map_hole(&solo, 10, 12), 0);
+	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), 2 * PAGE, &other, 0, &addr), -EINVAL);
+	assert_int_equal(cleave_map_clean(MAP, THREAD, AT(10), AT(12), CLEAVE_CLEAN_SYNC), -EFAULT);
+	submap = thing_new(&solo.embedder);
+	request.entry_flags = 0;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(20), AT(22), submap), 0);
+	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(20), 2 * PAGE, &other, 0, &addr), -EINVAL);
+	assert_int_equal(cleave_map_clean(MAP, THREAD, AT(20), AT(22), CLEAVE_CLEAN_SYNC), -EINVAL);
+	assert_int_equal(solo_entries(&solo), 2);
+	thing_unref(&solo.embedder, submap);
+	cleave_map_destroy(&other, THREAD);
+	solo_stop(&solo);
+}
+
+static void op_inentry_asks_for_all_flags(void **state)
+{
+	struct cleave_map_request request = request_fixed(20, 24);
+	struct cleave_map_inentry cache = { .serial = 0 };
+	struct solo solo;
+	struct cleave_domain *domain = &solo.domain.domain;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	request.entry_flags |= CLEAVE_MAP_STACK;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(solo_map(&solo, 10, 12), 0);
+	domain->ops->enter(domain, &solo.domain.self);
+	assert_false(cleave_map_inentry_rcu(MAP, &cache, AT(10), CLEAVE_MAP_STACK));
+	assert_false(cleave_map_inentry_rcu(MAP, &cache, AT(20), CLEAVE_MAP_STACK | CLEAVE_MAP_CONCEAL));
+	assert_true(cleave_map_inentry_rcu(MAP, &cache, AT(20), CLEAVE_MAP_STACK));
+	assert_true(cleave_map_inentry_rcu(MAP, &cache, AT(23), CLEAVE_MAP_STACK));
+	domain->ops->leave(domain, &solo.domain.self);
+	solo_stop(&solo);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +424,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(m16_what_an_object_backs_is_no_data),
 		cmocka_unit_test(m18_a_stack_that_is_put_somewhere_is_told),
 		cmocka_unit_test(m19_a_submap_wants_a_blank_entry_that_covers_it),
+		cmocka_unit_test(op_extract_and_clean_refuse_holes_and_submaps),
+		cmocka_unit_test(op_inentry_asks_for_all_flags),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
