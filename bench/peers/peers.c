@@ -30,7 +30,7 @@ static const struct bench_impl *load_maple(void)
 	strcat(path, "/" BENCH_MAPLE);
 	if (access(path, R_OK)) {
 		snprintf(maple_missing, sizeof(maple_missing),
-			 "Debian's linux-source was not there when this was built");
+			 "no linux-source when this was built, or a debug build");
 		return NULL;
 	}
 	handle = dlopen(path, RTLD_NOW);
