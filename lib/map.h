@@ -76,7 +76,7 @@ static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_m
 
 /* ---- map_object.c ---- */
 
-#define CLEAVE__MAP_BATCH 16u	  /* retired objects that share a cookie */
+#define CLEAVE__MAP_BATCH PORT_BATCH /* retired objects that share a cookie */
 #define CLEAVE__MAP_GARBAGE 4096u /* retired objects of a thread above which it waits */
 #define CLEAVE__MAP_STOCK 16u	  /* clean objects that a thread keeps */
 #define CLEAVE__VERSION_BITS 40	  /* of a thread's own count; above them its number */

@@ -99,7 +99,6 @@ plant wired_wakes_nobody map_wire.c 's/(\twire_end\(.*?\n\tPORT_FETCH_ADD\(&map-
 plant waits_for_what_it_saw_late map_txn.c \
 	's/\t\tuint32_t seen = cleave__map_wakeups\(map\);\n//; s/cleave__map_wait\(map, thread, seen\);/cleave__map_wait(map, thread, cleave__map_wakeups(map));/'
 # Objects
-plant released_at_once map_object.c 's/if \(\(!known \|\| object->cookie != done\) && !domain->ops->done\(domain, thread->self, object->cookie\)\)/if (false)/'
 plant pages_dropped_in_two_steps map_object.c \
 	's/if \(PORT_FETCH_ADD\(&object->pages, \(uint64_t\)0 - pages, PORT_ACQ_REL\) == pages\)/PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL);\n\tif (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)/'
 exit $missed

@@ -187,6 +187,7 @@ static const char *choose(unsigned int number)
 	for (unsigned int t = 0; t <= THREADS; t++) {
 		cleave_thread_init(&world->self[t], &world->domain);
 		cleave_map_thread_init(&world->thread[t], &world->maps, &world->self[t]);
+		world->thread[t].stock = 0; /* what is released is gone: who still reads it sees that */
 	}
 	must(cleave_map_init(&world->other, &world->thread[THREADS], &config));
 	config.flags = running.shape == GUARDED	  ? CLEAVE_MAP_GUARD_PAGES
