@@ -29,8 +29,7 @@ static const struct bench_impl *load_maple(void)
 	*strrchr(path, '/') = '\0';
 	strcat(path, "/" BENCH_MAPLE);
 	if (access(path, R_OK)) {
-		snprintf(maple_missing, sizeof(maple_missing),
-			 "no linux-source when this was built, or a debug build");
+		snprintf(maple_missing, sizeof(maple_missing), "no linux-source when this was built, or a debug build");
 		return NULL;
 	}
 	handle = dlopen(path, RTLD_NOW);
