@@ -285,13 +285,13 @@ static int fork_space(struct process *parent, struct process *child)
 
 	if (!made)
 		return -ENOMEM;
-	parent->child = record()->child = child;
+	record()->child = child;
 	record()->protects = record()->forked = false;
 	child->space = made;
 	error = cleave_map_fork(&parent->space->map, &record()->thread.map, &made->map);
 	if (!error)
 		cleave_engine_fork(); /* nothing was writable */
-	parent->child = record()->child = NULL;
+	record()->child = NULL;
 	if (error) {
 		child->space = NULL;
 		free_space(made);

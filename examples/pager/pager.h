@@ -116,6 +116,7 @@ struct worker {
 	uint64_t batch_token[PAGER_LIST];
 	struct pager_slot *slot;	      /* of the call that this server carries */
 	long (*forks)(struct worker *worker); /* makes the fork, in the middle of the engine's */
+	struct process *fork_child;
 	const uint64_t *fork_argument;
 	long fork_number, fork_result;
 	bool discards; /* pages that the engine removes are dropped in the process */

@@ -372,15 +372,18 @@ long process_hello(struct pager_slot *slot)
 /* In the middle of the engine's fork. */
 static long make_fork(struct worker *worker)
 {
-	struct process *parent = worker->process, *child = parent->child;
+	struct process *parent = worker->process, *child = worker->fork_child;
 	struct pager_slot *slot = worker->slot;
 	const uint64_t *argument = worker->fork_argument;
 
 	child->fork_epoch = parent->fork_epoch = atomic_fetch_add(&pager.epoch, 1) + 1;
 	slot->child = child->number;
+	/* Not before: another thread's fork may have been under way. */
+	parent->child = child;
 	worker->fork_result = target_call(parent, slot, worker->fork_number, argument[0], argument[1], argument[2],
 					  argument[3], argument[4], argument[5]);
 	reader_settle(); /* the event has brought the child's userfaultfd */
+	parent->child = NULL;
 	return worker->fork_result;
 }
 
@@ -399,6 +402,7 @@ long process_fork(struct process *process, const uint64_t *argument, long number
 	child->stack_low = process->stack_low;
 	child->stack_top = process->stack_top;
 	child->top = process->top;
+	self->fork_child = child;
 	self->fork_argument = argument;
 	self->fork_number = number;
 	self->fork_result = -ENOMEM;

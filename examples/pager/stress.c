@@ -23,7 +23,8 @@
 
 #define PAGE ((size_t)4096)
 #define WORDS (PAGE / sizeof(uint64_t))
-#define RUN 48u	 /* pages that a call changes, at most */
+#define RUN 48u /* pages that a call changes, at most */
+#define FIRST_FORKS 4u
 #define BOTH 16u /* pages that both sides of a fork write */
 
 struct region {
@@ -91,11 +92,26 @@ static void fill(const struct region *region, size_t page)
 	words[WORDS - 1] = sum;
 }
 
+/* Which version is it?  0: none that the page had. */
+static uint32_t version_of(const struct region *region, size_t page)
+{
+	uint64_t key = key_of(region, page) ^ region->versions[page];
+
+	for (uint32_t version = region->versions[page]; version; version--) {
+		uint64_t state = (key ^ version) | 1;
+
+		if (next_random(&state) == words_of(region, page)[0])
+			return version;
+	}
+	return 0;
+}
+
 static void wrong(const struct region *region, size_t page, const char *what)
 {
 	if (atomic_fetch_add(&mismatches, 1) < 8)
-		fprintf(stderr, "stress: page %zu of %p, version %u: %s (seed %llu)\n", page, (void *)region->base,
-			region->versions[page], what, (unsigned long long)options.seed);
+		fprintf(stderr, "stress: %d: page %zu of %p, version %u, content of version %u: %s (seed %llu)\n",
+			(int)getpid(), page, (void *)region->base, region->versions[page], version_of(region, page),
+			what, (unsigned long long)options.seed);
 }
 
 static void verify(const struct region *region, size_t page)
@@ -309,7 +325,8 @@ static void *run_thread(void *argument)
 
 	for (unsigned int i = 0; i < RUN; i++)
 		write_page(thread, &thread->own, i);
-	if (options.forks)
+	/* At the same time as the others. */
+	for (unsigned int i = 0; i < FIRST_FORKS && options.forks; i++)
 		fork_once(thread);
 	while (!atomic_load_explicit(&over, memory_order_relaxed))
 		operate(thread);

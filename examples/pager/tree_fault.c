@@ -238,11 +238,8 @@ int tree_fork(struct process *parent, struct process *child)
 		error = copy_entry(child, entry);
 	for (entry = tree_floor(space, MAP_MIN); entry && !error; entry = tree_next(entry))
 		write_protect(parent, entry);
-	if (!error) {
-		parent->child = child;
+	if (!error)
 		(void)self->forks(self);
-		parent->child = NULL;
-	}
 	pthread_mutex_unlock(&space->lock);
 	if (error)
 		tree_space_free(child);
