@@ -408,8 +408,10 @@ static size_t evict(struct process *process, size_t n)
 		}
 		begin(process, start, start + WINDOW < MAP_MAX ? start + WINDOW : MAP_MAX);
 		process->cursor = collect_entries(process, start, record()->txn.end, &batch);
+		self->evicts = true;
 		if (batch.n)
 			evicted = cleave_swap_out(&record()->thread, batch.anons, batch.n);
+		self->evicts = false;
 		abort_change();
 	}
 	return evicted;

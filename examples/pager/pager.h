@@ -119,6 +119,7 @@ struct worker {
 	struct process *fork_child;
 	const uint64_t *fork_argument;
 	long fork_number, fork_result;
+	bool evicts;
 	bool discards; /* pages that the engine removes are dropped in the process */
 	struct worker *next;
 };
