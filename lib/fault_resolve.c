@@ -131,6 +131,26 @@ static void unmap_slot(struct cleave_space_thread *thread, struct cleave_map *ma
 }
 
 /*
+ * Faults that looked before the range had its first store name none.  Who installed it waits for them, but others see it
+ * before that:
+ *	1. R: guard without a store; has found page p of the object
+ *	2. I: publishes the store; has not waited yet
+ *	3. W: writes p: the slot is busy, nobody's guard names it; enters its copy
+ *	4. R: enters the object's page over it, and there it stays.
+ * Other maps show the store only after I has waited.  Guards without a store wait for nobody.
+ */
+static void wait_storeless(const struct cleave__fault *fault)
+{
+	struct cleave_anon_context *context = fault->thread->context;
+	struct cleave_domain *domain = fault->thread->space->domain;
+	uint64_t page = cleave__fault_page(fault, fault->addr);
+
+	domain->ops->leave(domain, fault->thread->map.self);
+	cleave__guards_wait_storeless(&context->domain->guards, context->self, &context->guard, fault->map, page, page);
+	domain->ops->enter(domain, fault->thread->map.self);
+}
+
+/*
  * What the slot shows changes: the spare page takes its place, zeroed or with what `from` says (0: zeroed).  The slot is
  * busy, the guard covers it alone.
  *	1. everybody who may be entering the old page has announced it: they are waited for, later ones see the mark
@@ -148,6 +168,8 @@ static int replace(struct cleave__fault *fault, struct cleave_anon_busy *busy, u
 	int result;
 
 	cleave_anon_wait_guards(thread->context, fault->store, fault->slot, fault->slot);
+	if (!old)
+		wait_storeless(fault);
 	unmap_slot(thread, fault->map, fault->addr, fault->store, fault->slot, old ? from : 0, slotless);
 	if (from)
 		ops->page_copy(ops, from, page);

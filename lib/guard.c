@@ -103,6 +103,19 @@ void cleave__guards_wait_pages(struct cleave_guards *guards, struct cleave_threa
 	}
 }
 
+void cleave__guards_wait_storeless(struct cleave_guards *guards, struct cleave_thread *self,
+				   const struct cleave_guard *except, const void *map, uint64_t first, uint64_t last)
+{
+	for (struct cleave_guard *guard = cleave__guards_first(guards); guard; guard = guard->next) {
+		struct seen seen;
+		uint64_t word;
+
+		if (guard != except && read_set(guard, &word, &seen) && seen.map == (uintptr_t)map && !seen.store &&
+		    seen.first <= last && seen.last >= first)
+			cleave__guard_wait(guards, self, guard, word);
+	}
+}
+
 void cleave__guards_wait_all(struct cleave_guards *guards, struct cleave_thread *self,
 			     const struct cleave_guard *except)
 {

@@ -93,6 +93,9 @@ void cleave__guards_wait_slots(struct cleave_guards *guards, struct cleave_threa
 			       const struct cleave_guard *except, const void *store, uint64_t first, uint64_t last);
 void cleave__guards_wait_pages(struct cleave_guards *guards, struct cleave_thread *self,
 			       const struct cleave_guard *except, const void *map, uint64_t first, uint64_t last);
+/* ... on a map's pages, without a store. */
+void cleave__guards_wait_storeless(struct cleave_guards *guards, struct cleave_thread *self,
+				   const struct cleave_guard *except, const void *map, uint64_t first, uint64_t last);
 void cleave__guards_wait_all(struct cleave_guards *guards, struct cleave_thread *self,
 			     const struct cleave_guard *except);
 

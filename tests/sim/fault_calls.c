@@ -542,7 +542,10 @@ static void fork_map(struct cleave_space_thread *thread, const struct call *call
 		return;
 	++world->now;
 	world->exists[call->value] = true;
-	inherit(call->map, call->value, since);
+	if (world->shares)
+		fault_share_histories(call->map, call->value);
+	else
+		inherit(call->map, call->value, since);
 }
 
 static void swap_page(struct cleave_space_thread *thread, const struct call *call)

@@ -101,6 +101,7 @@ struct world {
 	uint32_t now;
 	bool running;
 	bool may_refuse; /* unmaps and protects are among the calls */
+	bool shares;	 /* children show the pages of their parents */
 	bool wires;	 /* something is, or may be wired */
 };
 

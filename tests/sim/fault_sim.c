@@ -28,7 +28,8 @@ enum shape {
 	HELD,	  /* TOUCHED; pages 0 and 1 are wired */
 	ZEROS,	  /* with a zero page, which page 0 shows */
 	AHEAD,	  /* TOUCHED, all four pages, nothing is entered, advice SEQUENTIAL */
-	SHAPES
+	SHAPES,
+	SHARING = SHAPES, /* BACKED, INHERIT_SHARE; not for random programs */
 };
 
 struct scenario {
@@ -80,6 +81,8 @@ static const struct scenario scenarios[] = {
 	{ "wire_fork", HELD, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 1) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) } } },
 	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 22), C(READ, 0, 1) } } },
+	{ "promote_sharing", SHARING, { { C(READ, 0, 1), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 21), C(READ, 0, 1) } } },
+	{ "promote_new_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21) }, { W(0, 1, 31), C(READ, 0, 1) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
 	{ "zero_write", ZEROS, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
@@ -173,7 +176,7 @@ static void shape_world(enum shape shape)
 
 	if (shape == CLIPPED)
 		must((struct call)C(CLIP, 0, 2));
-	if (shape == BACKED || shape == SHARED_BACKED || shape == ZEROS)
+	if (shape == BACKED || shape == SHARED_BACKED || shape == SHARING || shape == ZEROS)
 		must((struct call)C(READ, 0, 0));
 	if (shape == WIRED) {
 		must((struct call)R(READ_ONLY, 0, 0, 1));
@@ -188,7 +191,8 @@ static void shape_world(enum shape shape)
 	}
 	if (shape == HELD)
 		must((struct call)R(WIRE, 0, 0, 1));
-	if (shape == SHARED || shape == SHARED_BACKED)
+	world->shares = shape == SHARING;
+	if (shape == SHARED || shape == SHARED_BACKED || shape == SHARING)
 		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, CLEAVE_INHERIT_SHARE);
 	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED)
 		must((struct call)F(0, 1));
@@ -232,7 +236,7 @@ static void prepare(const struct scenario *scenario)
 {
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
-	fault_world_make(scenario->shape == ZEROS, scenario->shape >= BACKED && scenario->shape <= PROMOTED);
+	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) || scenario->shape == SHARING);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)
