@@ -56,6 +56,7 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 {
 	unsigned int r = hold->r + (unsigned int)steps; /* wraps below the first: no rank then */
 
+	PORT_ASSERT(!hold->put, "who looks beside a held entry does so before the put");
 	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
 }
 
@@ -137,8 +138,7 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 		cleave__finish(&hold->txn, NULL);
 		return;
 	}
-	PORT_ASSERT(self->txns == &hold->txn, "holds and transactions of a thread end in the reverse order");
-	self->txns = hold->txn.next;
+	cleave__unlist(&hold->txn);
 	cleave__unlock_node(hold->txn.index, hold->leaf);
 	if (PORT_UNLIKELY(hold->dead != NULL))
 		cleave__pool_retire(self, hold->dead);

@@ -89,7 +89,7 @@ static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
 }
 
 /*
- * [M2-acq] the cells after the word that lists them; pairs with [M2-rel] cleave__leaf_edit_store().
+ * [M2-acq] the cells after the word that lists them; pairs with [M2-rel] cleave__order_publish_locked().
  * Without it a reader finds a new cell's number and reads what the cell held before.
  */
 static PORT_ALWAYS_INLINE uint64_t cleave__order_rcu(const struct cleave__leaf *leaf) PORT_INSIDE

@@ -54,7 +54,7 @@ unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleav
 
 /*
  * Start the grace period of a locked leaf's young cells, unless old ones wait for another.  If their cookie would be the
- * same, no grace period has begun since, and the young join the old.
+ * same, what they wait for is the same (types.h: tokens that are equal), and the young join the old.
  */
 void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf);
 

@@ -442,12 +442,9 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 {
 	struct cleave_thread *self = txn->self;
 	const struct cleave_memory *memory = self->domain->memory;
-	struct cleave_txn **place = &self->txns;
 
 	unlock_leaves(txn);
-	while (*place != txn)
-		place = &(*place)->next;
-	*place = txn->next;
+	cleave__unlist(txn);
 	unpromise(txn);
 	if (sink && txn->published)
 		deliver(txn, sink);

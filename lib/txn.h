@@ -33,6 +33,16 @@ static inline void cleave__check_writer(struct cleave *index, struct cleave_thre
 		cleave__check_writer_now(index, self, in_section);
 }
 
+/* Off its thread's list, where it stands among others: they end in any order. */
+static inline void cleave__unlist(struct cleave_txn *txn)
+{
+	struct cleave_txn **place = &txn->self->txns;
+
+	while (*place != txn)
+		place = &(*place)->next;
+	*place = txn->next;
+}
+
 /* The leaf has few cells: merge it with a neighbour if that costs no wait. */
 void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint64_t addr);
 

@@ -91,6 +91,15 @@ static void end_unpublished(void)
 	cleave_end(&txn, NULL);
 }
 
+static void look_beside_after_the_put(void)
+{
+	struct cleave_hold hold;
+
+	cleave_hold_begin(&hold, &index_, &self.thread, 10);
+	cleave_hold_put(&hold, 10, 20, &hold);
+	cleave_hold_beside(&hold, 1);
+}
+
 static void exit_in_a_transaction(void)
 {
 	struct cleave_txn txn;
@@ -161,6 +170,7 @@ static void a_transaction_keeps_its_order(void **state)
 	must_stop(look_outside_of_the_range, "its own range");
 	must_stop(publish_twice, "published once");
 	must_stop(end_unpublished, "after it was published");
+	must_stop(look_beside_after_the_put, "before the put");
 }
 
 int main(void)

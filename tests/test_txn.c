@@ -218,6 +218,56 @@ static void one_thread_holds_transactions_on_two_indexes(void **state)
 	manual_stop(&manual);
 }
 
+static void begin_one(struct cleave_hold *hold, struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self,
+		      uint64_t at, bool holds)
+{
+	if (holds)
+		cleave_hold_begin(hold, index, self, at);
+	else
+		assert_int_equal(cleave_begin(txn, index, self, at, at), 0);
+}
+
+/* Holds, transactions and both, of one thread on two indexes: each begun first, and each ended first. */
+static void holds_and_transactions_end_in_any_order(void **state)
+{
+	struct manual_domain manual;
+	struct cleave index[2];
+	struct cleave_hold hold[2];
+	struct cleave_txn txn[2];
+	struct cleave_entry entry;
+
+	(void)state;
+	manual_start(&manual, GRACE_LATE, NULL, 100);
+	assert_int_equal(cleave_init(&index[0], &manual.self), 0);
+	assert_int_equal(cleave_init(&index[1], &manual.self), 0);
+	for (uint64_t i = 0; i < 128; i++) {
+		for (unsigned int k = 0; k < 2; k++)
+			begin_one(&hold[k], &txn[k], &index[k], &manual.self, i, i >> k & 1);
+		for (unsigned int k = 0; k < 2; k++)
+			assert_int_equal(i >> k & 1 ? cleave_hold_put(&hold[k], i, i, &index[k]) :
+						      cleave_put(&txn[k], i, i, &index[k]), 0);
+		for (unsigned int n = 0; n < 2; n++) {
+			unsigned int k = n ^ (i >> 2 & 1);
+
+			if (i >> k & 1)
+				cleave_hold_end(&hold[k]);
+			else
+				cleave_commit(&txn[k], NULL);
+		}
+		assert_null(manual.self.txns);
+	}
+	manual_enter(&manual);
+	for (uint64_t i = 0; i < 128; i++)
+		for (unsigned int k = 0; k < 2; k++)
+			assert_ptr_equal(cleave_lookup_rcu(&index[k], i, &entry), &index[k]);
+	manual_leave(&manual);
+	for (unsigned int k = 0; k < 2; k++) {
+		check_index(&index[k]);
+		cleave_destroy(&index[k], &manual.self);
+	}
+	manual_stop(&manual);
+}
+
 /* ---- Neighbours ---- */
 
 #define STRIPE 64
@@ -525,6 +575,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(lookups_see_the_base_until_the_publication),
 		cmocka_unit_test(one_thread_holds_transactions_on_two_indexes),
+		cmocka_unit_test(holds_and_transactions_end_in_any_order),
 		cmocka_unit_test(large_transactions_agree_with_the_model),
 		cmocka_unit_test(an_abort_leaves_no_trace),
 		cmocka_unit_test(try_forms_refuse_a_locked_range),

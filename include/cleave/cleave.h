@@ -342,7 +342,8 @@ CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
 /*
  * Lock the entry that holds `addr`, with its leaf, for this thread: hold->entry is the entry (a gap's value is NULL), and
  * nobody changes it until the release; readers go on.  For who must look at an entry, at its value and at more before a
- * part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions hold.
+ * part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions hold; the
+ * holds and transactions of a thread end in any order.
  * Context: outside read sections; sleeps on the leaf's lock; may allocate, before it locks.  The caller may sleep while
  * it holds the entry.
  * Complexity: O(log n).  Linearizes at: the load of the leaf's order word under the lock.
