@@ -372,7 +372,7 @@ static void scenario_9_what_no_window_covers_is_gone_in_any_order(void **state)
 	struct cleave_statistics statistics;
 	struct cleave_anon *store;
 	uint64_t live, most = 0;
-	struct rng rng;
+	struct rng rng = { 0 };
 
 	(void)state;
 	anon_fixture_start(&it);

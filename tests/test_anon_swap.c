@@ -190,7 +190,7 @@ static void scenario_10_swap_off_beside_faults_frees_and_exits(void **state)
 	uint64_t tokens = 0;
 	unsigned int n = 0;
 	double began, filled, walked;
-	struct rng rng;
+	struct rng rng = { 0 };
 
 	(void)state;
 	CHECK(swap.visits != NULL, "memory");
@@ -278,7 +278,7 @@ static void scenario_10_a_stack_grows_up_to_its_neighbour(void **state)
 	struct cleave_thread *self = &it.fixture.main.thread;
 	uint64_t changes = test_stated(test_scaled(30000), 1000000), low = 3000, grown = 0;
 	struct worker workers[2];
-	struct rng rng;
+	struct rng rng = { 0 };
 
 	(void)state;
 	anon_fixture_start(&it);
