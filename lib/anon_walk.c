@@ -153,20 +153,43 @@ static int find_shared(struct cleave_anon_context *context, struct cleave_anon *
 	}
 }
 
+/* The copier's work; the anon is in transit meanwhile, so that nobody swaps it out or in, and frees what is copied. */
+static int copy_content(struct cleave_anon_context *context, struct cleave_anon_page *anon,
+			struct cleave_anon_copier *copier, uint64_t *copied)
+{
+	uint64_t content;
+	int result;
+
+	do {
+		content = cleave_anon_page_content(anon);
+		result = cleave_anon_transit_begin_rcu(context, anon, content); /* the store's own share stays */
+		if (result == -EAGAIN)
+			cleave_anon_wait(context);
+	} while (result);
+	*copied = 0;
+	result = copier->copy(copier, content, copied);
+	cleave_anon_transit_end(context, anon, content);
+	return result;
+}
+
 static int copy_now(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 		    struct cleave_anon_copier *copier)
 {
 	struct cleave_anon_page *old, *fresh;
-	uint64_t content, copied = 0;
+	uint64_t copied;
 	int result;
 
 	for (;;) {
 		result = find_shared(context, store, slot, &old);
 		if (result || !old)
 			return result;
-		content = cleave_anon_page_content(old);
 		fresh = cleave_anon_page_make(context, 0);
-		result = fresh ? copier->copy(copier, content, &copied) : -ENOMEM;
+		result = fresh ? copy_content(context, old, copier, &copied) : -ENOMEM;
+		if (!result && !copied) { /* it stays shared */
+			cleave_anon_page_unpin(context, old);
+			cleave_anon_page_drop(context, fresh);
+			return 0;
+		}
 		if (!result) {
 			PORT_STORE(&fresh->content, copied, PORT_RELAXED);
 			result = cleave_anon_replace(context, store, slot, old, fresh);

@@ -176,6 +176,36 @@ static void wired_pages_stay(void **state)
 	assert_int_equal(wired(), 0);
 }
 
+/* What another map's write has put in the place of a wired page is held by nobody: it may be swapped when a child comes. */
+static void a_fork_of_wired_memory_that_is_swapped(void **state)
+{
+	struct cleave_map *sharer, *other, *child;
+
+	(void)state;
+	map_private(0, 4, RW);
+	write_at(&one.map, 0, 1);
+	write_at(&one.map, 1, 5);
+	assert_int_equal(cleave_map_inherit(&one.map, &one.thread.map, AT(0), AT(4), CLEAVE_INHERIT_SHARE), 0);
+	sharer = fork_map(&one.map);
+	assert_int_equal(cleave_map_inherit(&one.map, &one.thread.map, AT(0), AT(4), CLEAVE_INHERIT_COPY), 0);
+	assert_int_equal(cleave_map_inherit(sharer, &one.thread.map, AT(0), AT(4), CLEAVE_INHERIT_COPY), 0);
+	assert_int_equal(cleave_map_wire(&one.map, &one.thread.map, AT(0), AT(2)), 0);
+	other = fork_map(sharer);
+	write_at(sharer, 0, 2);
+	assert_int_equal(wired(), 1);
+	assert_int_equal(evict(sharer, 0), 1);
+	child = fork_map(&one.map);
+	write_at(&one.map, 0, 3);
+	assert_int_equal(wired(), 2);
+	assert_int_equal(read_at(child, 0), 2);
+	assert_int_equal(read_at(child, 1), 5);
+	assert_int_equal(read_at(sharer, 0), 3);
+	assert_int_equal(read_at(other, 0), 1);
+	exit_map(child);
+	exit_map(other);
+	exit_map(sharer);
+}
+
 static void a_wiring_follows_a_promotion(void **state)
 {
 	struct sim_object *object = fault_object(&one.world, 1000000, 8, true);
@@ -452,6 +482,7 @@ int main(int argc, char **argv)
 		ROW(swapped_pages_come_back_once),	  ROW(swap_that_fails),
 		ROW(freed_pages_read_as_zeros),		  ROW(freed_leaves_go),
 		ROW(shared_windows_are_only_deactivated), ROW(wired_pages_stay),
+		ROW(a_fork_of_wired_memory_that_is_swapped),
 		ROW(a_wiring_follows_a_promotion),	  ROW(a_wiring_that_fails_leaves_nothing_wired),
 		ROW(without_a_page_nothing_is_held),	  ROW(each_allocation_fails_in_turn),
 		ROW(each_callback_fails_in_turn),	  ROW(after_eight_restarts_the_range_is_locked),

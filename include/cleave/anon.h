@@ -431,16 +431,20 @@ CLEAVE_API int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots);
 
 /* Copies the content of anons. */
 struct cleave_anon_copier {
-	/* The content of a copy into *content.  May sleep.  0, or a negative errno that ends the call. */
+	/*
+	 * The content of a copy into *content, which is 0: left so, the anon stays shared.  The anon is in transit
+	 * meanwhile.  May sleep.  0, or a negative errno that ends the call.
+	 */
 	int (*copy)(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content);
 	/* Give back a copy that was not needed. */
 	void (*undo)(struct cleave_anon_copier *copier, uint64_t content);
 };
 
 /*
- * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.  Nobody else
- * writes to the store and nothing of it is in a translation, as of a child that is not yet visible: while the copier runs
- * the last other sharer may go, and then a writer of this store would write in place what has been copied already.
+ * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.  Waits for who has
+ * an anon in transit.  Nobody else writes to the store and nothing of it is in a translation, as of a child that is not
+ * yet visible: while the copier runs the last other sharer may go, and then a writer of this store would write in place
+ * what has been copied already.
  * *slot (may be NULL) is where to go on after a failure; slots below are done.
  * Return: 0, -EINVAL, -ENOMEM, what the copier returned.
  */
