@@ -103,10 +103,32 @@ static void free_token(const struct cleave_space_ops *ops, uint64_t token)
 	token_free(token);
 }
 
+/*
+ * The anon was pinned, but its slot was not: until it was marked, a write may have given this process a copy.
+ *	1. evictor: pins anon A, whose page is at X; A is shared with a child
+ *	2. fault: replaces A by a copy at X, which the program writes
+ *	3. evictor: marks A, waits for faults, drops what is at X: the copy
+ * From the mark on A stays where it is: so this is asked now.
+ */
+static bool is_there(struct process *process, uint64_t addr, uint64_t page)
+{
+	struct cleave_anon_page *anon = NULL;
+	struct cleave_map_entry entry;
+	bool there;
+
+	cleave_section_enter(&self->section);
+	if (cleave_map_lookup_rcu(&process->space->map, addr, &entry) && entry.attributes.store)
+		anon = cleave_anon_lookup_rcu(cleave_space_store(&entry.attributes),
+					      cleave_space_slot(&cleave_engine_space, &entry.attributes, addr));
+	there = anon && cleave_anon_page_content(anon) == page;
+	cleave_section_leave(&self->section);
+	return there;
+}
+
 static bool may_evict(const struct cleave_space_ops *ops, uint64_t page)
 {
 	(void)ops;
-	return page_may_go(page);
+	return page_may_go(page) && is_there(self->process, page_address(page), page);
 }
 
 static const struct cleave_space_ops ops = {

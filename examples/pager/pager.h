@@ -318,6 +318,7 @@ void token_free(uint64_t token);
 /* May it leave the process, where it is at addr?  If so, the address is noted for page_out(). */
 bool page_may_leave(const struct process *process, uint64_t addr, uint64_t page);
 bool page_may_go(uint64_t page);
+uint64_t page_address(uint64_t page); /* evictor: where page_may_leave() saw it */
 /* Called for all pages of a batch, then page_out() for each. */
 void page_remove(uint64_t page);
 int page_out(uint64_t page, uint64_t *token);

@@ -207,6 +207,11 @@ bool page_may_go(uint64_t page)
 	return only_in(self->process, frame_of(page));
 }
 
+uint64_t page_address(uint64_t page)
+{
+	return frame_of(page)->addr;
+}
+
 void page_remove(uint64_t page)
 {
 	self->batch[self->nbatch++] = frame_of(page);

@@ -246,7 +246,11 @@ CLEAVE_API int cleave_fault(struct cleave_space_thread *thread, struct cleave_ma
  * Swap pages out: marks the anons in transit, waits once for all faults that are under way, removes the pages' translations,
  * writes them with page_out and frees them.  anons[]: n of them, at most CLEAVE_SWAP_BATCH, each pinned by the caller;
  * the pins are given back.  Those that hold no page (any more), are in transit already, or that may_evict keeps, are
- * passed over; so are those whose page_out fails.
+ * passed over; so are those whose page_out fails.  All remove_page calls come before the first page_out.
+ *
+ * A pin does not keep an anon in its slot.  Until it is marked, a write there may install a copy, if another store shares
+ * the anon; from then on no fault replaces it.  So where a page was found says where it is only if that is looked at again
+ * in may_evict, and with the map's range locked; else what would be removed there is the copy.
  * Context: outside guards and read sections; leaf locks may be held.  Faults on these pages wait meanwhile.
  * Return: how many pages were freed.
  */
