@@ -69,6 +69,8 @@ plant cell_retired_early update.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
 	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
 plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
+plant unclip_cell_retired_early update.c \
+	's/(\tcleave__order_publish_locked\(leaf, cleave__order_remove.*?\n)(\tleaf->node\.young .*?\n)(\tcleave__pool_dropped_cells\(self, leaf\);\n)/$2$3$1/s'
 # young cells join old ones whose grace period may have begun before they were dropped
 plant cells_join_any_cookie pool.c \
 	's/\tif \(node->old && node->cookie != cookie\)\n\t\treturn;\n\tnode->cookie = cookie;/\tif (!node->old)\n\t\tnode->cookie = cookie;/'

@@ -317,6 +317,10 @@ static const struct named named[] = {
 			 RANGE(STORE, 16, 31, 8), RANGE(STORE, 16, 31, 9) },
 		       { AT(LOOKUP, 17) },
 		       { AT(LOOKUP, 30) } } } },
+	/* A held entry that is put into a copy, which stays locked, beside who waits for its leaf. */
+	{ "hold_copies", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(HOLD, 12, 15, 5) }, { RANGE(STORE, 12, 14, 6) }, { AT(CLIP, 6) } } } },
 	{ "garbage_limit", FULL,
 	  { .nthreads = 2, .ncalls = { 4, 2 }, .cold = true, .garbage_limit = 1,
 	    .calls = { { AT(CLIP, 10), RANGE(STORE, 9, 14, 5), AT(CLIP, 11), RANGE(ERASE, 8, 15, 0) },
