@@ -124,5 +124,6 @@ plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&posit
 plant hold_cell_retired_early hold.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
 	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
+plant hold_divides_unlocked hold.c 's/cleave__publish\(txn, true\)/cleave__publish(txn, false)/'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed
