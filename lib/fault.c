@@ -60,6 +60,16 @@ static int look(struct cleave__fault *fault)
 	object = cleave_lookup_ticket_rcu(&fault->map->index, fault->addr, &entry, &fault->ticket);
 	if (PORT_UNLIKELY(!cleave__map_is_mapped(object)))
 		return -EFAULT;
+	/*
+	 * A mapping that replaces another is seen before the other's faults have been waited for:
+	 *	1. R: guard, the old entry holds
+	 *	2. M: publishes the new entry; waits for R
+	 *	3. W: writes through the new entry
+	 *	4. R: enters the old page over it, and W reads that, or writes to it.
+	 * [P5-acq] it is 0 again after M has removed what R has entered; pairs with [P5-rel] cleave_map_publish()
+	 */
+	if (PORT_UNLIKELY(PORT_LOAD(&fault->map->replacing, PORT_ACQUIRE)) && !fault->locked)
+		return CLEAVE__NEXT_LOCK;
 	fault->attributes = object->attributes;
 	if (fault->attributes.flags & (CLEAVE_MAP_NOFAULT | CLEAVE_MAP_SUBMAP))
 		return -EFAULT;
@@ -247,11 +257,12 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 		(void)make_spare(thread);
 	for (unsigned int restarts = 0;; restarts++) {
 		fault.anon = NULL;
+		fault.locked = lock;
 		result = PORT_LIKELY(!lock) ? attempt(&fault) : attempt_locked(&fault);
 		if (PORT_LIKELY(result <= 0))
 			break;
 		PORT_COUNT(thread->counters.restarts);
-		lock = restarts >= RESTARTS - 1;
+		lock = restarts >= RESTARTS - 1 || result == CLEAVE__NEXT_LOCK;
 		result = prepare(&fault, (enum cleave__fault_next)result);
 		if (result) {
 			fault.anon = NULL;

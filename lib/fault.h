@@ -29,6 +29,7 @@ enum cleave__fault_next {
 	CLEAVE__NEXT_STORE,	/* the entry needs a store */
 	CLEAVE__NEXT_SWAP_IN,	/* the anon is ours, in transit */
 	CLEAVE__NEXT_FETCH,	/* the object's page is not resident */
+	CLEAVE__NEXT_LOCK,	/* a mapping that replaces another: its range is locked until that is gone */
 	CLEAVE__NEXT_FULL,	/* not for outside: the slot is not empty */
 };
 
@@ -38,6 +39,7 @@ struct cleave__fault {
 	uint64_t addr;
 	unsigned int access;
 	unsigned int flags;
+	bool locked; /* the page's range */
 
 	/* The entry, as looked up. */
 	struct cleave_map_attributes attributes; /* a copy: the section may be left while a slot is busy */

@@ -159,6 +159,7 @@ int cleave__map_join_runs(struct cleave_map_txn *txn, uint64_t low, uint64_t hig
 #define CLEAVE__ACT_RESTRICT 2u /* permissions were lost */
 #define CLEAVE__ACT_UNWIRE 4u	/* wirings go */
 #define CLEAVE__ACT_SETTLE 8u	/* a store comes where none was */
+#define CLEAVE__ACT_REPLACE 16u /* beside REMOVE: something else is mapped there now */
 
 /* A window that a commit ends. */
 struct cleave__map_drop {

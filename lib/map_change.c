@@ -93,7 +93,7 @@ uint32_t cleave__map_actions(const struct cleave__map_change *change)
 		actions |= CLEAVE__ACT_SETTLE;
 	if (old->object != new->object || old->delta != new->delta || ((old->flags ^ new->flags) & CLEAVE_MAP_SUBMAP) ||
 	    (old->store && (old->store != new->store || old->store_delta != new->store_delta)))
-		actions |= CLEAVE__ACT_REMOVE;
+		actions |= CLEAVE__ACT_REMOVE | CLEAVE__ACT_REPLACE;
 	if ((old->protection & ~new->protection) || (~old->flags & new->flags &CLEAVE_MAP_COW))
 		actions |= CLEAVE__ACT_RESTRICT;
 	return actions;

@@ -341,22 +341,10 @@ static void settle(struct cleave_map_txn *txn)
 	free_txn(txn);
 }
 
-int cleave_map_publish(struct cleave_map_txn *txn)
+static void translate_pieces(struct cleave_map_txn *txn)
 {
 	const struct cleave_map_ops *ops = cleave__map_ops(txn->map);
-	int error = cleave_map_prepare(txn);
 
-	if (error) {
-		cleave_map_abort(txn);
-		return error;
-	}
-	if (txn->actions & CLEAVE__ACT_UNWIRE)
-		unwire_changes(txn);
-	cleave_publish(&txn->txn);
-	txn->published = true;
-	announce_stacks(txn);
-	if (!ops->translate)
-		return 0;
 	for (uint32_t i = 0; i < txn->npieces; i++) {
 		const struct cleave__map_piece *piece = &txn->pieces[i];
 
@@ -368,6 +356,30 @@ int cleave_map_publish(struct cleave_map_txn *txn)
 				       : piece->actions & CLEAVE__ACT_RESTRICT ? CLEAVE_MAP_RESTRICT
 									       : CLEAVE_MAP_SETTLE);
 	}
+}
+
+int cleave_map_publish(struct cleave_map_txn *txn)
+{
+	const struct cleave_map_ops *ops = cleave__map_ops(txn->map);
+	int error = cleave_map_prepare(txn);
+
+	if (error) {
+		cleave_map_abort(txn);
+		return error;
+	}
+	if (txn->actions & CLEAVE__ACT_UNWIRE)
+		unwire_changes(txn);
+	/* Before the publication, which releases it: who sees the new mapping sees this. */
+	if (txn->actions & CLEAVE__ACT_REPLACE)
+		PORT_FETCH_ADD(&txn->map->replacing, 1, PORT_RELAXED);
+	cleave_publish(&txn->txn);
+	txn->published = true;
+	announce_stacks(txn);
+	if (ops->translate)
+		translate_pieces(txn);
+	/* [P5-rel] the translations are gone; pairs with [P5-acq] a fault in the new mapping */
+	if (txn->actions & CLEAVE__ACT_REPLACE)
+		PORT_FETCH_ADD(&txn->map->replacing, (uint32_t)-1, PORT_RELEASE);
 	return 0;
 }
 

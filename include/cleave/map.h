@@ -301,7 +301,9 @@ struct cleave_map {
 	struct cleave_word32 wirings;	   /* [a] wirings on their way */
 	struct cleave_word32 hold_wirings; /* [a] whoever wants the whole map: no new wirings */
 	struct cleave_word32 wire_future;  /* [a] */
-	uint64_t pad1[5];
+	struct cleave_word32 replacing;	   /* [a] mappings that have taken the place of others, whose translations remain */
+	uint32_t pad5;
+	uint64_t pad1[4];
 	/* Rare events. */
 	struct cleave_word32 wakeups; /* [a] bumped when a wait may be over */
 	uint32_t pad4;

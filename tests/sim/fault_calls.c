@@ -476,6 +476,11 @@ static int range_call(struct cleave_space_thread *thread, const struct call *cal
 	switch (call->kind) {
 	case UNMAP:
 		return cleave_map_unmap(map, &thread->map, start, end, 0);
+	case MAP_OBJECT:
+		request.object = &world->object;
+		request.entry_flags = 0;
+		world->object_refs++;
+		return cleave_map_map(map, &thread->map, &request) ? (world->object_refs--, -ENOMEM) : 0;
 	case MAP:
 		return cleave_map_map(map, &thread->map, &request);
 	case READ_ONLY:
@@ -499,8 +504,8 @@ static int range_call(struct cleave_space_thread *thread, const struct call *cal
 static void change_range(struct cleave_space_thread *thread, const struct call *call)
 {
 	/* What another map shows, too, stays as it is there. */
-	bool initial = (call->kind == UNMAP || call->kind == MAP || call->kind == FREE) && world->history_of[1] == 1;
-	bool gives = call->kind == MAP || call->kind == WRITABLE;
+	bool initial = (call->kind == UNMAP || call->kind == MAP || call->kind == MAP_OBJECT || call->kind == FREE) && world->history_of[1] == 1;
+	bool gives = call->kind == MAP || call->kind == MAP_OBJECT || call->kind == WRITABLE;
 	struct event *events[SLOTS];
 	uint32_t since = ++world->now;
 	int result;

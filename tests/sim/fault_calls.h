@@ -28,6 +28,7 @@ enum kind {
 	TOUCH, /* a write fault without a write */
 	UNMAP,
 	MAP, /* anew, over whatever is there */
+	MAP_OBJECT, /* its pages themselves */
 	READ_ONLY,
 	WRITABLE,
 	FREE,

@@ -89,6 +89,7 @@ plant fault_unmap guard_word_release guard.h 's/(PORT_STORE\(&guard->word, word 
 plant fault_unmap ticket_acquire index.c 's/PORT_LOAD\(&ticket->leaf->order, PORT_SEQ_CST\)/PORT_LOAD(&ticket->leaf->order, PORT_ACQUIRE)/'
 plant fault_unmap_map removed_after_unlock map_txn.c \
 	's/\tif \(!ops->translate\)\n\t\treturn 0;\n(\tfor \(uint32_t i = 0; i < txn->npieces; i\+\+\) \{.*?\n\t\}\n)\treturn 0;\n\}/\t(void)ops;\n\treturn 0;\n}/s; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n\tsettle\(txn\);)/\tconst struct cleave_map_ops *ops = cleave__map_ops(txn->map);\n\tstruct cleave__map_piece pieces[8];\n\tuint32_t n = txn->npieces;\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tpieces[i] = txn->pieces[i];\n$1\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tif (pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT))\n\t\t\tops->translate(ops, txn->map, pieces[i].start, pieces[i].end, CLEAVE_MAP_REMOVE);/'
+plant replace_seen_early replacement_seen_early fault.c 's/if \(PORT_UNLIKELY\(PORT_LOAD\(&fault->map->replacing, PORT_ACQUIRE\)\) && !fault->locked\)/if (false)/'
 plant promote_new_store first_store_seen_early fault_resolve.c 's/\tif \(!old\)\n\t\twait_storeless\(fault\);\n/\t(void)wait_storeless;\n/'
 plant promote_sharing first_store_not_settled map_change.c 's/actions \|= CLEAVE__ACT_SETTLE;/;/'
 # Fork.

@@ -29,7 +29,9 @@ enum shape {
 	ZEROS,	  /* with a zero page, which page 0 shows */
 	AHEAD,	  /* TOUCHED, all four pages, nothing is entered, advice SEQUENTIAL */
 	SHAPES,
-	SHARING = SHAPES, /* BACKED, INHERIT_SHARE; not for random programs */
+	/* Not for random programs: */
+	SHARING = SHAPES, /* BACKED, INHERIT_SHARE */
+	REMOVED,	  /* PROMOTED, and nothing is entered */
 };
 
 struct scenario {
@@ -83,6 +85,7 @@ static const struct scenario scenarios[] = {
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_sharing", SHARING, { { C(READ, 0, 1), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 21), C(READ, 0, 1) } } },
 	{ "promote_new_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21) }, { W(0, 1, 31), C(READ, 0, 1) } } },
+	{ "replace_seen_early", REMOVED, { { C(READ, 0, 0) }, { C(MAP_OBJECT, 0, 0) }, { W(0, 0, 31), C(READ, 0, 0) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
 	{ "zero_write", ZEROS, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
@@ -95,7 +98,7 @@ static const struct scenario scenarios[] = {
 };
 /* clang-format on */
 
-static const char *const kind_names[] = { "nothing",  "read", "write", "touch", "unmap", "map",	 "read_only", "writable",
+static const char *const kind_names[] = { "nothing",  "read", "write", "touch", "unmap", "map", "map_object", "read_only", "writable",
 					  "free",     "fork", "swap",  "wire",	"unwire", "clip", "join", "evict",     "flush" };
 
 #define RANDOM_PROGRAMS 4000u
@@ -183,7 +186,7 @@ static void shape_world(enum shape shape)
 		must((struct call)R(WIRE, 0, 0, 1));
 		must((struct call)R(WRITABLE, 0, 0, 1));
 	}
-	if (shape == PROMOTED)
+	if (shape == PROMOTED || shape == REMOVED)
 		must((struct call)W(0, 0, 1));
 	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD || shape == HELD) {
 		must((struct call)W(0, 0, 1));
@@ -209,6 +212,8 @@ static void shape_world(enum shape shape)
 		world->ops.remove(&world->ops, &world->maps[0], SIM_BASE + SIM_PAGE, SIM_BASE + 2 * SIM_PAGE);
 		must((struct call)C(READ, 1, 1));
 	}
+	if (shape == REMOVED)
+		world->ops.remove(&world->ops, &world->maps[0], SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE);
 	if (shape == SWAPPED) {
 		must((struct call)C(SWAP, 0, 0));
 		must((struct call)C(SWAP, 0, 1));
@@ -236,7 +241,7 @@ static void prepare(const struct scenario *scenario)
 {
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
-	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) || scenario->shape == SHARING);
+	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) || scenario->shape >= SHARING);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)
