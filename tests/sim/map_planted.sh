@@ -83,7 +83,7 @@ plant transition_changed_in_place map_hold.c \
 plant object_shared_without_lock map_hold.c 's/= cleave_hold_beside\(hold, steps\[i\]\)/= (void *)(uintptr_t)thread->recent[i \& 1]/'
 # Transactions
 plant txn_translated_after_unlock map_txn.c \
-	's/\tif \(!ops->translate\)\n\t\treturn 0;\n/\treturn 0;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n)/$1\tfor (uint32_t i = 0; i < txn->npieces; i++)\n\t\tif (cleave__map_ops(txn->map)->translate && (txn->pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT)))\n\t\t\tcleave__map_ops(txn->map)->translate(cleave__map_ops(txn->map), txn->map, txn->pieces[i].start, txn->pieces[i].end, CLEAVE_MAP_RESTRICT);\n/'
+	's/\tif \(ops->translate\)\n\t\ttranslate_pieces\(txn\);\n/\t(void)translate_pieces;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n)/$1\tfor (uint32_t i = 0; i < txn->npieces; i++)\n\t\tif (cleave__map_ops(txn->map)->translate && (txn->pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT)))\n\t\t\tcleave__map_ops(txn->map)->translate(cleave__map_ops(txn->map), txn->map, txn->pieces[i].start, txn->pieces[i].end, CLEAVE_MAP_RESTRICT);\n/'
 plant munmap_checked_before_lock map_range.c \
 	's/\treturn cleave__map_finish\(&txn, cleave_map_txn_munmap\(&txn, addr, addr \+ len\)\);/\tstruct part part;\n\n\tfor (uint64_t at = addr; !error && next_part(&txn, &at, addr + len, &part);)\n\t\tif (!cleave__map_is_mapped(part.object))\n\t\t\terror = -EINVAL;\n\tcleave_map_abort(&txn);\n\tif (!error)\n\t\terror = cleave__map_begin(&txn, map, thread, addr, addr + len, 0);\n\tif (error)\n\t\treturn error;\n\treturn cleave__map_finish(&txn, cleave_map_txn_unmap(&txn, addr, addr + len, CLEAVE_MAP_KEEP_IMMUTABLE));/'
 plant map_checked_before_lock map_space.c \
