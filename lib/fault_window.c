@@ -5,12 +5,23 @@
  * The numbers of a store are changed by short transactions of their own: no lock of them is held across a transaction of
  * the map.  That is safe because a number is raised before a range shows the store, and lowered after nothing shows it
  * any more: it is never lower than what can be seen.  The memory that the lowering needs is reserved before, in the
- * thread's caches.  Two things can make it need more: another thread changes the numbers meanwhile, or the store is
- * cloned.  Then the window ends late: with a later call of this thread.
+ * thread's caches: nodes for a few changes, however many windows end, because what a change displaces comes back after a
+ * grace period, for which one that lacks nodes waits.  Three things can make it need more: another thread changes the
+ * numbers meanwhile, the store is cloned, or many windows end and leave more ranges of numbers than there were.  Then the
+ * window ends late: with a later call of this thread.
  */
 #include "fault.h"
 
-#define PUTS 3u /* of one change of a number, mostly */
+#define PUTS 3u	   /* of one change of a number, mostly */
+#define CHANGES 2u /* between two grace periods, without allocating */
+
+/* Keep what one more change needs, beside those that are promised. */
+static int reserve_change(struct cleave_space_thread *thread)
+{
+	uint32_t changes = thread->promised < CHANGES ? thread->promised + 1 : CHANGES;
+
+	return cleave_reserve(thread->map.self, PUTS * changes);
+}
 
 /* One more or fewer window.  0; -ENOMEM, -EBUSY: as before. */
 static int change_windows(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first, uint64_t n,
@@ -37,7 +48,7 @@ static int change_windows(struct cleave_anon_context *context, struct cleave_ano
 int cleave__space_window_add(const struct cleave_map_ops *ops, void *store, uint64_t first, uint64_t n)
 {
 	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
-	int error = cleave_reserve(thread->map.self, PUTS * (thread->promised + 1));
+	int error = reserve_change(thread);
 
 	return error ? error : change_windows(thread->context, store, first, n, 1, false);
 }
@@ -98,7 +109,7 @@ int cleave__space_window_reserve(const struct cleave_map_ops *ops, void *store, 
 	int error = make_room(thread);
 
 	if (!error)
-		error = cleave_reserve(thread->map.self, PUTS * (thread->promised + 1));
+		error = reserve_change(thread);
 	if (!error)
 		error = cleave__anon_stock(thread->context, thread->nodes + nodes, 0);
 	if (error)
