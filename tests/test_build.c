@@ -49,7 +49,7 @@ static void build_and_compare(const struct cleave_entry *entries, size_t n)
 
 static void builds_of_every_small_size(void **state)
 {
-	struct rng rng = { test_seed() };
+	struct rng rng = { .state = test_seed() };
 	struct cleave_entry entry[700];
 
 	(void)state;

@@ -75,7 +75,7 @@ static void the_child_validates_and_writes_on(void **state)
 		pid_t pid;
 		int status;
 
-		for (uint64_t i = rng_below(&(struct rng){ fixture.seed + n }, 200); i; i--) {
+		for (uint64_t i = rng_below(&(struct rng){ .state = fixture.seed + n }, 200); i; i--) {
 			CHECK(cleave_store(&fixture.index, &fixture.main.thread, 50000 + i, 50000 + i,
 					   i & 1 ? &fixture : NULL, NULL) == 0,
 			      "store");

@@ -163,7 +163,7 @@ static void a_random_search_can_choose_every_gap(void **state)
 	for (uint64_t i = 0; i < 40; i++)
 		assert_int_equal(cleave_erase(&gap_index, &manual.self, 1000 * i, 1000 * i + 9, NULL), 0);
 	for (uint64_t n = 0; n < 4000000 && found != (UINT64_C(1) << 40) - 1; n++) {
-		struct rng rng = { seed + n };
+		struct rng rng = { .state = seed + n };
 
 		assert_int_equal(find((struct cleave_request){ .order = CLEAVE_RANDOM,
 							       .size = 10,

@@ -52,7 +52,7 @@ static void configurations_are_checked(void **state)
 
 static const char *refused_requests(struct solo *solo, int (*call)(struct solo *, struct cleave_map_request *))
 {
-	static char text[64];
+	static char text[128];
 	struct cleave_map_request request;
 
 #define TRY(change, error)                                                                 \

@@ -69,7 +69,7 @@ static void no_version_comes_again_at_any_page(void **state)
 	for (uint64_t round = test_scaled(40); round; round--) {
 		struct history histories[PAGES] = { { .versions = NULL } };
 		struct cleave_map_thread other, *threads[2];
-		struct rng rng = { seed + round };
+		struct rng rng = { .state = seed + round };
 		unsigned int at = 0;
 		struct solo solo;
 

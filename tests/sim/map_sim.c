@@ -63,7 +63,7 @@ static struct call call_of(enum kind kind, unsigned int first, unsigned int end,
 		call.value = CLEAVE_PROT_READ;
 		break;
 	case PROTECT:
-		call.value = thread & 1 ? CLEAVE_PROT_NONE : CLEAVE_PROT_READ;
+		call.value = (uint8_t)(thread & 1 ? CLEAVE_PROT_NONE : CLEAVE_PROT_READ);
 		break;
 	case INHERIT:
 		call.value = thread & 1 ? CLEAVE_INHERIT_NONE : CLEAVE_INHERIT_SHARE;
