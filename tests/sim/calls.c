@@ -80,29 +80,34 @@ static void covers(struct cleave_thread *self, const struct call *call, struct a
 		sim_fail("covers names another entry than the last that it asked about");
 }
 
+/* An even number of visits is made at once, an odd one step by step. */
 static void step(struct cleave_thread *self, const struct call *call, struct answer *answer)
 {
+	struct cleave_visit visits[MAX_ENTRIES];
 	struct cleave_cursor cursor;
 	uint64_t key = call->first;
+	unsigned int each = call->n % 2 ? 1 : call->n;
+	size_t got = each;
 
 	bool up = call->kind == NEXT || call->kind == NEXT_ENTRY;
 	bool gaps = call->kind == NEXT || call->kind == PREVIOUS;
 
 	cleave_cursor_init(&cursor, &world->index, key, gaps);
 	sim_ops.enter(&world->domain, self);
-	for (unsigned int i = 0; i < call->n; i++) {
-		struct cleave_visit visit;
-		size_t n = up ? cleave_next_rcu(&cursor, &visit, 1) : cleave_previous_rcu(&cursor, &visit, 1);
+	while (answer->n < call->n && got == each) {
+		got = up ? cleave_next_rcu(&cursor, visits, each) : cleave_previous_rcu(&cursor, visits, each);
+		for (size_t i = 0; i < got; i++) {
+			const struct cleave_visit *visit = &visits[i];
 
-		if (n == 0)
-			break;
-		if (visit.first < visit.entry.first || visit.last > visit.entry.last || visit.first > visit.last ||
-		    (gaps ? (up ? visit.first != key : visit.last != key - 1)
-			  : (!visit.entry.value || (up ? visit.first < key : visit.last > key - 1))))
-			sim_fail("a visit is not where the last one ended");
-		key = up ? visit.last + 1 : visit.first;
-		answer->entries[answer->n] = visit.entry;
-		answer->displaced[answer->n++] = (struct cleave_entry){ visit.first, visit.last, NULL };
+			if (visit->first < visit->entry.first || visit->last > visit->entry.last ||
+			    visit->first > visit->last ||
+			    (gaps ? (up ? visit->first != key : visit->last != key - 1)
+				  : (!visit->entry.value || (up ? visit->first < key : visit->last > key - 1))))
+				sim_fail("a visit is not where the last one ended");
+			key = up ? visit->last + 1 : visit->first;
+			answer->entries[answer->n] = visit->entry;
+			answer->displaced[answer->n++] = (struct cleave_entry){ visit->first, visit->last, NULL };
+		}
 		if (key == 0)
 			break;
 	}

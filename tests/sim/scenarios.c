@@ -385,6 +385,10 @@ static const struct named named[] = {
 	{ "merge_against_cursor", ONE_CELL,
 	  { .nthreads = 2, .ncalls = { 2, 1 },
 	    .calls = { { RANGE(ERASE, 32, 35, 0), RANGE(ERASE, 17, 31, 0) }, { VISITS(NEXT, 12, 4) } } } },
+	/* A cursor goes from one leaf to the next beside it, whose branch is replaced meanwhile. */
+	{ "cursor_against_split", RECURRING,
+	  { .nthreads = 2, .ncalls = { 3, 1 },
+	    .calls = { { AT(CLIP, 20), AT(CLIP, 24), AT(CLIP, 8) }, { VISITS(NEXT, 5, 6) } } } },
 	{ "merge_against_split", ONE_CELL,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(ERASE, 17, 31, 0) }, { AT(CLIP, 14) }, { VISITS(PREVIOUS, 36, 4) } } } },
