@@ -79,9 +79,17 @@ static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_m
 #define CLEAVE__MAP_BATCH PORT_BATCH /* retired objects that share a cookie */
 #define CLEAVE__MAP_GARBAGE 4096u /* retired objects of a thread above which it waits */
 #define CLEAVE__MAP_STOCK 16u	  /* clean objects that a thread keeps */
+#define CLEAVE__MAP_USES 64u	  /* changes that one object serves, so that few contend for its counter later */
 #define CLEAVE__VERSION_BITS 40	  /* of a thread's own count; above them its number */
 
-bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other);
+static inline bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other)
+{
+	return one->protection == other->protection && one->object == other->object && one->delta == other->delta &&
+	       one->store == other->store && one->store_delta == other->store_delta && one->flags == other->flags &&
+	       one->wired == other->wired && one->max_protection == other->max_protection &&
+	       one->inheritance == other->inheritance && one->advice == other->advice;
+}
+
 /* An object without pages and references; NULL: no memory. */
 struct cleave__map_object *cleave__map_object_new(struct cleave_map_thread *thread,
 						  const struct cleave_map_attributes *attributes);
@@ -99,6 +107,26 @@ struct cleave__map_object *cleave__map_object_like(struct cleave_map_thread *thr
 void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *last);
 void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages);
 void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
+/*
+ * An object with these attributes for so many more pages, in the place of `old`: one that the thread made lately, or a new
+ * one.  NULL: no memory.  The pages are counted by the thread itself: see cleave__map_pages_left().
+ *
+ * No version comes again at any address, so the object must have been made after the one that it displaces, and by the
+ * same thread:
+ *	1. this thread gave the address the object v5
+ *	2. another one replaced it by its own, v7 of a thread with a lower number
+ *	3. this thread would put v5 there again, for it is no older than v7 in any order that both know
+ * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is displaced,
+ * they are in ascending order.
+ */
+struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread,
+						   const struct cleave__map_object *old,
+						   const struct cleave_map_attributes *attributes, uint64_t pages);
+/*
+ * cleave__map_pages_drop() for who changes one page after the other, and mostly those of the same few objects: the thread
+ * counts for itself.  The shared counter may be too high then, never too low.
+ */
+void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 /* Work off a part of what is retired.  may_wait: too much of it is waited for. */
 void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait);
 

@@ -265,6 +265,11 @@ void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread
 {
 	struct cleave__map_stripe *stripe = &map->stripes[thread->stripe];
 
+	if (thread->stripe < CLEAVE_MAP_OWN_STRIPES) {
+		PORT_STORE(&stripe->size, PORT_LOAD(&stripe->size, PORT_RELAXED) + size, PORT_RELAXED);
+		PORT_STORE(&stripe->data, PORT_LOAD(&stripe->data, PORT_RELAXED) + data, PORT_RELAXED);
+		return;
+	}
 	if (size)
 		PORT_FETCH_ADD(&stripe->size, size, PORT_RELAXED);
 	if (data)

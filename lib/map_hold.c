@@ -6,63 +6,6 @@
  */
 #include "map.h"
 
-/* Versions of one thread are in the order in which they were given out. */
-static bool own_version(const struct cleave_map_thread *thread, uint64_t version)
-{
-	return (version ^ thread->version) >> CLEAVE__VERSION_BITS == 0;
-}
-
-/*
- * An entry beside the held one may have these attributes already, by this thread's doing: then its object serves here,
- * too.  It stays, because the entry is locked with this one.  But no version comes again at any address, so the object
- * must have been made after the one that it displaces, and by the same thread:
- *	1. this thread gave the address the object v5
- *	2. another one replaced it by its own, v7 of a thread with a lower number
- *	3. this thread would put v5 there again, for it is no older than v7 in any order that both know
- * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is displaced,
- * they are in ascending order.
- *
- * `recent` are only compared: they may be gone.  An object of the leaf that has the same address is alive.
- */
-static struct cleave__map_object *object_beside(const struct cleave_map_thread *thread, const struct cleave_hold *hold,
-						const struct cleave_map_attributes *attributes)
-{
-	static const int steps[] = { -1, -2, 1 };
-	const struct cleave__map_object *old = hold->entry.value;
-
-	if (!own_version(thread, old->version))
-		return NULL;
-	for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		struct cleave__map_object *object = cleave_hold_beside(hold, steps[i]);
-
-		if (object && (object == thread->recent[0] || object == thread->recent[1]) &&
-		    own_version(thread, object->version) && object->version > old->version &&
-		    cleave__map_equal(&object->attributes, attributes))
-			return object;
-	}
-	return NULL;
-}
-
-/* An object for so many pages, counted; NULL: no memory. */
-static struct cleave__map_object *object_for(struct cleave_map_thread *thread, const struct cleave_hold *hold,
-					     const struct cleave_map_attributes *attributes, uint64_t pages)
-{
-	struct cleave__map_object *object = object_beside(thread, hold, attributes);
-
-	if (!object) {
-		object = cleave__map_object_new(thread, attributes);
-		if (!object)
-			return NULL;
-		cleave__map_object_ref(thread, object);
-		thread->recent[1] = thread->recent[0];
-		thread->recent[0] = object;
-		PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
-		return object;
-	}
-	cleave__map_pages_add(object, pages);
-	return object;
-}
-
 /* May the held entry be changed here?  As for a transaction, `busy` is read after the leaf was locked. */
 static bool simple(const struct cleave_hold *hold, const struct cleave_map *map, const struct cleave_map_thread *thread,
 		   uint64_t end)
@@ -79,9 +22,30 @@ static bool simple(const struct cleave_hold *hold, const struct cleave_map *map,
 struct effect {
 	struct cleave__map_object *displaced; /* NULL: nothing */
 	uint64_t pages;
-	struct cleave__map_bytes grown; /* one of the two is 0 */
-	struct cleave__map_bytes shrunk;
+	uint64_t grown; /* data; one of the two is 0 */
+	uint64_t shrunk;
 };
+
+/* What is anonymous is data if it can be accessed. */
+static int charge_data(struct cleave_map *map, const struct cleave__map_object *old,
+		       const struct cleave__map_object *object, uint64_t start, uint64_t end, struct effect *effect)
+{
+	struct cleave__map_bytes bytes = { .size = 0 };
+
+	if (object->attributes.protection)
+		effect->grown = bytes.data = cleave__map_data(map, object, start, end);
+	else
+		effect->shrunk = cleave__map_data(map, old, start, end);
+	return cleave__map_charge(map, &bytes);
+}
+
+static void settle_data(struct cleave_map *map, struct cleave_map_thread *thread, const struct effect *effect)
+{
+	struct cleave__map_bytes bytes = { .data = effect->shrunk };
+
+	cleave__map_uncharge(map, &bytes);
+	cleave__map_credit(map, thread, 0, effect->grown - effect->shrunk);
+}
 
 /* Give [start, end) of the held entry these attributes. */
 static int put_attributes(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
@@ -89,31 +53,35 @@ static int put_attributes(struct cleave_hold *hold, struct cleave_map *map, stru
 			  struct effect *effect)
 {
 	const struct cleave_map_ops *ops = cleave__map_ops(map);
-	struct cleave__map_change change = { .start = start, .end = end, .old = hold->entry.value };
-	int error;
+	struct cleave__map_object *old = hold->entry.value, *object;
+	uint64_t pages = (end - start) >> map->config.page_shift;
+	int error = 0;
 
-	effect->pages = (end - start) >> map->config.page_shift;
-	change.new = object_for(thread, hold, attributes, effect->pages);
-	if (!change.new)
+	object = cleave__map_object_made(thread, old, attributes, pages);
+	if (!object)
 		return -ENOMEM;
-	/* What is anonymous is data if it can be accessed. */
-	if (!attributes->protection && change.old->attributes.protection)
-		effect->shrunk.data = cleave__map_data(map, change.old, start, end);
-	else if (attributes->protection && !change.old->attributes.protection)
-		effect->grown.data = cleave__map_data(map, change.new, start, end);
-	error = cleave__map_charge(map, &effect->grown);
+	if (!object->attributes.protection != !old->attributes.protection)
+		error = charge_data(map, old, object, start, end, effect);
 	if (!error) {
-		error = cleave_hold_put(hold, start, end - 1, change.new);
-		if (error)
-			cleave__map_uncharge(map, &effect->grown);
+		error = cleave_hold_put(hold, start, end - 1, object);
+		if (PORT_UNLIKELY(error)) {
+			struct cleave__map_bytes bytes = { .data = effect->grown };
+
+			cleave__map_uncharge(map, &bytes);
+		}
 	}
-	if (error) {
-		cleave__map_pages_drop(thread, change.new, effect->pages);
+	if (PORT_UNLIKELY(error)) {
+		cleave__map_pages_left(thread, object, pages);
 		return error;
 	}
-	effect->displaced = change.old;
-	if (ops->translate && (cleave__map_actions(&change) & CLEAVE__ACT_RESTRICT))
-		ops->translate(ops, map, start, end, CLEAVE_MAP_RESTRICT);
+	effect->displaced = old;
+	effect->pages = pages;
+	if (ops->translate) {
+		struct cleave__map_change change = { .start = start, .end = end, .old = old, .new = object };
+
+		if (cleave__map_actions(&change) & CLEAVE__ACT_RESTRICT)
+			ops->translate(ops, map, start, end, CLEAVE_MAP_RESTRICT);
+	}
 	return 0;
 }
 
@@ -145,6 +113,7 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 			    const struct cleave__map_rule *rule)
 {
 	struct effect effect = { .displaced = NULL };
+	uint64_t retired = thread->nyoung;
 	struct cleave_hold hold;
 	int result;
 
@@ -154,11 +123,11 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 	result = apply(&hold, map, thread, start, end, rule, &effect);
 	cleave_hold_end(&hold);
 	if (effect.displaced) {
-		cleave__map_pages_drop(thread, effect.displaced, effect.pages);
-		cleave__map_uncharge(map, &effect.shrunk);
-		cleave__map_credit(map, thread, 0, effect.grown.data - effect.shrunk.data);
+		cleave__map_pages_left(thread, effect.displaced, effect.pages);
+		if (effect.grown | effect.shrunk)
+			settle_data(map, thread, &effect);
 	}
-	if (result != CLEAVE__NOT_SIMPLE)
+	if (thread->nyoung != retired && result != CLEAVE__NOT_SIMPLE)
 		cleave__map_tidy(thread, true);
 	return result;
 }

@@ -17,16 +17,41 @@ void cleave_maps_init(struct cleave_maps *maps, struct cleave_domain *domain, co
 	PORT_STORE(&maps->numbers, 1, PORT_RELAXED);
 }
 
+/* A stripe of its own, if there is one left: its owner adds to it without a locked instruction. */
+static uint32_t claim_stripe(struct cleave_maps *maps, uint64_t number)
+{
+	uint64_t taken = PORT_LOAD(&maps->stripes, PORT_RELAXED);
+
+	for (uint32_t stripe = 0; stripe < CLEAVE_MAP_OWN_STRIPES;) {
+		uint64_t bit = UINT64_C(1) << stripe;
+
+		if (taken & bit)
+			stripe++;
+		/* [P6-acq] what the owner before added; pairs with [P6-rel] release_stripe() */
+		else if (PORT_CAS(&maps->stripes, &taken, taken | bit, PORT_ACQUIRE, PORT_RELAXED))
+			return stripe;
+	}
+	return CLEAVE_MAP_OWN_STRIPES + (uint32_t)(number % (CLEAVE_MAP_STRIPES - CLEAVE_MAP_OWN_STRIPES));
+}
+
+static void release_stripe(struct cleave_map_thread *thread)
+{
+	/* [P6-rel] what was added before the bit that lets another thread add */
+	if (thread->stripe < CLEAVE_MAP_OWN_STRIPES)
+		PORT_FETCH_ADD(&thread->maps->stripes, (uint64_t)0 - (UINT64_C(1) << thread->stripe), PORT_RELEASE);
+}
+
 void cleave_map_thread_init(struct cleave_map_thread *thread, struct cleave_maps *maps, struct cleave_thread *self)
 {
 	uint64_t number = PORT_FETCH_ADD(&maps->numbers, 1, PORT_RELAXED);
 
 	memset(thread, 0, sizeof(*thread));
+	PORT_FETCH_ADD(&maps->threads, 1, PORT_RELAXED);
 	thread->maps = maps;
 	thread->self = self;
 	thread->version = number << CLEAVE__VERSION_BITS;
 	thread->random = number;
-	thread->stripe = (uint32_t)(number % CLEAVE_MAP_STRIPES);
+	thread->stripe = claim_stripe(maps, number);
 	thread->stock = CLEAVE__MAP_STOCK;
 	thread->old_end = &thread->old;
 }
@@ -129,14 +154,6 @@ static void object_unref(struct cleave_map_thread *thread, const struct cleave__
 		ops->store_unref(ops, attributes->store);
 }
 
-bool cleave__map_equal(const struct cleave_map_attributes *one, const struct cleave_map_attributes *other)
-{
-	return one->object == other->object && one->delta == other->delta && one->store == other->store &&
-	       one->store_delta == other->store_delta && one->flags == other->flags && one->wired == other->wired &&
-	       one->protection == other->protection && one->max_protection == other->max_protection &&
-	       one->inheritance == other->inheritance && one->advice == other->advice;
-}
-
 struct cleave__map_object *cleave__map_object_like(struct cleave_map_thread *thread, struct cleave__map_object **last,
 						   const struct cleave_map_attributes *attributes)
 {
@@ -179,10 +196,115 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
 	if (cleave__map_is_guard(object))
 		return;
 	/*
-	 * [P1-rel] [P1-acq] whoever takes the last pages retires the object after all that others did with it.
+	 * [P1-rel] [P1-acq] whoever takes the last pages retires the object after all that others did with it.  If there
+	 * are no others than those to be taken, nobody else has any, or can come by some: no need to subtract them.
 	 */
-	if (PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL) == pages)
+	if (PORT_LOAD(&object->pages, PORT_ACQUIRE) == pages ||
+	    PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL) == pages)
 		retire(thread, object);
+}
+
+/* ---- Counts that a thread keeps to itself ---- */
+
+/* While a thread counts an object that it made to itself, the shared counter has so much more: it cannot reach 0. */
+#define KEPT (UINT64_C(1) << 63)
+#define FAR (UINT64_C(1) << 40) /* more pages than that are not kept to oneself */
+
+/* Write down what was kept of an object made here. */
+static void settle_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
+{
+	struct cleave__map_object *object = tab->object;
+
+	tab->object = NULL;
+	if (object)
+		cleave__map_pages_drop(thread, object, KEPT - tab->pages);
+}
+
+static void settle_left(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
+{
+	struct cleave__map_object *object = tab->object;
+
+	tab->object = NULL;
+	if (object)
+		cleave__map_pages_drop(thread, object, tab->pages);
+}
+
+static void settle_tabs(struct cleave_map_thread *thread)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		settle_made(thread, &thread->made[i]);
+		settle_left(thread, &thread->left[i]);
+	}
+}
+
+/* Is what was kept too much by now?  Modulo 2^64. */
+static inline bool far(const struct cleave__map_tab *tab)
+{
+	return tab->pages + FAR > 2 * FAR;
+}
+
+/* Versions of one thread are in the order in which they were given out. */
+static inline bool own_version(const struct cleave_map_thread *thread, uint64_t version)
+{
+	return (version ^ thread->version) >> CLEAVE__VERSION_BITS == 0;
+}
+
+struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread,
+						   const struct cleave__map_object *old,
+						   const struct cleave_map_attributes *attributes, uint64_t pages)
+{
+	struct cleave__map_object *object;
+	struct cleave__map_tab *tab;
+
+	for (tab = thread->made; tab < thread->made + 2; tab++) {
+		object = tab->object;
+		if (object && tab->uses < CLEAVE__MAP_USES && object->version > old->version &&
+		    own_version(thread, old->version) && cleave__map_equal(&object->attributes, attributes)) {
+			tab->uses++;
+			tab->pages += pages;
+			if (PORT_UNLIKELY(far(tab)))
+				settle_made(thread, tab);
+			return object;
+		}
+	}
+	object = cleave__map_object_new(thread, attributes);
+	if (!object)
+		return NULL;
+	cleave__map_object_ref(thread, object);
+	settle_made(thread, &thread->made[1]);
+	thread->made[1] = thread->made[0];
+	PORT_STORE(&object->pages, KEPT, PORT_RELAXED); /* nobody knows it yet */
+	thread->made[0] = (struct cleave__map_tab){ object, pages, 1 };
+	if (PORT_UNLIKELY(far(&thread->made[0])))
+		settle_made(thread, &thread->made[0]);
+	return object;
+}
+
+void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages)
+{
+	struct cleave__map_tab *tab;
+
+	for (tab = thread->made; tab < thread->made + 2; tab++) {
+		if (tab->object == object) {
+			tab->pages -= pages;
+			if (PORT_UNLIKELY(far(tab)))
+				settle_made(thread, tab);
+			return;
+		}
+	}
+	for (tab = thread->left; tab < thread->left + 2; tab++) {
+		if (tab->object == object) {
+			tab->pages += pages;
+			return;
+		}
+	}
+	if (PORT_LOAD(&object->pages, PORT_ACQUIRE) == pages) { /* [P1-acq] as in cleave__map_pages_drop() */
+		retire(thread, object);
+		return;
+	}
+	settle_left(thread, &thread->left[1]);
+	thread->left[1] = thread->left[0];
+	thread->left[0] = (struct cleave__map_tab){ object, pages, 1 };
 }
 
 /* Give the young ones a cookie. */
@@ -256,6 +378,7 @@ void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait)
 		return;
 	thread->releasing = true;
 	do {
+		settle_tabs(thread);
 		mature(thread);
 		release(thread, wait);
 	} while (wait && (thread->young || thread->old)); /* a callback retired more */
@@ -268,6 +391,8 @@ void cleave_map_thread_exit(struct cleave_map_thread *thread)
 	struct cleave__map_object *object;
 
 	cleave_map_thread_flush(thread, true);
+	release_stripe(thread);
+	PORT_FETCH_ADD(&thread->maps->threads, (uint64_t)-1, PORT_RELAXED);
 	while ((object = thread->free) != NULL) {
 		thread->free = object->next;
 		memory->free(memory, object, sizeof(*object));

@@ -371,14 +371,6 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 	return result;
 }
 
-/* Copies take a few nodes; a change that finds none may still go without. */
-static inline void prepare(struct cleave_thread *self)
-{
-	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
-			  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
-		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
-}
-
 static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_thread *self,
 					  struct change *change) PORT_UNCHECKED
 {
@@ -386,7 +378,7 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 
 	cleave__check_writer(index, self, change->try_only);
 	if (!change->try_only) {
-		prepare(self);
+		cleave__prepare(self);
 		cleave__lock_leaf_enter(index, self, change->first, &position);
 	} else if (!cleave__trylock_leaf_rcu(index, change->first, &position)) {
 		return -EAGAIN;
@@ -431,12 +423,6 @@ int cleave_insert(struct cleave *index, struct cleave_thread *self, uint64_t fir
 	if (first > last || !value)
 		return -EINVAL;
 	return make_change(index, self, &change);
-}
-
-void cleave__prepare_change(struct cleave *index, struct cleave_thread *self)
-{
-	cleave__check_writer(index, self, false);
-	prepare(self);
 }
 
 int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,

@@ -5,8 +5,20 @@
 
 #include "border.h"
 
+/* Copies take a few nodes; a change that finds none may still go without. */
+static inline void cleave__prepare(struct cleave_thread *self)
+{
+	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
+			  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
+		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
+}
+
 /* Before a change, outside of read sections: have a few nodes at hand. */
-void cleave__prepare_change(struct cleave *index, struct cleave_thread *self) PORT_OUTSIDE;
+static inline void cleave__prepare_change(struct cleave *index, struct cleave_thread *self) PORT_OUTSIDE PORT_UNCHECKED
+{
+	cleave__check_writer(index, self, false);
+	cleave__prepare(self);
+}
 
 /*
  * As cleave_insert(), after cleave__prepare_change(), inside the read section in which a search found `position`: the leaf

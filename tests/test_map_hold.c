@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Changes of one entry under its leaf's lock alone: objects that neighbours share, what is left to transactions. */
+/*
+ * Changes of one entry under its leaf's lock alone: objects that serve several entries, counts that threads keep to
+ * themselves, what is left to transactions.
+ */
 #include "map_world.h"
 
 #include <stdlib.h>
@@ -100,8 +103,8 @@ static void no_version_comes_again_at_any_page(void **state)
 			for (unsigned int i = from; i < to; i++)
 				remember(&histories[i], version(&solo, i));
 		}
-		solo_check(&solo);
 		cleave_map_thread_exit(&other);
+		solo_check(&solo);
 		solo_stop(&solo);
 		for (unsigned int i = 0; i < PAGES; i++)
 			free(histories[i].versions);
@@ -153,9 +156,117 @@ static void a_change_over_the_data_limit_changes_nothing(void **state)
 	solo_stop(&solo);
 }
 
+/* Two threads give pages of one object away; a third made it: it is gone when all have said so, and not before. */
+static void an_object_goes_with_the_last_count_that_a_thread_keeps(void **state)
+{
+	struct cleave_map_request request = request_fixed(0, PAGES);
+	struct cleave_map_thread others[2];
+	struct thing *thing;
+	struct solo solo;
+	uint64_t made;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (unsigned int i = 0; i < 2; i++)
+		cleave_map_thread_init(&others[i], &solo.maps, &solo.domain.self);
+	thing = thing_new(&solo.embedder);
+	thing_ref(thing);
+	request.object = thing;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_true(thing_refs(thing) == 2);
+	for (unsigned int i = 10; i < 20; i += 2)
+		assert_int_equal(protect(&solo, &solo.thread, i, i + 1, 0), 0);
+	assert_true(thing_refs(thing) == 3); /* one object for all five */
+	made = version(&solo, 10);
+	assert_true(version(&solo, 18) == made);
+	/* Others take all of it; who made it still may use it. */
+	for (unsigned int i = 10; i < 20; i += 2)
+		assert_int_equal(protect(&solo, &others[i / 2 % 2], i, i + 1, CLEAVE_PROT_READ), 0);
+	for (unsigned int i = 0; i < 2; i++)
+		cleave_map_thread_flush(&others[i], true);
+	assert_int_equal(thing_refs(thing), 8); /* five more: who replaces another's object makes one */
+	assert_int_equal(protect(&solo, &solo.thread, 30, 31, 0), 0);
+	assert_true(version(&solo, 30) == made);
+	assert_int_equal(protect(&solo, &others[0], 30, 31, RW), 0);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_int_equal(thing_refs(thing), 9); /* who took page 30 has not said so; it has another object now */
+	cleave_map_thread_flush(&others[0], true);
+	assert_int_equal(thing_refs(thing), 8);
+	for (unsigned int i = 0; i < 2; i++)
+		cleave_map_thread_exit(&others[i]);
+	solo_check(&solo);
+	thing_unref(&solo.embedder, thing);
+	solo_stop(&solo);
+}
+
+/* So many pages that what a thread keeps to itself could be taken for what it adds to keep the object. */
+static void more_pages_than_a_thread_keeps_to_itself(void **state)
+{
+	struct cleave_map_config config = { .min = 2, .max = UINT64_C(1) << 63, .page_shift = 1 };
+	struct cleave_map_request request = {
+		.addr = 2,
+		.size = config.max - 2,
+		.flags = CLEAVE_MAP_FIXED,
+		.protection = RW,
+		.max_protection = CLEAVE_PROT_ALL,
+	};
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, &config);
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	for (uint64_t at = 2; at < config.max / 2; at *= 2) {
+		assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, at, 2 * at, CLEAVE_PROT_READ, 0, 0), 0);
+		assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, at, 2 * at, at & 0xaaaa ? 0 : 1, 0, 0), 0);
+	}
+	solo_check(&solo);
+	for (uint64_t at = 2; at < config.max / 2; at *= 2)
+		assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, at, 2 * at, RW, 0, 0), 0);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
+/* More threads than stripes; every third one ends after each round, and another one takes its stripe. */
+static void accounts_add_up_over_all_stripes(void **state)
+{
+	struct cleave_map_thread threads[2 * CLEAVE_MAP_STRIPES];
+	unsigned int n = sizeof(threads) / sizeof(threads[0]), own = 0;
+	struct cleave_map_accounts accounts;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 0, PAGES), 0);
+	for (unsigned int round = 0; round < 3; round++) {
+		for (unsigned int i = round; i < n; i++) {
+			if (round == 0 || i % 3 == 0)
+				cleave_map_thread_init(&threads[i], &solo.maps, &solo.domain.self);
+			own += threads[i].stripe < CLEAVE_MAP_OWN_STRIPES;
+			assert_int_equal(protect(&solo, &threads[i], i, i + 1, round % 2 ? RW : 0), 0);
+		}
+		for (unsigned int i = round + 1; i < n; i++)
+			if (i % 3 == 0)
+				cleave_map_thread_exit(&threads[i]);
+		cleave_map_account(&solo.map, &solo.thread, &accounts);
+		assert_true(accounts.size == PAGES * PAGE);
+	}
+	assert_true(own >= CLEAVE_MAP_OWN_STRIPES - 1); /* this test's own thread has the other */
+	/* Page 0 was changed once, page 1 twice, the others three times, those above never. */
+	assert_true(accounts.data == (PAGES - n + 1) * PAGE);
+	for (unsigned int i = 0; i < n; i++)
+		if (i == 0 || i % 3)
+			cleave_map_thread_exit(&threads[i]);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_object_goes_with_the_last_count_that_a_thread_keeps),
+		cmocka_unit_test(more_pages_than_a_thread_keeps_to_itself),
+		cmocka_unit_test(accounts_add_up_over_all_stripes),
 		cmocka_unit_test(neighbours_that_get_the_same_share_an_object),
 		cmocka_unit_test(no_version_comes_again_at_any_page),
 		cmocka_unit_test(lost_permissions_are_told_under_the_lock),

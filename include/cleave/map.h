@@ -16,7 +16,7 @@
  *	exceptions, which may fail late: wire, and what calls it (map and protect in a map whose future mappings are
  *	wired); clean.
  *   B. Writers whose ranges lie in different leaves write no common cache line, save a limit's counter where a limit
- *	was asked for, the page counter of an object that both cut, a counter of the map where both put a mapping in the
+ *	was asked for, the page counter of an object that both cut (not by each cut), a counter of the map where both put a mapping in the
  *	place of another, and, when both divide or join leaves, the branches above them and the domain's count of retired
  *	nodes.
  *   C. Lookups take no lock and never retry.
@@ -196,6 +196,15 @@ struct cleave_maps {
 	struct cleave_domain *domain;	  /* [I] */
 	const struct cleave_map_ops *ops; /* [I] */
 	struct cleave_word numbers;	  /* [a] of threads and maps: never used twice */
+	struct cleave_word stripes;	  /* [a] a bit for each stripe that belongs to one thread */
+	struct cleave_word threads;	  /* [a] that there are */
+};
+
+/* Pages of an object that a thread has counted to itself, and writes to the object's counter later. */
+struct cleave__map_tab {
+	struct cleave__map_object *object; /* NULL: of none */
+	uint64_t pages;			   /* modulo 2^64 */
+	uint64_t uses;
 };
 
 /* What a thread needs to write to maps.  Owned by the caller, used by one thread at a time. */
@@ -204,7 +213,7 @@ struct cleave_map_thread {
 	struct cleave_thread *self;		/* [I] */
 	uint64_t version;			/* [t] the last one that was given out */
 	uint64_t random;			/* [t] */
-	uint32_t stripe;			/* [I] of the accounts */
+	uint32_t stripe;			/* [I] of the accounts; below CLEAVE_MAP_OWN_STRIPES: its own */
 	uint32_t nfree;				/* [t] */
 	struct cleave__map_object *free;	/* [t] clean objects */
 	struct cleave__map_object *young;	/* [t] retired, no cookie yet */
@@ -214,7 +223,8 @@ struct cleave_map_thread {
 	uint64_t nold;				/* [t] */
 	uint32_t stock;				/* [t] clean objects to keep */
 	bool releasing;				/* [t] */
-	const struct cleave__map_object *recent[2]; /* [t] made last; perhaps gone */
+	struct cleave__map_tab made[2];		/* [t] of objects that it made last: they stay meanwhile */
+	struct cleave__map_tab left[2];		/* [t] pages that it took from objects; subtracted later */
 };
 
 /* Context: any; cannot fail.  ops: kept, not copied. */
@@ -227,7 +237,8 @@ CLEAVE_API void cleave_map_thread_init(struct cleave_map_thread *thread, struct 
 CLEAVE_API void cleave_map_thread_exit(struct cleave_map_thread *thread);
 /*
  * Release what the thread has retired and whose grace period is over; with `wait` wait for the rest, too.
- * Every operation does a part of this by itself.
+ * Every operation does a part of this by itself.  But of up to four attribute objects that it changed pages of last a
+ * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.
  */
 CLEAVE_API void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait);
 /*
@@ -261,6 +272,7 @@ struct cleave_map_selector {
 
 #define CLEAVE_MAP_SELECTORS 8
 #define CLEAVE_MAP_STRIPES 16
+#define CLEAVE_MAP_OWN_STRIPES 8 /* of those, given to one thread each; the others are shared */
 #define CLEAVE_MAP_UNLIMITED UINT64_MAX
 
 #define CLEAVE_MAP_GUARD_PAGES 0x01u /* every entry is followed by a guard page, if there is room */
@@ -586,7 +598,8 @@ CLEAVE_API void cleave_map_account(struct cleave_map *map, struct cleave_map_thr
 CLEAVE_API int cleave_map_set_limits(struct cleave_map *map, uint64_t size_limit, uint64_t data_limit);
 
 /*
- * Check the map: the index's invariants, page counts of attributes, accounts, guard pages.
+ * Check the map: the index's invariants, page counts of attributes, accounts, guard pages.  (Page counts exactly where
+ * `thread` is the only one of these maps that has not ended; else that none is too low.)
  * Context: nobody writes meanwhile.  Return: the number of violations; each a line.
  */
 CLEAVE_API size_t cleave_map_verify(struct cleave_map *map, struct cleave_map_thread *thread,

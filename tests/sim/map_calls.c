@@ -361,15 +361,14 @@ const char *map_end(void)
 	for (unsigned int i = 0; i < PAGES; i++)
 		if (PORT_LOAD(&world->wired[i], PORT_RELAXED) != (state.page[i] & WIRED ? 1 : 0))
 			return "a page is wired that the map does not call so, or the other way round";
-	for (unsigned int t = 0; t <= THREADS; t++)
-		cleave_map_thread_flush(&world->thread[t], true);
+	for (unsigned int t = 0; t < THREADS; t++)
+		cleave_map_thread_exit(&world->thread[t]);
 	if (cleave_map_verify(&world->map, &world->thread[THREADS], &complaint.lines) ||
 	    cleave_map_verify(&world->other, &world->thread[THREADS], &complaint.lines))
 		return complaint.text;
 	cleave_map_destroy(&world->map, &world->thread[THREADS]);
 	cleave_map_destroy(&world->other, &world->thread[THREADS]);
-	for (unsigned int t = 0; t <= THREADS; t++)
-		cleave_map_thread_exit(&world->thread[t]);
+	cleave_map_thread_exit(&world->thread[THREADS]);
 	if (world->objects)
 		return "attribute objects are left over";
 	if (PORT_LOAD(&world->references, PORT_RELAXED) != 1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The map's own memory orders (P1 to P4 of doc/memory-order.md) under chosen schedules, stale reads included.  The index
+ * The map's own memory orders (P1 to P4, P6 of doc/memory-order.md) under chosen schedules, stale reads included.  The index
  * below orders much by its locks; so each scenario is one in which the map's word alone does.
  *
  *	cleave-sim-map-orders [EXECUTIONS]
@@ -207,6 +207,32 @@ static void look_and_release(unsigned int thread)
 	sim_return();
 }
 
+/* ---- P6: a stripe of the accounts goes from one thread to the next ---- */
+
+static void end_or_begin(unsigned int thread)
+{
+	struct cleave_map_thread next;
+
+	sim_call("unmap");
+	if (!thread) {
+		unmap(thread, 0);
+		cleave_map_thread_exit(&world->thread[thread]);
+	} else {
+		cleave_map_thread_init(&next, &world->maps, &world->self[thread]);
+		must(cleave_map_unmap(&world->map, &next, AT(ENTRIES - 1), AT(ENTRIES), 0));
+		cleave_map_thread_exit(&next);
+	}
+	sim_return();
+}
+
+static const char *judge_accounts(void)
+{
+	struct cleave_map_accounts accounts;
+
+	cleave_map_account(&world->map, &world->thread[THREADS], &accounts);
+	return accounts.size != (ENTRIES - 2) * PAGE || accounts.data != accounts.size ? "the accounts are wrong" : NULL;
+}
+
 /* ---- The program ---- */
 
 static const struct scenario scenarios[] = {
@@ -214,6 +240,7 @@ static const struct scenario scenarios[] = {
 	{ "P2: the end of the busy state", 2, prepare_busy, busy_or_unmap, NULL },
 	{ "P3: a stack that is gone", 2, prepare_stack, ask_or_unmap, judge_stack },
 	{ "P4: the last reference", 2, prepare_references, look_and_release, NULL },
+	{ "P6: a stripe of one's own", 2, prepare_pages, end_or_begin, judge_accounts },
 };
 
 static bool explore(const struct scenario *scenario, enum sim_strategy strategy, uint64_t executions, uint64_t *total)

@@ -71,7 +71,8 @@ plant() {
 
 # Changes of a held entry
 plant counted_after_unlock map_hold.c \
-	's/PORT_STORE\(&object->pages, pages, PORT_RELAXED\);/(void)pages;/; s/(\tcleave__map_pages_add\(object, pages\);\n)(\treturn object;)/\t(void)pages;\n$2/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = change\.old;\n)/$1\teffect->fresh = change.new;\n/; s/(\t\tcleave__map_pages_drop\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
+	's/cleave__map_object_made\(thread, old, attributes, pages\)/cleave__map_object_made(thread, old, attributes, 0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/' \
+	map_object.c 's/#define KEPT \(UINT64_C\(1\) << 63\)/#define KEPT UINT64_C(0)/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
 plant checked_before_lock map_hold.c \
@@ -80,7 +81,9 @@ plant busy_read_before_lock map_hold.c \
 	's/(\/\* May the held entry be changed here)/static uint64_t busy_seen[CLEAVE_MAP_STRIPES];\n\n$1/; s/uint64_t busy = PORT_LOAD\(&map->busy, PORT_RELAXED\);/uint64_t busy = busy_seen[thread->stripe];/; s/(\tcleave_hold_begin\(&hold)/\tbusy_seen[thread->stripe] = PORT_LOAD(&map->busy, PORT_RELAXED);\n$1/'
 plant transition_changed_in_place map_hold.c \
 	's/ && !object->attributes\.wired//; s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
-plant object_shared_without_lock map_hold.c 's/= cleave_hold_beside\(hold, steps\[i\]\)/= (void *)(uintptr_t)thread->recent[i \& 1]/'
+plant made_not_kept map_object.c \
+	's/PORT_STORE\(&object->pages, KEPT, /PORT_STORE(&object->pages, pages, /; s/\{ object, pages, 1 \};\n\tif \(PORT_UNLIKELY\(far\(&thread->made/{ object, 0, 1 };\n\tif (PORT_UNLIKELY(far(&thread->made/; s/KEPT - tab->pages/(uint64_t)0 - tab->pages/'
+plant left_not_settled map_object.c 's/\t\tsettle_left\(thread, &thread->left\[i\]\);\n//'
 # Transactions
 plant txn_translated_after_unlock map_txn.c \
 	's/\tif \(ops->translate\)\n\t\ttranslate_pieces\(txn\);\n/\t(void)translate_pieces;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n)/$1\tfor (uint32_t i = 0; i < txn->npieces; i++)\n\t\tif (cleave__map_ops(txn->map)->translate && (txn->pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT)))\n\t\t\tcleave__map_ops(txn->map)->translate(cleave__map_ops(txn->map), txn->map, txn->pieces[i].start, txn->pieces[i].end, CLEAVE_MAP_RESTRICT);\n/'
@@ -100,5 +103,7 @@ plant waits_for_what_it_saw_late map_txn.c \
 	's/\t\tuint32_t seen = cleave__map_wakeups\(map\);\n//; s/cleave__map_wait\(map, thread, seen\);/cleave__map_wait(map, thread, cleave__map_wakeups(map));/'
 # Objects
 plant pages_dropped_in_two_steps map_object.c \
-	's/if \(PORT_FETCH_ADD\(&object->pages, \(uint64_t\)0 - pages, PORT_ACQ_REL\) == pages\)/PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL);\n\tif (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)/'
+	's/\tif \(PORT_LOAD\(&object->pages, PORT_ACQUIRE\) == pages \|\|\n\t    PORT_FETCH_ADD\(&object->pages, \(uint64_t\)0 - pages, PORT_ACQ_REL\) == pages\)/\tPORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL);\n\tif (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)/'
+plant released_at_once map_object.c \
+	's/(static void retire\(struct cleave_map_thread \*thread, struct cleave__map_object \*object\)\n\{\n)/$1\tobject_unref(thread, object);\n\tcleave__map_object_free(thread, object);\n\treturn;\n/'
 exit $missed
