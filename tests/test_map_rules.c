@@ -18,6 +18,74 @@ static int map_hole(struct solo *solo, unsigned int from, unsigned int to)
 	return cleave_map_map(&solo->map, &solo->thread, &request);
 }
 
+/* Where nothing is mapped munmap fails anyway; but what is outside of the map is refused for that, however short it is. */
+static void m2_munmap_outside_of_the_map_is_refused(void **state)
+{
+	uint64_t end = AT(SOLO_PAGES);
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, SOLO_PAGES - 2, SOLO_PAGES), 0);
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, SOLO_BASE - PAGE, 0), -EINVAL);
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, end + PAGE, 0), -EINVAL);
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, SOLO_BASE, 0), 0);
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, end, 0), 0);
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, end - PAGE, 2 * PAGE), -EINVAL);
+	assert_string_equal(solo_text(&solo), "126-128:rw-");
+	assert_int_equal(cleave_map_munmap(MAP, THREAD, end - PAGE, PAGE), 0);
+	solo_stop(&solo);
+}
+
+/* The free space at the map's start is no entry that could be asked whether it is writable. */
+static void m2_a_range_is_clamped_below_before_it_is_looked_at(void **state)
+{
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 10, 20), 0);
+	assert_int_equal(cleave_map_inherit(MAP, THREAD, SOLO_BASE, AT(20), CLEAVE_INHERIT_ZERO), 0);
+	assert_int_equal(cleave_map_inherit(MAP, THREAD, 0, AT(20), CLEAVE_INHERIT_ZERO), 0);
+	solo_stop(&solo);
+}
+
+static void m2_wiring_below_the_map_is_a_fault_before_it_is_an_error(void **state)
+{
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 0, SOLO_PAGES), 0);
+	assert_int_equal(cleave_map_wire(MAP, THREAD, SOLO_BASE - PAGE, AT(SOLO_PAGES) + PAGE), -EFAULT);
+	assert_int_equal(cleave_map_wire(MAP, THREAD, SOLO_BASE, AT(SOLO_PAGES) + PAGE), -EINVAL);
+	assert_int_equal(cleave_map_unwire(MAP, THREAD, SOLO_BASE - PAGE, AT(SOLO_PAGES) + PAGE), -EFAULT);
+	solo_stop(&solo);
+}
+
+/* Not even an edit of the index, which could want memory, or wait. */
+static void m3_a_clip_at_a_border_changes_nothing(void **state)
+{
+	const struct cleave_counters *counters;
+	struct cleave_map_entry entry;
+	uint64_t changes;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	counters = &solo.domain.self.counters;
+	assert_int_equal(solo_map(&solo, 10, 20), 0);
+	changes = counters->edits + counters->restructures;
+	assert_int_equal(cleave_map_clip_start(MAP, THREAD, AT(10), &entry), 0);
+	assert_true(entry.start == AT(10) && entry.end == AT(20));
+	assert_int_equal(cleave_map_clip_end(MAP, THREAD, AT(20), &entry), 0);
+	assert_true(entry.start == AT(10) && entry.end == AT(20));
+	assert_true(counters->edits + counters->restructures == changes);
+	assert_int_equal(cleave_map_clip_start(MAP, THREAD, AT(15), NULL), 0);
+	assert_true(counters->edits + counters->restructures > changes);
+	solo_stop(&solo);
+}
+
 static void m5_a_hole_survives_what_replaces(void **state)
 {
 	struct cleave_map_request request = request_fixed(8, 14);
@@ -361,6 +429,61 @@ static void m19_a_submap_wants_a_blank_entry_that_covers_it(void **state)
 	solo_stop(&solo);
 }
 
+/* With guard pages, or joins, more is locked than the entry: it could be put there. */
+static void m19_a_submap_does_not_reach_over_its_entry(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = request_fixed(40, 44);
+	struct solo solo;
+	struct thing *submap;
+
+	(void)state;
+	config.flags |= CLEAVE_MAP_GUARD_PAGES;
+	solo_start(&solo, &config);
+	submap = thing_new(&solo.embedder);
+	request.entry_flags = 0;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(40), AT(45), submap), -EINVAL);
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(42), AT(47), submap), -EINVAL);
+	assert_string_equal(solo_text(&solo), "40-44:rw-");
+	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(42), AT(44), submap), 0);
+	thing_unref(&solo.embedder, submap);
+	solo_stop(&solo);
+}
+
+static void op_mirror_put_refuses_codes_that_there_are_not(void **state)
+{
+	static const struct cleave_map_attributes good = {
+		.flags = CLEAVE_MAP_COW, .protection = RW, .max_protection = CLEAVE_PROT_ALL,
+		.inheritance = CLEAVE_INHERIT_ZERO, .advice = CLEAVE_ADVICE_SEQUENTIAL,
+	};
+	struct cleave_map_attributes bad[6];
+	struct cleave_map_txn txn;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (unsigned int i = 0; i < 6; i++)
+		bad[i] = good;
+	bad[0].protection = CLEAVE_PROT_ALL + 1;
+	bad[1].max_protection = CLEAVE_PROT_ALL + 1;
+	bad[2].inheritance = CLEAVE_INHERIT_ZERO + 1;
+	bad[3].advice = CLEAVE_ADVICE_SEQUENTIAL + 1;
+	bad[4].flags = CLEAVE_MAP_IN_TRANSITION;
+	bad[5].flags = 0x1000;
+	assert_int_equal(cleave_map_begin(&txn, MAP, THREAD, AT(10), AT(20)), 0);
+	for (unsigned int i = 0; i < 6; i++)
+		assert_int_equal(cleave_map_put(&txn, AT(10), AT(12), &bad[i]), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(10), AT(10), &good), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(9), AT(12), &good), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(19), AT(21), &good), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(10), AT(12) + 1, &good), -EINVAL);
+	assert_int_equal(cleave_map_put(&txn, AT(10), AT(12), &good), 0);
+	assert_int_equal(cleave_map_commit(&txn), 0);
+	assert_string_equal(solo_text(&solo), "10-12:rw-");
+	solo_stop(&solo);
+}
+
 static void op_extract_and_clean_refuse_holes_and_submaps(void **state)
 {
 	struct cleave_map_config config = solo_config();
@@ -412,6 +535,10 @@ static void op_inentry_asks_for_all_flags(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(m2_munmap_outside_of_the_map_is_refused),
+		cmocka_unit_test(m2_a_range_is_clamped_below_before_it_is_looked_at),
+		cmocka_unit_test(m2_wiring_below_the_map_is_a_fault_before_it_is_an_error),
+		cmocka_unit_test(m3_a_clip_at_a_border_changes_nothing),
 		cmocka_unit_test(m5_a_hole_survives_what_replaces),
 		cmocka_unit_test(m6_an_immutable_hole_does_not_block),
 		cmocka_unit_test(m7_set_max_that_says_nothing_new_clips_nothing),
@@ -424,6 +551,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(m16_what_an_object_backs_is_no_data),
 		cmocka_unit_test(m18_a_stack_that_is_put_somewhere_is_told),
 		cmocka_unit_test(m19_a_submap_wants_a_blank_entry_that_covers_it),
+		cmocka_unit_test(m19_a_submap_does_not_reach_over_its_entry),
+		cmocka_unit_test(op_mirror_put_refuses_codes_that_there_are_not),
 		cmocka_unit_test(op_extract_and_clean_refuse_holes_and_submaps),
 		cmocka_unit_test(op_inentry_asks_for_all_flags),
 	};

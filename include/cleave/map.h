@@ -16,9 +16,9 @@
  *	exceptions, which may fail late: wire, and what calls it (map and protect in a map whose future mappings are
  *	wired); clean.
  *   B. Writers whose ranges lie in different leaves write no common cache line, save a limit's counter where a limit
- *	was asked for, the page counter of an object that both cut (not by each cut), a counter of the map where both put a mapping in the
- *	place of another, and, when both divide or join leaves, the branches above them and the domain's count of retired
- *	nodes.
+ *	was asked for, now and then the page counter of an object that both cut, a counter of the map where both put a
+ *	mapping in the place of another, and, when both divide or join leaves, the branches above them and the domain's
+ *	count of retired nodes.
  *   C. Lookups take no lock and never retry.
  *
  * Context, unless said otherwise: `_rcu` inside a read section of the maps' domain; all others outside; they may sleep
