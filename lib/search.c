@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
- * "search.h" defines search_branch(), search_leaf(), search_gaps(), search_free() and SEARCH_NAME.
+ * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free() and SEARCH_NAME.
  */
 #include "walk.h"
 

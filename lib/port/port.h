@@ -31,7 +31,9 @@
  *
  * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c is compiled once for each):
  *
- *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)		 the number of pivots < addr
+ *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)		 the number of pivots < addr;
+ *											 may bring in the children
+ *   size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)		 the same, and does not
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
  *											 live cells with start <= addr
  *   unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min, uint64_t max)

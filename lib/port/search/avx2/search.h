@@ -7,6 +7,7 @@
 
 #define SEARCH_NAME avx2
 #define search_entry cleave__leaf_entry_any
+#define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
 /* Which of four are above the key. */
@@ -17,7 +18,7 @@ static PORT_ALWAYS_INLINE unsigned int search_four(const void *four, __m256i key
 	return (unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, key)));
 }
 
-static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
 	/* pivot >= addr is pivot > addr - 1; 0 is below every pivot */
@@ -26,9 +27,14 @@ static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *bran
 			     search_four(&branch->pivot[8], key, sign) << 8 |
 			     search_four(&branch->pivot[12], key, sign) << 12;
 
+	return (size_t)__builtin_ctzll(above | (unsigned int)(addr == 0));
+}
+
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+{
 	PORT_PREFETCH(&branch->child[0]);
 	PORT_PREFETCH(&branch->child[8]);
-	return (size_t)__builtin_ctzll(above | (unsigned int)(addr == 0));
+	return search_pivots(branch, addr);
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)

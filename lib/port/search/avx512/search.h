@@ -7,18 +7,24 @@
 
 #define SEARCH_NAME avx512
 #define search_entry cleave__leaf_entry_any
+#define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
-static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m512i key = _mm512_set1_epi64((long long)addr);
 	__mmask8 low = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[0]), key);
 	__mmask8 high = _mm512_cmplt_epu64_mask(_mm512_load_si512(&branch->pivot[8]), key);
 
-	PORT_PREFETCH(&branch->child[0]);
-	PORT_PREFETCH(&branch->child[8]);
 	/* Two counts: an instruction more than one of both masks together, but the shorter path. */
 	return (size_t)_mm_popcnt_u64(low) + (size_t)_mm_popcnt_u64(high);
+}
+
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+{
+	PORT_PREFETCH(&branch->child[0]);
+	PORT_PREFETCH(&branch->child[8]);
+	return search_pivots(branch, addr);
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
