@@ -108,8 +108,8 @@ void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave_
 void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages);
 void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 /*
- * An object with these attributes for so many more pages, in the place of `old`: one that the thread made lately, or a new
- * one.  NULL: no memory.  The pages are counted by the thread itself: see cleave__map_pages_left().
+ * An object with these attributes for so many pages of the held entry: one that the thread made lately, or a new one,
+ * counted.  NULL: no memory.
  *
  * No version comes again at any address, so the object must have been made after the one that it displaces, and by the
  * same thread:
@@ -119,8 +119,7 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is displaced,
  * they are in ascending order.
  */
-struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread,
-						   const struct cleave__map_object *old,
+struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);
 /*
  * cleave__map_pages_drop() for who changes one page after the other, and mostly those of the same few objects: the thread

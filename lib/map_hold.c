@@ -57,7 +57,7 @@ static int put_attributes(struct cleave_hold *hold, struct cleave_map *map, stru
 	uint64_t pages = (end - start) >> map->config.page_shift;
 	int error = 0;
 
-	object = cleave__map_object_made(thread, old, attributes, pages);
+	object = cleave__map_object_made(thread, hold, attributes, pages);
 	if (!object)
 		return -ENOMEM;
 	if (!object->attributes.protection != !old->attributes.protection)

@@ -210,23 +210,23 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
 #define KEPT (UINT64_C(1) << 63)
 #define FAR (UINT64_C(1) << 40) /* more pages than that are not kept to oneself */
 
-/* Write down what was kept of an object made here. */
+/* Write down what was counted of an object made here. */
 static void settle_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
 {
-	struct cleave__map_object *object = tab->object;
+	struct cleave__map_tab was = *tab;
 
-	tab->object = NULL;
-	if (object)
-		cleave__map_pages_drop(thread, object, KEPT - tab->pages);
+	*tab = (struct cleave__map_tab){ .object = NULL };
+	if (was.kept)
+		cleave__map_pages_drop(thread, was.object, KEPT - was.pages);
 }
 
 static void settle_left(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
 {
-	struct cleave__map_object *object = tab->object;
+	struct cleave__map_tab was = *tab;
 
 	tab->object = NULL;
-	if (object)
-		cleave__map_pages_drop(thread, object, tab->pages);
+	if (was.object)
+		cleave__map_pages_drop(thread, was.object, was.pages);
 }
 
 static void settle_tabs(struct cleave_map_thread *thread)
@@ -237,35 +237,60 @@ static void settle_tabs(struct cleave_map_thread *thread)
 	}
 }
 
-/* Is what was kept too much by now?  Modulo 2^64. */
-static inline bool far(const struct cleave__map_tab *tab)
-{
-	return tab->pages + FAR > 2 * FAR;
-}
-
 /* Versions of one thread are in the order in which they were given out. */
 static inline bool own_version(const struct cleave_map_thread *thread, uint64_t version)
 {
 	return (version ^ thread->version) >> CLEAVE__VERSION_BITS == 0;
 }
 
-struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread,
-						   const struct cleave__map_object *old,
+/* Was it made here, after what it is to displace, and with these attributes? */
+static inline bool suits(const struct cleave_map_thread *thread, const struct cleave__map_object *object,
+			 const struct cleave__map_object *old, const struct cleave_map_attributes *attributes)
+{
+	return own_version(thread, object->version) && object->version > old->version &&
+	       cleave__map_equal(&object->attributes, attributes);
+}
+
+/* An object that this thread made lately, and that it keeps, or that is in sight of the held entry: locked with it. */
+static struct cleave__map_tab *made_lately(struct cleave_map_thread *thread, const struct cleave_hold *hold,
+					   const struct cleave_map_attributes *attributes)
+{
+	static const int steps[] = { -1, -2, 1 };
+	const struct cleave__map_object *old = hold->entry.value;
+	struct cleave__map_tab *made = thread->made;
+
+	if (!own_version(thread, old->version))
+		return NULL;
+	for (unsigned int i = 0; i < 2; i++)
+		if (made[i].kept && made[i].uses < CLEAVE__MAP_USES && suits(thread, made[i].object, old, attributes))
+			return &made[i];
+	for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		const struct cleave__map_object *object = cleave_hold_beside(hold, steps[i]);
+		struct cleave__map_tab *tab = object == made[0].object ? &made[0] : &made[1];
+
+		/* It is only compared before; what is in the leaf is alive. */
+		if (object && object == tab->object && !tab->kept && suits(thread, object, old, attributes))
+			return tab;
+	}
+	return NULL;
+}
+
+struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages)
 {
+	struct cleave__map_tab *tab = made_lately(thread, hold, attributes);
 	struct cleave__map_object *object;
-	struct cleave__map_tab *tab;
 
-	for (tab = thread->made; tab < thread->made + 2; tab++) {
+	if (tab) {
 		object = tab->object;
-		if (object && tab->uses < CLEAVE__MAP_USES && object->version > old->version &&
-		    own_version(thread, old->version) && cleave__map_equal(&object->attributes, attributes)) {
-			tab->uses++;
-			tab->pages += pages;
-			if (PORT_UNLIKELY(far(tab)))
-				settle_made(thread, tab);
-			return object;
-		}
+		if (!tab->kept)
+			cleave__map_pages_add(object, KEPT);
+		tab->kept = true;
+		tab->uses++;
+		tab->pages += pages;
+		if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR)) /* modulo 2^64 */
+			settle_made(thread, tab);
+		return object;
 	}
 	object = cleave__map_object_new(thread, attributes);
 	if (!object)
@@ -273,10 +298,8 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 	cleave__map_object_ref(thread, object);
 	settle_made(thread, &thread->made[1]);
 	thread->made[1] = thread->made[0];
-	PORT_STORE(&object->pages, KEPT, PORT_RELAXED); /* nobody knows it yet */
-	thread->made[0] = (struct cleave__map_tab){ object, pages, 1 };
-	if (PORT_UNLIKELY(far(&thread->made[0])))
-		settle_made(thread, &thread->made[0]);
+	thread->made[0] = (struct cleave__map_tab){ .object = object, .uses = 1 };
+	PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
 	return object;
 }
 
@@ -285,9 +308,9 @@ void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map
 	struct cleave__map_tab *tab;
 
 	for (tab = thread->made; tab < thread->made + 2; tab++) {
-		if (tab->object == object) {
+		if (tab->kept && tab->object == object) {
 			tab->pages -= pages;
-			if (PORT_UNLIKELY(far(tab)))
+			if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR))
 				settle_made(thread, tab);
 			return;
 		}
@@ -304,7 +327,7 @@ void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map
 	}
 	settle_left(thread, &thread->left[1]);
 	thread->left[1] = thread->left[0];
-	thread->left[0] = (struct cleave__map_tab){ object, pages, 1 };
+	thread->left[0] = (struct cleave__map_tab){ .object = object, .pages = pages };
 }
 
 /* Give the young ones a cookie. */

@@ -204,7 +204,8 @@ struct cleave_maps {
 struct cleave__map_tab {
 	struct cleave__map_object *object; /* NULL: of none */
 	uint64_t pages;			   /* modulo 2^64 */
-	uint64_t uses;
+	uint32_t uses;
+	bool kept; /* of what the thread made: it stays; else it may be gone, and is only compared */
 };
 
 /* What a thread needs to write to maps.  Owned by the caller, used by one thread at a time. */
@@ -223,7 +224,7 @@ struct cleave_map_thread {
 	uint64_t nold;				/* [t] */
 	uint32_t stock;				/* [t] clean objects to keep */
 	bool releasing;				/* [t] */
-	struct cleave__map_tab made[2];		/* [t] of objects that it made last: they stay meanwhile */
+	struct cleave__map_tab made[2];		/* [t] of objects that it made last */
 	struct cleave__map_tab left[2];		/* [t] pages that it took from objects; subtracted later */
 };
 

@@ -71,8 +71,7 @@ plant() {
 
 # Changes of a held entry
 plant counted_after_unlock map_hold.c \
-	's/cleave__map_object_made\(thread, old, attributes, pages\)/cleave__map_object_made(thread, old, attributes, 0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/' \
-	map_object.c 's/#define KEPT \(UINT64_C\(1\) << 63\)/#define KEPT UINT64_C(0)/'
+	's/cleave__map_object_made\(thread, hold, attributes, pages\)/cleave__map_object_made(thread, hold, attributes, 0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
 plant checked_before_lock map_hold.c \
@@ -82,7 +81,9 @@ plant busy_read_before_lock map_hold.c \
 plant transition_changed_in_place map_hold.c \
 	's/ && !object->attributes\.wired//; s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
 plant made_not_kept map_object.c \
-	's/PORT_STORE\(&object->pages, KEPT, /PORT_STORE(&object->pages, pages, /; s/\{ object, pages, 1 \};\n\tif \(PORT_UNLIKELY\(far\(&thread->made/{ object, 0, 1 };\n\tif (PORT_UNLIKELY(far(&thread->made/; s/KEPT - tab->pages/(uint64_t)0 - tab->pages/'
+	's/\t\tif \(!tab->kept\)\n\t\t\tcleave__map_pages_add\(object, KEPT\);\n/\t\tcleave__map_pages_add(object, pages);\n/; s/\t\ttab->pages \+= pages;\n//; s/KEPT - was\.pages/(uint64_t)0 - was.pages/'
+plant made_and_gone map_object.c \
+	's/(\t\tconst struct cleave__map_object \*object = )cleave_hold_beside\(hold, steps\[i\]\);/$1made[i & 1].object;/'
 plant left_not_settled map_object.c 's/\t\tsettle_left\(thread, &thread->left\[i\]\);\n//'
 # Transactions
 plant txn_translated_after_unlock map_txn.c \

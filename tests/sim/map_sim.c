@@ -33,14 +33,15 @@ static const char *const shape_names[SHAPES] = { "lone",  "pieces", "mixed",   "
 						 "holed", "held",   "guarded", "joining" };
 
 /* Where the two threads work. */
-enum place { SAME, OVER, BESIDE, NEXT, PLACES };
+enum place { SAME, OVER, BESIDE, NEXT, REST, PLACES };
 
-static const char *const place_names[PLACES] = { "same", "over", "beside", "next" };
+static const char *const place_names[PLACES] = { "same", "over", "beside", "next", "rest" };
 static const uint8_t place_ranges[PLACES][2][2] = {
 	{ { 2, 4 }, { 2, 4 } },
 	{ { 2, 4 }, { 3, 6 } },
 	{ { 2, 4 }, { 4, 6 } },
 	{ { 2, 3 }, { 3, 4 } },
+	{ { 6, 7 }, { 1, 6 } },
 };
 
 struct program {
@@ -197,8 +198,8 @@ static const char *choose(unsigned int number)
 						  : 0;
 	must(cleave_map_init(&world->map, &world->thread[THREADS], &config));
 	make_shape(running.shape);
-	/* In one shape it still counts the pages of what it made to itself, and may give it to others. */
-	if (running.shape != MIXED)
+	/* In two shapes it still knows what it made, and may give it to other pages; in one it counts the pages to itself. */
+	if (running.shape != MIXED && running.shape != SINGLE)
 		cleave_map_thread_flush(&world->thread[0], true);
 	nthreads = 0;
 	for (unsigned int t = 0; t < THREADS; t++) {
