@@ -22,6 +22,7 @@
  *		1. The epoch does not come to s + 2 before the section ends: step 3, with this thread for R.
  *		2. The unlinking is visible before the section ends, by the order of stores.  So the epoch is s + 1 then,
  *		   at most; and s <= e.  What holds for a cookie of e + 1 and a barrier, holds for this one of e + 1.
+ *	tests/test_ck_cookie.c has both forms as a model, and tries all interleavings of it.
  *
  *	Why 3 elsewhere: released CK (0.7.2 and before) has no barrier between R's load of the epoch and of the
  *	pointer, so r may be any later epoch, recorded late.  But R's record then holds only two values, one from an
@@ -38,14 +39,15 @@
  */
 #define CLEAVE_SECTION_CK
 #include "../user/user.h"
+#include "cookie.h"
 
 #include <sched.h>
 #include <time.h>
 
 #ifdef CK_MD_TSO
-#define GRACE 2u
+#define GRACE CLEAVE__CK_GRACE_TSO
 #else
-#define GRACE 3u
+#define GRACE CLEAVE__CK_GRACE_RMO
 #endif
 
 /*
@@ -152,7 +154,7 @@ static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
 	unsigned int own = 0;
 
 	if (ck_pr_load_uint(&thread_of(self)->record.active))
-		behind = 1;
+		behind = CLEAVE__CK_BEHIND;
 	else
 		ck_pr_fas_uint(&own, 1); /* a locked instruction; ck_pr_fence_memory() is mfence, four times as slow */
 #else

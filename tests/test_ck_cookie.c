@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The cookies of lib/port/ck under total store order: a model of the epoch, of which all interleavings are tried.
+ *
+ *	reader	    again and again: enters a section, loads the pointer, reads the object if it is linked, leaves
+ *	writer	    unlinks the object, takes a cookie, and reuses the object once the epoch has come so far
+ *	advancers   two: again and again, advance the epoch if every record lets it
+ *
+ * Each line of a program is one access to memory, as ck_epoch_begin(), ck_epoch_end(), cookie() and advance() make them
+ * on x86.  A store waits in its thread's buffer, first in, first out, until the memory takes it, at any time; a locked
+ * instruction waits until the buffer is empty.  A thread's load takes what its own buffer holds.  The writer needs no more
+ * than to see the epoch: if it advanced the epoch itself, its buffer would only be empty sooner.
+ *
+ * It is wrong if the object is reused while the reader may still read it.
+ */
+#include "support.h"
+
+#include "port/ck/cookie.h"
+
+enum { READER, WRITER, ADVANCER, THREADS = ADVANCER + 2 };
+enum { LINKED, ACTIVE, RECORD }; /* what is stored through a buffer; of ACTIVE and RECORD each has its own */
+
+#define EPOCHS 7u /* the epoch stays below: room for every cookie that begins early */
+#define BUFFERED 4u
+
+struct buffer {
+	uint8_t n;
+	struct {
+		uint8_t at, value;
+	} store[BUFFERED];
+};
+
+/* Bytes only, so that two states are equal if their bytes are. */
+struct state {
+	uint8_t epoch, linked, active[2], record[2];
+	uint8_t line[THREADS];
+	uint8_t local[THREADS]; /* the epoch that a thread has loaded; the writer's cookie */
+	uint8_t reads;		/* the reader has seen the object linked */
+	struct buffer buffer[2];
+};
+
+/* How the writer takes its cookie. */
+struct cookie {
+	bool inside;   /* a section */
+	bool barrier;  /* before it loads the epoch */
+	uint8_t grace; /* what it adds to the epoch */
+};
+
+/* ---- Memory ---- */
+
+static uint8_t *place(struct state *state, unsigned int thread, uint8_t at)
+{
+	return at == LINKED ? &state->linked : at == ACTIVE ? &state->active[thread] : &state->record[thread];
+}
+
+static void store(struct state *state, unsigned int thread, uint8_t at, uint8_t value)
+{
+	struct buffer *buffer = &state->buffer[thread];
+
+	assert_true(buffer->n < BUFFERED);
+	buffer->store[buffer->n].at = at;
+	buffer->store[buffer->n++].value = value;
+}
+
+/* The memory takes the oldest store of a buffer. */
+static void take(struct state *state, unsigned int thread)
+{
+	struct buffer *buffer = &state->buffer[thread];
+
+	*place(state, thread, buffer->store[0].at) = buffer->store[0].value;
+	buffer->n--;
+	memmove(&buffer->store[0], &buffer->store[1], sizeof(buffer->store) - sizeof(buffer->store[0]));
+	memset(&buffer->store[BUFFERED - 1], 0, sizeof(buffer->store[0]));
+}
+
+static bool is_empty(const struct state *state, unsigned int thread)
+{
+	return state->buffer[thread].n == 0;
+}
+
+/* ---- Programs: one access.  False: the thread must wait, or has finished ---- */
+
+static bool read_side(struct state *state)
+{
+	switch (state->line[READER]) {
+	case 0: /* a locked exchange */
+		if (!is_empty(state, READER))
+			return false;
+		state->active[READER] = 1;
+		break;
+	case 1:
+		state->local[READER] = state->epoch;
+		break;
+	case 2:
+		store(state, READER, RECORD, state->local[READER]);
+		state->local[READER] = 0;
+		break;
+	case 3:
+		state->reads = state->linked;
+		break;
+	case 4: /* all that is read in the section has been read */
+		state->reads = 0;
+		store(state, READER, ACTIVE, 0);
+		state->line[READER] = 0;
+		return true;
+	}
+	state->line[READER]++;
+	return true;
+}
+
+static bool write_side(struct state *state, const struct cookie *cookie)
+{
+	switch (state->line[WRITER]) {
+	case 0: /* enter, as above */
+		if (cookie->inside)
+			state->active[WRITER] = 1;
+		break;
+	case 1:
+		state->local[WRITER] = state->epoch;
+		break;
+	case 2:
+		if (cookie->inside)
+			store(state, WRITER, RECORD, state->local[WRITER]);
+		break;
+	case 3:
+		store(state, WRITER, LINKED, 0);
+		break;
+	case 4: /* a locked instruction on something of its own */
+		if (cookie->barrier && !is_empty(state, WRITER))
+			return false;
+		break;
+	case 5:
+		state->local[WRITER] = state->epoch + cookie->grace;
+		break;
+	case 6:
+		if (cookie->inside)
+			store(state, WRITER, ACTIVE, 0);
+		break;
+	case 7:
+		if (state->epoch < state->local[WRITER])
+			return false;
+		break;
+	default:
+		return false;
+	}
+	state->line[WRITER]++;
+	return true;
+}
+
+static bool advance(struct state *state, unsigned int thread)
+{
+	uint8_t *line = &state->line[thread], *seen = &state->local[thread];
+	unsigned int of = *line < 3 ? READER : WRITER;
+
+	switch (*line) {
+	case 0:
+		if (state->epoch == EPOCHS - 1)
+			return false;
+		*seen = state->epoch;
+		break;
+	case 1:
+	case 3: /* nobody inside: past the look at the record */
+		*line = (uint8_t)(*line + !state->active[of]);
+		break;
+	case 2:
+	case 4:
+		if (state->record[of] != *seen) {
+			*line = *seen = 0;
+			return true;
+		}
+		break;
+	case 5:
+		if (state->epoch == *seen)
+			state->epoch++;
+		*line = *seen = 0;
+		return true;
+	}
+	++*line;
+	return true;
+}
+
+/* ---- All interleavings ---- */
+
+struct search {
+	struct state *state; /* all that were reached, in the order of their finding */
+	uint32_t *table;     /* by hash: a number + 1 */
+	size_t n, most, buckets;
+};
+
+static void swap(uint8_t *pair)
+{
+	uint8_t first = pair[0];
+
+	pair[0] = pair[1];
+	pair[1] = first;
+}
+
+static void reach(struct search *search, struct state *state)
+{
+	const unsigned char *bytes = (const unsigned char *)state;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	size_t bucket;
+
+	/* The advancers are alike. */
+	if (state->line[ADVANCER] > state->line[ADVANCER + 1]) {
+		swap(&state->line[ADVANCER]);
+		swap(&state->local[ADVANCER]);
+	}
+	for (size_t i = 0; i < sizeof(*state); i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+	for (bucket = (hash ^ hash >> 32) & (search->buckets - 1); search->table[bucket];
+	     bucket = (bucket + 1) & (search->buckets - 1))
+		if (!memcmp(&search->state[search->table[bucket] - 1], state, sizeof(*state)))
+			return;
+	assert_true(search->n < search->most);
+	search->state[search->n++] = *state;
+	search->table[bucket] = (uint32_t)search->n;
+}
+
+static bool move(struct state *state, unsigned int thread, const struct cookie *cookie)
+{
+	switch (thread) {
+	case READER:
+		return read_side(state);
+	case WRITER:
+		return write_side(state, cookie);
+	default:
+		return advance(state, thread);
+	}
+}
+
+/* Is the object reused under the reader, ever?  *n: how many states there are, up to the first that is wrong. */
+static bool goes_wrong(const struct cookie *cookie, size_t *n, bool *reused)
+{
+	struct search search = { .most = (size_t)1 << 22, .buckets = (size_t)1 << 23 };
+	struct state start = { .linked = 1 };
+	bool wrong = false;
+
+	search.state = malloc(search.most * sizeof(*search.state));
+	search.table = calloc(search.buckets, sizeof(*search.table));
+	assert_true(search.state && search.table);
+	reach(&search, &start);
+	*reused = false;
+	for (size_t i = 0; i < search.n && !wrong; i++) {
+		for (unsigned int thread = 0; thread < THREADS; thread++) {
+			struct state next = search.state[i];
+
+			if (move(&next, thread, cookie))
+				reach(&search, &next);
+		}
+		for (unsigned int thread = READER; thread <= WRITER; thread++) {
+			struct state next = search.state[i];
+
+			if (!is_empty(&next, thread)) {
+				take(&next, thread);
+				reach(&search, &next);
+			}
+		}
+		*reused |= search.state[i].line[WRITER] == 8;
+		wrong = search.state[i].line[WRITER] == 8 && search.state[i].reads;
+	}
+	*n = search.n;
+	free(search.state);
+	free(search.table);
+	return wrong;
+}
+
+static void check(const char *what, struct cookie cookie, bool wrong)
+{
+	bool reused;
+	size_t n;
+
+	CHECK(goes_wrong(&cookie, &n, &reused) == wrong, "%s: %s", what, wrong ? "a fault is not found" : "reused too early");
+	assert_true(reused);
+	print_message("%-50s %8zu states%s\n", what, n, wrong ? ", then the fault" : "");
+}
+
+/* ---- Tests ---- */
+
+#define GRACE CLEAVE__CK_GRACE_TSO
+#define BEHIND CLEAVE__CK_BEHIND
+
+static void cookies_last_as_long_as_readers(void **state)
+{
+	(void)state;
+	check("outside, behind a barrier", (struct cookie){ .barrier = true, .grace = GRACE }, false);
+	check("inside, without a barrier", (struct cookie){ .inside = true, .grace = GRACE + BEHIND }, false);
+}
+
+static void shorter_cookies_do_not(void **state)
+{
+	(void)state;
+	check("outside, without a barrier", (struct cookie){ .grace = GRACE }, true);
+	check("outside, without a barrier, one more", (struct cookie){ .grace = GRACE + BEHIND }, true);
+	check("outside, behind a barrier, one less", (struct cookie){ .barrier = true, .grace = GRACE - 1 }, true);
+	check("inside, without a barrier, one less", (struct cookie){ .inside = true, .grace = GRACE + BEHIND - 1 }, true);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cookies_last_as_long_as_readers),
+		cmocka_unit_test(shorter_cookies_do_not),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
