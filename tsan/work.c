@@ -26,6 +26,7 @@
 #define HEAP_SIZE 512u
 #define HELD 24u	  /* places on the heap, a writer */
 #define QUEUE 2u	  /* displaced objects, a writer: soon reused */
+#define LOOKUPS 9u	  /* at once */
 #define CHANGES 200u	  /* between two registrations of a writer */
 #define GARBAGE_LIMIT 96u /* low, so that writers wait for grace periods too */
 
@@ -150,13 +151,26 @@ static void try_forms(struct worker *me, uint64_t first, uint64_t last)
 	cleave_section_leave(me->record);
 }
 
+/* A part of one entry, or all of it, gets another value. */
+static void hold(struct worker *me, uint64_t first, uint64_t last)
+{
+	struct cleave_hold hold;
+
+	cleave_hold_begin(&hold, &tree, &me->record->thread, first);
+	if (last > hold.entry.last)
+		last = hold.entry.last;
+	if (rnd(me, 4))
+		must(cleave_hold_put(&hold, first, last, wild_value(me)) == 0, "put of a held entry");
+	cleave_hold_end(&hold);
+}
+
 static void change_wild(struct worker *me)
 {
 	struct cleave_thread *self = &me->record->thread;
 	uint64_t first = rnd(me, WILD - 16), last = first + rnd(me, 16);
 	struct cleave_entry entry;
 
-	switch (rnd(me, 16)) {
+	switch (rnd(me, 18)) {
 	case 0:
 	case 1:
 	case 2:
@@ -195,6 +209,10 @@ static void change_wild(struct worker *me)
 		break;
 	case 14:
 		try_forms(me, first, last);
+		break;
+	case 15:
+	case 16:
+		hold(me, first, last);
 		break;
 	default:
 		if (rnd(me, 8) == 0)
@@ -311,6 +329,25 @@ static void read_owned(struct worker *me)
 	cleave_section_leave(me->record);
 }
 
+/* All walks of a group at once, and one that is left over. */
+static void read_many(struct worker *me)
+{
+	struct cleave_entry entries[LOOKUPS];
+	uint64_t addrs[LOOKUPS];
+
+	for (unsigned int i = 0; i < LOOKUPS; i++)
+		addrs[i] = rnd(me, 2) ? OWNED + rnd(me, WRITERS * SLOTS * SLOT_SIZE) : rnd(me, WILD);
+	cleave_section_enter(me->record);
+	cleave_lookup_many_rcu(&tree, addrs, LOOKUPS, entries);
+	for (unsigned int i = 0; i < LOOKUPS; i++) {
+		must(entries[i].first <= addrs[i] && addrs[i] <= entries[i].last, "an entry holds its address");
+		must(addrs[i] < OWNED || entries[i].value, "an owned address is mapped");
+		if (entries[i].value)
+			read_object(entries[i].value);
+	}
+	cleave_section_leave(me->record);
+}
+
 static void no_line(struct cleave_lines *lines, const char *text)
 {
 	(void)lines;
@@ -371,10 +408,17 @@ static void *read_tree(void *argument)
 
 	cleave_section_register(me->record, &domain);
 	for (; !__atomic_load_n(&stop, __ATOMIC_ACQUIRE); me->work++) {
-		if (rnd(me, 4) == 0)
+		switch (rnd(me, 8)) {
+		case 0:
+			read_many(me);
+			break;
+		case 1:
+		case 2:
 			read_owned(me);
-		else
+			break;
+		default:
 			read_wild(me);
+		}
 		cleave_section_quiescent(me->record);
 	}
 	cleave_section_unregister(me->record, &domain);

@@ -62,6 +62,18 @@ static void look(struct cleave_thread *self, const struct call *call, struct ans
 	sim_ops.leave(&world->domain, self);
 }
 
+static void look_many(struct cleave_thread *self, const struct call *call, struct answer *answer)
+{
+	uint64_t addrs[MAX_ENTRIES];
+
+	for (unsigned int i = 0; i < call->n; i++)
+		addrs[i] = address(many_unit(call, i));
+	sim_ops.enter(&world->domain, self);
+	cleave_lookup_many_rcu(&world->index, addrs, call->n, answer->entries);
+	sim_ops.leave(&world->domain, self);
+	answer->n = call->n;
+}
+
 static void covers(struct cleave_thread *self, const struct call *call, struct answer *answer)
 {
 	struct asked asked = { answer, call->first };
@@ -240,6 +252,9 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 	case TICKET:
 		look(self, call, answer);
 		break;
+	case MANY:
+		look_many(self, call, answer);
+		break;
 	case COVERS:
 	case COVERS_SLOWLY:
 		covers(self, call, answer);
@@ -353,6 +368,9 @@ const char *call_text(const struct call *call, char *text, size_t size)
 	case NEXT_ENTRY:
 	case PREVIOUS_ENTRY:
 		snprintf(text + n, size - (size_t)n, ", %u times)", call->n);
+		break;
+	case MANY:
+		snprintf(text + n, size - (size_t)n, "-%u, %u addresses)", call->last, call->n);
 		break;
 	case FIND:
 	case ALLOC:

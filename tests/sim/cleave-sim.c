@@ -224,13 +224,17 @@ static bool judge(bool weak)
 				parts = record->answer.valid ? 2 : 1;
 			else if (record->call.kind >= NEXT && record->call.kind <= PREVIOUS_ENTRY)
 				parts = record->answer.n;
+			else if (record->call.kind == MANY)
+				parts = record->call.n;
 			for (unsigned int part = 0; part < parts; part++) {
 				n = add_item(items, n, record, part, searches % 4, before);
-				before |= UINT32_C(1) << (n - 1);
+				if (record->call.kind != MANY) /* whose lookups have no order among themselves */
+					before |= UINT32_C(1) << (n - 1);
 			}
 			searches += record->call.kind == FIND || record->call.kind == ALLOC;
 			for (unsigned int k = from; k < n; k++)
 				of[t][i] |= UINT32_C(1) << k;
+			before |= of[t][i];
 		}
 	}
 	for (unsigned int k = 0, t = 0; t < variant.nthreads; t++)

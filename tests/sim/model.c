@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-const char *const kind_names[KINDS] = { "lookup",   "ticket",  "covers",   "covers_slowly", "next",
+const char *const kind_names[KINDS] = { "lookup",   "ticket",  "many",	 "covers",   "covers_slowly", "next",
 					"previous", "next_entry", "previous_entry", "freeze", "duplicate",
 					"find",     "clip",    "unclip",   "insert",
 					"store",    "erase",   "replace",  "alloc",	    "hold",	    "build",	    "commit",
@@ -19,6 +19,11 @@ const char *const kind_names[KINDS] = { "lookup",   "ticket",  "covers",   "cove
 
 static uint64_t failed[TABLE];
 static uint64_t salt;
+
+unsigned int many_unit(const struct call *call, unsigned int i)
+{
+	return call->first + (unsigned int)(call->last - call->first) * i / (call->n - 1u);
+}
 
 void model_init(struct model *model)
 {
@@ -259,6 +264,8 @@ static bool apply(struct model *model, const struct item *item)
 	case LOOKUP:
 	case TICKET:
 		return entry_is(model, call->first, &answer->entries[0]);
+	case MANY:
+		return entry_is(model, address(many_unit(call, item->part)), &answer->entries[item->part]);
 	case COVERS:
 	case COVERS_SLOWLY:
 		return apply_covers(model, call, answer);

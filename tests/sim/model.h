@@ -15,6 +15,7 @@
 enum kind {
 	LOOKUP,
 	TICKET, /* lookup, then: still so? */
+	MANY,	/* n lookups at once, spread over the range */
 	COVERS,
 	COVERS_SLOWLY, /* the form that may lock */
 	NEXT,
@@ -53,7 +54,7 @@ struct call {
 	uint8_t first2; /* second put of a transaction, if last2 > 0 */
 	uint8_t last2;
 	uint8_t value2;
-	uint8_t n; /* visits; size of a request */
+	uint8_t n; /* visits; lookups; size of a request */
 	enum cleave_order order;
 	uint8_t hint;
 };
@@ -89,6 +90,9 @@ static inline uint64_t address(unsigned int unit)
 {
 	return unit == UNITS - 1 ? UINT64_MAX : unit;
 }
+
+/* The i-th address of MANY. */
+unsigned int many_unit(const struct call *call, unsigned int i);
 
 void model_init(struct model *model);
 void model_put(struct model *model, unsigned int first, unsigned int last, unsigned int value);

@@ -83,6 +83,9 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 	case TICKET:
 		call.first = call.last = (uint8_t)(first + 1);
 		break;
+	case MANY:
+		call.n = 3;
+		/* fall through */
 	case COVERS:
 	case COVERS_SLOWLY:
 		call.first = s->a;
@@ -179,7 +182,8 @@ static const enum kind triples[][3] = {
 	{ REPLACE, REPLACE, TICKET }, { TRY_CLIP, ERASE, NEXT },       { TRY_STORE, COMMIT, CLIP },
 	{ ERASE, ERASE, ERASE },      { ERASE, CLIP, DUPLICATE },      { STORE, ERASE, FREEZE },
 	{ ERASE, INSERT, NEXT_ENTRY },	      { HOLD, HOLD, COVERS },	       { HOLD, ERASE, TICKET },
-	{ HOLD, COMMIT, CLIP },
+	{ HOLD, COMMIT, CLIP },	      { MANY, CLIP, ERASE },	       { MANY, COMMIT, STORE },
+	{ MANY, HOLD, UNCLIP },
 };
 
 static void list_pairs(void)
@@ -321,6 +325,24 @@ static const struct named named[] = {
 	{ "hold_copies", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(HOLD, 12, 15, 5) }, { RANGE(STORE, 12, 14, 6) }, { AT(CLIP, 6) } } } },
+	/* Many lookups at once, a group and one more, whose walks go on through nodes that are replaced, split, reused. */
+	{ "many_split", DEEP,
+	  { .nthreads = 2, .ncalls = { 3, 1 },
+	    .calls = { { AT(CLIP, 4), AT(CLIP, 7), RANGE(ERASE, 10, 17, 0) }, { SEARCH(MANY, 2, 20, 0, 9, 0) } } } },
+	{ "many_reuse_nodes", FULL,
+	  { .nthreads = 2, .ncalls = { 4, 1 }, .cold = true,
+	    .calls = { { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0), RANGE(INSERT, 9, 10, 5) },
+		       { SEARCH(MANY, 8, 16, 0, 9, 0) } } } },
+	{ "many_reuse_cells", ONE_CELL,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { RANGE(STORE, 16, 31, 5), RANGE(STORE, 16, 31, 6), RANGE(STORE, 16, 31, 7),
+			 RANGE(STORE, 16, 31, 8) },
+		       { SEARCH(MANY, 12, 36, 0, 9, 0) } } } },
+	{ "many_root_changes", FULL,
+	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
+	    .calls = { { TXN(COMMIT, 9, 10, 5, 13, 14, 6), RANGE(ERASE, 0, 62, 0) },
+		       { AT(CLIP, 12) },
+		       { SEARCH(MANY, 8, 16, 0, 3, 0) } } } },
 	{ "garbage_limit", FULL,
 	  { .nthreads = 2, .ncalls = { 4, 2 }, .cold = true, .garbage_limit = 1,
 	    .calls = { { AT(CLIP, 10), RANGE(STORE, 9, 14, 5), AT(CLIP, 11), RANGE(ERASE, 8, 15, 0) },
