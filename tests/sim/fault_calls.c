@@ -109,6 +109,8 @@ static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uin
 	(void)ops;
 	(void)anon;
 	MUST(guard_word() & 1, "a page is entered without a guard");
+	if (world->replaces && m == 0 && p == 0 && page->state == OF_OBJECT)
+		(void)PORT_CELL_READ(world->removed);
 	fresh = content / 2 << 4 | protection | (flags & CLEAVE_ENTER_WIRED ? HELD : 0);
 	old = flags & CLEAVE_ENTER_AHEAD ? 0 : translation->word;
 	while (!PORT_CAS(translation, &old, fresh | (old >> 4 == content / 2 ? old & HELD : 0), PORT_ACQ_REL,
@@ -137,6 +139,8 @@ static void remove_range(const struct cleave_space_ops *ops, struct cleave_map *
 	for (uint64_t addr = start; addr < end; addr += SIM_PAGE)
 		if (world->translation[map_number(map)][page_of(addr)].word)
 			remove_one(&world->translation[map_number(map)][page_of(addr)]);
+	if (world->replaces && map_number(map) == 0 && start == SIM_BASE)
+		PORT_CELL_WRITE(world->removed, 1);
 }
 
 static void protect_one(struct cleave_word *translation, unsigned int protection)

@@ -104,6 +104,8 @@ struct world {
 	bool may_refuse; /* unmaps and protects are among the calls */
 	bool shares;	 /* children show the pages of their parents */
 	bool wires;	 /* something is, or may be wired */
+	bool replaces;	 /* the object's pages are only mapped over page 0 of map 0 */
+	uint64_t removed; /* plain: written after page 0 was removed, read before one of the object's is entered there */
 };
 
 extern struct world *world;

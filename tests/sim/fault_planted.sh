@@ -90,6 +90,7 @@ plant fault_unmap ticket_acquire index.c 's/PORT_LOAD\(&ticket->leaf->order, POR
 plant fault_unmap_map removed_after_unlock map_txn.c \
 	's/\tif \(ops->translate\)\n\t\ttranslate_pieces\(txn\);\n/\t(void)translate_pieces;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n\tsettle\(txn\);)/\tconst struct cleave_map_ops *ops = cleave__map_ops(txn->map);\n\tstruct cleave__map_piece pieces[8];\n\tuint32_t n = txn->npieces;\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tpieces[i] = txn->pieces[i];\n$1\n\tfor (uint32_t i = 0; i < n; i++)\n\t\tif (pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT))\n\t\t\tops->translate(ops, txn->map, pieces[i].start, pieces[i].end, CLEAVE_MAP_REMOVE);/'
 plant replace_seen_early replacement_seen_early fault.c 's/if \(PORT_UNLIKELY\(PORT_LOAD\(&fault->map->replacing, PORT_ACQUIRE\)\) && !fault->locked\)/if (false)/'
+plant replace_seen_early replacement_ends_relaxed map_txn.c 's/(replacing, \(uint32_t\)-1, )PORT_RELEASE/$1PORT_RELAXED/'
 plant promote_new_store first_store_seen_early fault_resolve.c 's/\tif \(!old\)\n\t\twait_storeless\(fault\);\n/\t(void)wait_storeless;\n/'
 plant promote_sharing first_store_not_settled map_change.c 's/actions \|= CLEAVE__ACT_SETTLE;/;/'
 # Fork.
@@ -100,6 +101,7 @@ plant shared_fork sharers_not_protected fault_space.c 's/\t\t\tprotect_shared\(t
 plant wire_fork wired_pages_not_protected fault_swap.c 's/\tcleave__space_protect_page\(ops, from\);\n//'
 # Copies.
 plant read_copy_in_place copied_without_waiting fault_resolve.c 's/\tcleave_anon_wait_guards\(thread->context, fault->store, fault->slot, fault->slot\);\n//'
+plant copy_path_read copied_path_release anon_path.c 's/(PORT_STORE\(link, !fresh \? .*?)PORT_SEQ_CST/$1PORT_RELEASE/s'
 plant shared_copy old_translations_stay fault_resolve.c 's/\tunmap_slot\(thread, fault->map, .*?\);\n//s'
 plant copy_beside_in_place share_dropped_early fault_resolve.c 's/(\tcleave_anon_wait_guards\(thread->context, fault->store, fault->slot, fault->slot\);\n)/\tif (old)\n\t\tcleave_anon_page_drop(thread->context, old);\n$1/; s/\tfault->anon = old;\n//'
 plant read_copy_same_store written_in_place_though_shared fault_resolve.c 's/cleave_anon_page_shares\(anon\) == 1/cleave_anon_page_shares(anon) >= 1/'

@@ -32,6 +32,7 @@ enum shape {
 	/* Not for random programs: */
 	SHARING = SHAPES, /* BACKED, INHERIT_SHARE */
 	REMOVED,	  /* PROMOTED, and nothing is entered */
+	BARE,		  /* FORKED, and nothing is entered in map 0 */
 };
 
 struct scenario {
@@ -73,6 +74,7 @@ static const struct scenario scenarios[] = {
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 21), W(1, 1, 22) } } },
 	{ "copy_beside_in_place", OWNED, { { C(READ, 1, 1), C(READ, 1, 1), C(READ, 1, 1) }, { W(1, 1, 21) }, { W(0, 1, 31), W(0, 1, 32) } } },
 	{ "read_copy_same_store", FORKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { W(1, 0, 31), W(1, 0, 32) } } },
+	{ "copy_path_read", BARE, { { C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) } } },
 	{ "copy_copy", FORKED, { { W(0, 0, 11), C(READ, 0, 0) }, { W(1, 0, 21), C(READ, 1, 0) }, { C(FLUSH, 0, 0), W(0, 0, 31) } } },
 	{ "fork_copy_sharer", OWNED, { { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) }, { W(1, 1, 21), C(READ, 1, 1) }, { W(0, 1, 31) } } },
 	{ "shared_fill", SHARED, { { W(0, 2, 11), C(READ, 0, 2) }, { W(1, 2, 21), C(READ, 1, 2) }, { C(READ, 0, 2) } } },
@@ -188,7 +190,7 @@ static void shape_world(enum shape shape)
 	}
 	if (shape == PROMOTED || shape == REMOVED)
 		must((struct call)W(0, 0, 1));
-	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD || shape == HELD) {
+	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD || shape == HELD || shape == BARE) {
 		must((struct call)W(0, 0, 1));
 		must((struct call)W(0, 1, 2));
 	}
@@ -197,7 +199,7 @@ static void shape_world(enum shape shape)
 	world->shares = shape == SHARING;
 	if (shape == SHARED || shape == SHARED_BACKED || shape == SHARING)
 		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, CLEAVE_INHERIT_SHARE);
-	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED)
+	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED || shape == BARE)
 		must((struct call)F(0, 1));
 	if (shape == SHARED || shape == SHARED_BACKED) {
 		for (unsigned int map = 0; map < 2; map++)
@@ -212,7 +214,7 @@ static void shape_world(enum shape shape)
 		world->ops.remove(&world->ops, &world->maps[0], SIM_BASE + SIM_PAGE, SIM_BASE + 2 * SIM_PAGE);
 		must((struct call)C(READ, 1, 1));
 	}
-	if (shape == REMOVED)
+	if (shape == REMOVED || shape == BARE)
 		world->ops.remove(&world->ops, &world->maps[0], SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE);
 	if (shape == SWAPPED) {
 		must((struct call)C(SWAP, 0, 0));
@@ -241,7 +243,8 @@ static void prepare(const struct scenario *scenario)
 {
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
-	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) || scenario->shape >= SHARING);
+	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) ||
+							    scenario->shape == SHARING || scenario->shape == REMOVED);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)
@@ -254,6 +257,7 @@ static void prepare(const struct scenario *scenario)
 			nthreads = t + 1;
 	}
 	world->may_refuse = has(scenario, UNMAP, READ_ONLY);
+	world->replaces = scenario->shape == REMOVED;
 	world->wires = scenario->shape == WIRED || scenario->shape == HELD || has(scenario, WIRE, WIRE);
 	sim_snapshot_take(&runner_snapshot);
 }

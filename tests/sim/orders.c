@@ -3,6 +3,7 @@
  * Memory orders under chosen schedules, stale reads included: the liburcu port's own sources, its worker as a coroutine
  * and grace periods of the simulator, and changes of an index against the guard of a validating lookup.  Each protocol of
  * doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see them.
+ * And guards against who waits for them (A4, A5, A6, A11 of doc/anon.md), one field at a time.
  *
  *	cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]
  * Exit status: 0; 1: an execution failed; 2: wrong usage.
@@ -17,6 +18,7 @@
 
 #include "port/sim/sim.h"
 
+#include "guard.h"
 #include "txn.h"
 
 #include <getopt.h>
@@ -34,6 +36,8 @@ struct shared {
 	struct cleave index;
 	struct cleave_word pointer; /* to the object below: 1 or 0 */
 	struct cleave_word guard;
+	struct cleave_guards guards;
+	struct cleave_guard holder;
 	struct cleave_word finished;
 	uint64_t object;       /* plain: reused after a grace period */
 	uint64_t grace_list;   /* plain: what synchronize_rcu() takes apart */
@@ -330,6 +334,85 @@ static const char *judge_displace(void)
 	return shared->was_valid && !shared->saw_guard ? "a valid lookup's guard was not seen by who displaced" : NULL;
 }
 
+/* ---- A4, A5, A6, A11: guards against who waits for them ---- */
+
+struct set {
+	uintptr_t map, store;
+	uint64_t first, last, slot;
+};
+
+/*
+ * The holder sets its guard for what the waiter waits for, and then for something else, which differs in the one field
+ * that tells.  A waiter that sees the first set's word beside that field must not go on before the first set's clear.
+ */
+static const struct guarded {
+	enum { SLOTS, PAGES, STORELESS, WHATEVER } wait;
+	struct set set[2];
+	bool late; /* the guard comes on the list only then */
+} guarded[] = {
+	{ SLOTS, { { 1, 1, 4, 5, 14 }, { 1, 2, 4, 5, 14 } }, false },
+	{ SLOTS, { { 1, 1, 4, 5, 14 }, { 1, 1, 5, 5, 14 } }, false },
+	{ SLOTS, { { 1, 1, 4, 5, 14 }, { 1, 1, 4, 4, 14 } }, false },
+	{ SLOTS, { { 1, 1, 4, 5, 14 }, { 1, 1, 4, 5, 16 } }, false },
+	{ PAGES, { { 1, 1, 4, 5, 14 }, { 2, 1, 4, 5, 14 } }, false },
+	{ PAGES, { { 1, 1, 4, 5, 14 }, { 1, 1, 6, 7, 14 } }, false },
+	{ PAGES, { { 1, 1, 4, 5, 14 }, { 1, 1, 4, 4, 14 } }, false },
+	{ STORELESS, { { 1, 0, 4, 5, 0 }, { 2, 0, 4, 5, 0 } }, false },
+	{ STORELESS, { { 1, 0, 4, 5, 0 }, { 1, 1, 4, 5, 0 } }, false },
+	{ STORELESS, { { 1, 0, 4, 5, 0 }, { 1, 0, 6, 7, 0 } }, false },
+	{ STORELESS, { { 1, 0, 4, 5, 0 }, { 1, 0, 4, 4, 0 } }, false },
+	{ WHATEVER, { { 1, 1, 4, 5, 14 }, { 2, 2, 6, 7, 16 } }, false },
+	{ WHATEVER, { { 1, 1, 4, 5, 14 }, { 2, 2, 6, 7, 16 } }, true },
+};
+
+#define GUARDED ((unsigned int)(sizeof(guarded) / sizeof(guarded[0])))
+
+static void prepare_guarded(unsigned int variant)
+{
+	prepare();
+	PORT_STORE(&shared->pointer, 1, PORT_RELAXED);
+	cleave__guards_init(&shared->guards, &shared->urcu.domain);
+	if (!guarded[variant].late)
+		cleave__guards_add(&shared->guards, &shared->holder);
+}
+
+static void guard_or_wait(unsigned int thread)
+{
+	const struct guarded *now = &guarded[variant_now];
+	struct cleave_thread *self = &shared->records[thread].thread;
+	struct cleave_guards *guards = &shared->guards;
+	const void *one = (const void *)(uintptr_t)1;
+
+	if (thread == 0) {
+		if (now->late)
+			cleave__guards_add(guards, &shared->holder);
+		for (const struct set *set = now->set; set < now->set + 2; set++) {
+			cleave__guard_set(&shared->holder, (const void *)set->map, (const void *)set->store, set->first,
+					  set->last, set->slot);
+			if (set == now->set && PORT_LOAD(&shared->pointer, PORT_SEQ_CST))
+				(void)PORT_CELL_READ(shared->object);
+			cleave__guard_clear(guards, &shared->holder);
+		}
+		return;
+	}
+	PORT_STORE(&shared->pointer, 0, PORT_SEQ_CST);
+	switch (now->wait) {
+	case SLOTS:
+		cleave__guards_wait_slots(guards, self, NULL, one, 15, 15);
+		break;
+	case PAGES:
+		cleave__guards_wait_pages(guards, self, NULL, one, 5, 5);
+		break;
+	case STORELESS:
+		cleave__guards_wait_storeless(guards, self, NULL, one, 5, 5);
+		break;
+	case WHATEVER:
+		cleave__guards_wait_all(guards, self, NULL);
+		break;
+	}
+	PORT_CELL_WRITE(shared->object, 1);
+}
+
 /* ---- The program ---- */
 
 static const struct scenario scenarios[] = {
@@ -339,6 +422,7 @@ static const struct scenario scenarios[] = {
 	{ "register", 3, 1, prepare_wait, register_together, NULL },
 	{ "park", 2, 1, prepare_wait, park_and_wake, NULL },
 	{ "displace", 2, DISPLACES, prepare_displace, displace, judge_displace },
+	{ "guards", 2, GUARDED, prepare_guarded, guard_or_wait, NULL },
 };
 
 #define SCENARIOS (sizeof(scenarios) / sizeof(scenarios[0]))

@@ -62,7 +62,9 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 
 #define PORT_PAUSE() ((void)0)
 #define PORT_YIELD() ((void)0)
+#ifndef PORT_SPINS
 #define PORT_SPINS 1 /* a waiter parks at once: locks block, nothing spins */
+#endif
 
 /* Small, so that a handful of entries makes several levels, and few steps lead to what patience delays. */
 #ifndef PORT_CELLS
