@@ -329,8 +329,12 @@ static void s9_shared_ends_with_the_second_reference(void **state)
 	cleave_anon_unref(world.context, store);
 	assert_false(cleave_anon_shared(store));
 	assert_int_equal(cleave_anon_refs(store), 1);
+	assert_int_equal(cleave_anon_discard(world.context, store, 63, 0, &freed), -EINVAL);
 	assert_int_equal(cleave_anon_discard(world.context, store, 0, 63, &freed), 0);
 	assert_true(freed);
+	assert_null(store_lookup(&world, store, 1));
+	store_fill(&world, store, 1);
+	assert_int_equal(cleave_anon_discard(world.context, store, 0, 63, NULL), 0);
 	assert_null(store_lookup(&world, store, 1));
 	cleave_anon_unref(world.context, store);
 }

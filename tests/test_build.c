@@ -212,8 +212,9 @@ static void a_failing_copier_undoes_what_it_made(void **state)
 
 	(void)state;
 	fill(&from, seed, 200);
+	while (model_entries(&from.model) <= 10)
+		world_step(&from);
 	entries = model_entries(&from.model);
-	assert_true(entries > 10);
 	start_empty(&to);
 	for (uint64_t k = 0; k < entries; k++) {
 		copier.copied = copier.undone = 0;

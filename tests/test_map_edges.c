@@ -209,6 +209,8 @@ static void transactions_refuse_what_makes_no_sense(void **state)
 	assert_int_equal(cleave_map_txn_protect(&txn, AT(5), AT(9), 0, 0, 0), -EINVAL);
 	assert_int_equal(cleave_map_txn_inherit(&txn, AT(5) + 1, AT(6), 0), -EINVAL);
 	assert_int_equal(cleave_map_txn_advise(&txn, AT(5), AT(6) + 1, 0), -EINVAL);
+	assert_int_equal(cleave_map_txn_inherit(&txn, AT(5), AT(6), CLEAVE_INHERIT_ZERO + 1), -EINVAL);
+	assert_int_equal(cleave_map_txn_advise(&txn, AT(5), AT(6), CLEAVE_ADVICE_SEQUENTIAL + 1), -EINVAL);
 	request = request_fixed(3, 5);
 	assert_int_equal(cleave_map_txn_map(&txn, &request), -EINVAL);
 	request = request_fixed(8, 9);
@@ -236,6 +238,7 @@ static void transactions_refuse_what_makes_no_sense(void **state)
 static void a_staging_that_fails_spoils_the_transaction(void **state)
 {
 	struct cleave_map_attributes attributes = { .protection = RW, .max_protection = CLEAVE_PROT_ALL };
+	struct cleave_map_thread fresh;
 	struct cleave_map_txn txn;
 	struct solo solo;
 	int error = 0;
@@ -257,6 +260,15 @@ static void a_staging_that_fails_spoils_the_transaction(void **state)
 		assert_string_equal(solo_text(&solo), "2-10:rw-");
 	}
 	assert_int_equal(error, -ENOMEM);
+	/* If nothing was staged the commit says so: by a thread that has nothing spare. */
+	cleave_map_thread_init(&fresh, &solo.maps, &solo.domain.self);
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &fresh, AT(4), AT(8)), 0);
+	counting_memory_grant(&solo.domain.memory, 0);
+	assert_int_equal(cleave_map_put(&txn, AT(4), AT(5), &attributes), -ENOMEM);
+	assert_int_equal(cleave_map_commit(&txn), -ENOMEM);
+	counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+	cleave_map_thread_exit(&fresh);
+	assert_string_equal(solo_text(&solo), "2-10:rw-");
 	solo_stop(&solo);
 }
 

@@ -153,6 +153,48 @@ static void many_lookups_find_what_single_ones_do(void **state)
 	}
 }
 
+/* Through more than one level of branches. */
+static void many_lookups_go_down_a_tall_index(void **state)
+{
+	static struct cleave_entry all[5000];
+	const uint64_t n = sizeof(all) / sizeof(all[0]);
+
+	(void)state;
+	for (uint64_t k = 0; k < n; k++)
+		all[k] = (struct cleave_entry){ 16 * k, 16 * k + 7, &all[k] };
+	for (size_t i = 0; i < NAMES; i++) {
+		struct cleave_statistics statistics;
+		struct cleave_entry entries[20];
+		struct manual_domain manual;
+		struct cleave index;
+		uint64_t addrs[20];
+
+		if (!cleave_search_named(names[i]))
+			continue;
+		manual_start(&manual, GRACE_LATE, names[i], 1000);
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_build(&index, &manual.self, all, n), 0);
+		manual_enter(&manual);
+		cleave_statistics_rcu(&index, &statistics);
+		assert_true(statistics.height >= 3);
+		for (uint64_t first = 0; first < 16 * (n - 1); first += 16 * 19 + 5) {
+			for (size_t j = 0; j < 20; j++)
+				addrs[j] = (first + j * 16 * 251) % (16 * (n - 1));
+			cleave_lookup_many_rcu(&index, addrs, 20, entries);
+			for (size_t j = 0; j < 20; j++) {
+				uint64_t gap = addrs[j] / 8 % 2, begin = addrs[j] & ~UINT64_C(7);
+
+				CHECK(entries[j].first == begin && entries[j].last == begin + 7 &&
+					      entries[j].value == (gap ? NULL : &all[addrs[j] / 16]),
+				      "%s: %zu of 20 is wrong at %#llx", names[i], j, (unsigned long long)addrs[j]);
+			}
+		}
+		manual_leave(&manual);
+		cleave_destroy(&index, &manual.self);
+		manual_stop(&manual);
+	}
+}
+
 /* Signed comparison, wrong masks and unused cells show at the extremes. */
 static void every_walk_finds_every_boundary(void **state)
 {
@@ -200,6 +242,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_walk_finds_every_boundary),
 		cmocka_unit_test(all_walks_agree_on_the_same_index),
 		cmocka_unit_test(many_lookups_find_what_single_ones_do),
+		cmocka_unit_test(many_lookups_go_down_a_tall_index),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -331,6 +331,11 @@ static int call_hold(struct world *world, const struct operation *operation, str
 	if (hold.entry.last < CLEAVE_LAST)
 		CHECK(cleave_hold_put(&hold, first, hold.entry.last + 1, operation->value) == -EINVAL,
 		      "beyond the entry");
+	if (hold.entry.first > 0)
+		CHECK(cleave_hold_put(&hold, hold.entry.first - 1, first, operation->value) == -EINVAL,
+		      "below the entry");
+	if (first > 0)
+		CHECK(cleave_hold_put(&hold, first, first - 1, operation->value) == -EINVAL, "backwards");
 	CHECK(cleave_hold_put(&hold, first, first, NULL) == -EINVAL, "a gap");
 	if (last > hold.entry.last)
 		last = hold.entry.last;

@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Maps whose embedder leaves callbacks out, or changes a map from one; maps that do not sleep; and what the validator
+ * says about maps that were broken by hand.
+ */
+#include "map_world.h"
+
+#include "map.h"
+
+static char a_store, an_object;
+
+static struct cleave_map_attributes attributes_of(void *store, uint64_t store_delta)
+{
+	return (struct cleave_map_attributes){ .store = store,
+					       .store_delta = store_delta,
+					       .flags = CLEAVE_MAP_COW,
+					       .protection = RW,
+					       .max_protection = CLEAVE_PROT_ALL,
+					       .inheritance = CLEAVE_INHERIT_COPY };
+}
+
+static int put(struct solo *solo, unsigned int from, unsigned int to, const struct cleave_map_attributes *attributes)
+{
+	struct cleave_map_txn txn;
+	int error = cleave_map_begin(&txn, &solo->map, &solo->thread, AT(from), AT(to));
+
+	if (!error)
+		error = cleave_map_put(&txn, AT(from), AT(to), attributes);
+	return error ? cleave_map_abort(&txn), error : cleave_map_commit(&txn);
+}
+
+/* The embedder supplies these callbacks and no others. */
+static void start_with(struct solo *solo, struct cleave_map_ops ops)
+{
+	solo_start(solo, NULL);
+	solo->embedder.ops = ops;
+}
+
+/* ---- Callbacks that are left out ---- */
+
+static int empty_store(const struct cleave_map_ops *ops, uint64_t n, void **store)
+{
+	(void)ops;
+	(void)n;
+	*store = &a_store;
+	return 0;
+}
+
+static int same_stores(const struct cleave_map_ops *ops, struct cleave_map *parent, void *const *stores, void **clones,
+		       size_t n)
+{
+	(void)ops;
+	(void)parent;
+	memcpy(clones, stores, n * sizeof(*clones));
+	return 0;
+}
+
+static int wire_below_12(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
+			 unsigned int protection)
+{
+	(void)ops;
+	(void)map;
+	(void)start;
+	(void)protection;
+	return end > AT(12) ? -EIO : 0;
+}
+
+static int no_copy(const struct cleave_map_ops *ops, void *clone, uint64_t first, uint64_t n)
+{
+	(void)ops;
+	(void)clone;
+	(void)first;
+	(void)n;
+	return -ENOMEM;
+}
+
+/* Stores that nobody counts, and whose windows nobody counts. */
+static void stores_need_no_callbacks(void **state)
+{
+	struct cleave_map_attributes attributes = attributes_of(&a_store, 0 - AT(0));
+	struct cleave_map_request request;
+	struct cleave_map_entry entry;
+	struct cleave_map child;
+	struct cleave_map_txn txn;
+	struct solo solo;
+	uint64_t addr;
+	int error;
+
+	(void)state;
+	start_with(&solo, (struct cleave_map_ops){ NULL });
+	assert_int_equal(put(&solo, 0, 8, &attributes), 0);
+	attributes.store_delta -= 16 * PAGE;
+	/* The window moves in the store: taken back, then published. */
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(2), AT(10)), 0);
+	assert_int_equal(cleave_map_put(&txn, AT(2), AT(10), &attributes), 0);
+	assert_int_equal(cleave_map_prepare(&txn), 0);
+	cleave_map_abort(&txn);
+	assert_true(solo_lookup(&solo, 3, &entry) && entry.attributes.store_delta == 0 - AT(0));
+	assert_int_equal(put(&solo, 2, 10, &attributes), 0);
+	assert_true(solo_lookup(&solo, 3, &entry) && entry.attributes.store_delta == attributes.store_delta);
+	/* A store for an entry with an object; for one that has a store, or is to share one: none. */
+	request = request_fixed(20, 24);
+	request.object = &an_object;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_true(solo_lookup(&solo, 20, &entry));
+	assert_int_equal(cleave_map_set_store(&solo.map, &solo.thread, AT(20), entry.version, &a_store), 0);
+	assert_true(solo_lookup(&solo, 20, &entry) && entry.attributes.store == &a_store);
+	attributes.flags |= CLEAVE_MAP_NEEDS_COPY;
+	assert_int_equal(put(&solo, 24, 26, &attributes), 0);
+	assert_true(solo_lookup(&solo, 24, &entry));
+	assert_int_equal(cleave_map_set_store(&solo.map, &solo.thread, AT(24), entry.version, &a_store), -EEXIST);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(24), AT(26), 0), 0);
+	request = request_fixed(24, 26);
+	request.inheritance = CLEAVE_INHERIT_SHARE;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	/* The child shares what cannot be cloned. */
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(4), AT(6)), 0);
+	for (uint64_t grant = 0;; grant++) {
+		cleave_map_thread_flush(&solo.thread, true);
+		counting_memory_grant(&solo.domain.memory, grant);
+		error = cleave_map_fork(&solo.map, &solo.thread, &child);
+		counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+		if (!error)
+			break;
+		assert_int_equal(error, -ENOMEM);
+		solo_check(&solo);
+	}
+	assert_int_equal(cleave_map_verify(&child, &solo.thread, NULL), 0);
+	manual_enter(&solo.domain);
+	assert_true(cleave_map_lookup_rcu(&child, AT(3), &entry) && entry.attributes.store == &a_store);
+	manual_leave(&solo.domain);
+	assert_int_equal(cleave_map_extract(&solo.map, &solo.thread, AT(6), 2 * PAGE, &child, 0, &addr), 0);
+	/* In a transaction, with an object that nobody counts. */
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(30), AT(34)), 0);
+	request = request_fixed(30, 34);
+	request.object = &an_object;
+	assert_int_equal(cleave_map_txn_map(&txn, &request), 0);
+	assert_int_equal(cleave_map_commit(&txn), 0);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(1), AT(5), 0), 0);
+	assert_string_equal(solo_text(&solo), "0-1:rw- 5-6:rw-W 6-8:rw- 8-10:rw- 20-24:rw- 24-26:rw- 30-34:rw-");
+	cleave_map_destroy(&child, &solo.thread);
+	solo_stop(&solo);
+}
+
+/* Stores that are made, but counted by nobody. */
+static void stores_need_no_references(void **state)
+{
+	struct cleave_map_attributes attributes = attributes_of(&a_store, 0 - AT(40));
+	struct cleave_map_request request;
+	struct cleave_map_entry entry;
+	struct cleave_map child;
+	struct solo solo;
+	uint64_t addr;
+
+	(void)state;
+	start_with(&solo, (struct cleave_map_ops){ .store_new = empty_store, .clone = same_stores, .wire = wire_below_12 });
+	request = request_fixed(0, 4);
+	request.inheritance = CLEAVE_INHERIT_SHARE;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(put(&solo, 40, 44, &attributes), 0);
+	assert_int_equal(cleave_map_fork(&solo.map, &solo.thread, &child), 0);
+	assert_true(solo_lookup(&solo, 0, &entry) && entry.attributes.store == &a_store &&
+		    (entry.attributes.flags & CLEAVE_MAP_SHARED));
+	/* One entry is wired, and let go again, because the next one cannot be: there is nothing to call for that. */
+	assert_int_equal(solo_map(&solo, 8, 10), 0);
+	request = request_fixed(10, 14);
+	request.max_protection = RW;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(8), AT(14)), -EIO);
+	assert_true(solo_lookup(&solo, 8, &entry) && entry.attributes.wired == 0);
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(8), AT(10)), 0);
+	assert_true(solo_lookup(&solo, 8, &entry) && entry.attributes.wired == 1 && entry.attributes.store == &a_store);
+	/* Future mappings are wired: late failures, and what has no pages. */
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, CLEAVE_WIRE_FUTURE, CLEAVE_MAP_UNLIMITED), 0);
+	request = request_fixed(50, 52);
+	request.object = &an_object;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), -ENOMEM);
+	request = request_fixed(50, 52);
+	request.entry_flags = CLEAVE_MAP_HOLE;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, 0, 0), 0);
+	assert_int_equal(solo_map(&solo, 60, 64), 0);
+	assert_int_equal(cleave_map_extract(&solo.map, &solo.thread, AT(60), 2 * PAGE, &child, 0, &addr), 0);
+	assert_true(solo_lookup(&solo, 60, &entry) && entry.attributes.store == &a_store);
+	assert_string_equal(solo_text(&solo), "0-4:rw- 8-10:rw- 10-14:rw- 40-44:rw- 50-52:rw-H 60-62:rw- 62-64:rw-");
+	cleave_map_destroy(&child, &solo.thread);
+	solo_stop(&solo);
+}
+
+static void a_copy_that_fails_needs_no_undo(void **state)
+{
+	struct cleave_map_attributes attributes = attributes_of(&a_store, 0 - AT(4));
+	struct cleave_map child;
+	struct solo solo;
+
+	(void)state;
+	start_with(&solo, (struct cleave_map_ops){ .copy_wired = no_copy });
+	assert_int_equal(put(&solo, 4, 8, &attributes), 0);
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(6), AT(8)), 0);
+	assert_int_equal(cleave_map_fork(&solo.map, &solo.thread, &child), -ENOMEM);
+	assert_string_equal(solo_text(&solo), "4-6:rw- 6-8:rw-W");
+	solo_stop(&solo);
+}
+
+/* ---- A callback that changes a map ---- */
+
+static struct solo *changed;
+static unsigned int next_page;
+
+static void unmap_one_more(const struct cleave_map_ops *ops, void *object, uint32_t flags)
+{
+	(void)ops;
+	(void)object;
+	(void)flags;
+	cleave_map_thread_flush(&changed->thread, true); /* does nothing: it is on its way */
+	if (next_page < 10)
+		assert_int_equal(cleave_map_unmap(&changed->map, &changed->thread, AT(next_page), AT(next_page + 1), 0),
+				 0);
+	next_page++;
+}
+
+static void what_is_released_may_change_a_map(void **state)
+{
+	struct cleave_map_request request;
+	struct solo solo;
+
+	(void)state;
+	start_with(&solo, (struct cleave_map_ops){ .object_unref = unmap_one_more });
+	changed = &solo;
+	for (unsigned int i = 0; i < 10; i++) {
+		request = request_fixed(i, i + 1);
+		request.object = &an_object;
+		request.offset = i % 2 * PAGE;
+		request.advice = i % 2; /* so that each has attributes of its own */
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	}
+	next_page = 1;
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(1), 0), 0);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_int_equal(next_page, 11);
+	assert_string_equal(solo_text(&solo), "");
+	solo_stop(&solo);
+}
+
+/* ---- References in transactions ---- */
+
+static void a_transaction_takes_references_of_its_own(void **state)
+{
+	struct cleave_map_request request = request_fixed(2, 4);
+	struct cleave_map_txn txn;
+	struct thing *object;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	object = thing_new(&solo.embedder);
+	request.object = object;
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(0), AT(8)), 0);
+		assert_int_equal(cleave_map_txn_map(&txn, &request), 0);
+		if (turn == 0)
+			cleave_map_abort(&txn);
+		else
+			assert_int_equal(cleave_map_commit(&txn), 0);
+		cleave_map_thread_flush(&solo.thread, true);
+		assert_int_equal(thing_refs(object), 1 + turn);
+	}
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(8), 0), 0);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_int_equal(thing_refs(object), 1);
+	thing_unref(&solo.embedder, object);
+	solo_stop(&solo);
+}
+
+/* The same object, but as a submap: what was entered is removed. */
+static void a_submap_is_no_object(void **state)
+{
+	struct cleave_map_attributes attributes = attributes_of(NULL, 0);
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	solo.embedder.ops.object_ref = NULL;
+	solo.embedder.ops.object_unref = NULL;
+	attributes.flags = 0;
+	attributes.object = &an_object;
+	assert_int_equal(put(&solo, 4, 8, &attributes), 0);
+	assert_int_equal(solo.embedder.removals, 0);
+	attributes.flags = CLEAVE_MAP_SUBMAP;
+	assert_int_equal(put(&solo, 4, 8, &attributes), 0);
+	assert_int_equal(solo.embedder.removals, 1);
+	solo_stop(&solo);
+}
+
+/* Who made the map busy goes on changing it, on the short way too. */
+static void the_owner_of_a_busy_map_changes_it(void **state)
+{
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	cleave_map_busy(&solo.map, &solo.thread);
+	cleave_map_busy(&solo.map, &solo.thread);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(4), AT(5), CLEAVE_PROT_READ, 0, 0), 0);
+	cleave_map_unbusy(&solo.map, &solo.thread);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(6), AT(7), CLEAVE_PROT_READ, 0, 0), 0);
+	cleave_map_unbusy(&solo.map, &solo.thread);
+	assert_string_equal(solo_text(&solo), "2-4:rw- 4-5:r-- 5-6:rw- 6-7:r-- 7-10:rw-");
+	solo_stop(&solo);
+}
+
+/* ---- Maps that do not sleep ---- */
+
+static void a_map_that_does_not_sleep_says_that_it_is_locked(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request;
+	struct cleave_map_thread thread;
+	struct cleave_map other, third, child;
+	struct cleave_thread self;
+	struct cleave_map_entry entry;
+	struct cleave_map_txn txn;
+	struct solo solo;
+	uint64_t addr;
+
+	(void)state;
+	config.flags = CLEAVE_MAP_NO_SLEEP;
+	solo_start(&solo, &config);
+	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	assert_true(solo_lookup(&solo, 2, &entry));
+	cleave_thread_init(&self, &solo.domain.domain);
+	cleave_map_thread_init(&thread, &solo.maps, &self);
+	request = request_fixed(2, 4);
+	assert_int_equal(cleave_map_map(&other, &thread, &request), 0);
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(0), AT(SOLO_PAGES)), 0);
+#define LOCKED(call) assert_int_equal(call, -EAGAIN)
+	LOCKED(cleave_map_clip_start(&solo.map, &thread, AT(4), NULL));
+	LOCKED(cleave_map_coalesce(&solo.map, &thread, AT(2), AT(10)));
+	LOCKED(cleave_map_set_store(&solo.map, &thread, AT(2), entry.version, NULL));
+	LOCKED(cleave_map_submap(&solo.map, &thread, AT(2), AT(4), &other));
+	LOCKED(cleave_map_remap_as_stack(&solo.map, &thread, AT(2), 4 * PAGE));
+	LOCKED(cleave_map_clean(&solo.map, &thread, AT(2), AT(4), CLEAVE_CLEAN_SYNC));
+	LOCKED(cleave_map_unmap(&solo.map, &thread, AT(2), AT(4), 0));
+	LOCKED(cleave_map_munmap(&solo.map, &thread, AT(2), 2 * PAGE));
+	LOCKED(cleave_map_protect(&solo.map, &thread, AT(2), AT(4), CLEAVE_PROT_READ, 0, 0));
+	LOCKED(cleave_map_inherit(&solo.map, &thread, AT(2), AT(4), CLEAVE_INHERIT_NONE));
+	LOCKED(cleave_map_wire(&solo.map, &thread, AT(2), AT(4)));
+	LOCKED(cleave_map_unwire(&solo.map, &thread, AT(2), AT(4)));
+	LOCKED(cleave_map_wire_all(&solo.map, &thread, 0, 0));
+	LOCKED(cleave_map_fork(&solo.map, &thread, &child));
+	LOCKED(cleave_map_extract(&solo.map, &thread, AT(2), PAGE, &other, 0, &addr));
+	LOCKED(cleave_map_extract(&other, &thread, AT(2), PAGE, &solo.map, 0, &addr));
+	request = request_fixed(20, 24);
+	LOCKED(cleave_map_map(&solo.map, &thread, &request));
+	request.flags |= CLEAVE_MAP_TRY;
+	assert_int_equal(cleave_map_map(&solo.map, &thread, &request), -EFAULT);
+	request.flags = 0;
+	LOCKED(cleave_map_map(&solo.map, &thread, &request));
+	request.addr = 0;
+	LOCKED(cleave_map_map(&solo.map, &thread, &request));
+	cleave_map_abort(&txn);
+	/* The second map of two is locked, whichever comes first. */
+	assert_int_equal(cleave_map_init(&third, &solo.thread, &config), 0);
+	assert_int_equal(cleave_map_begin(&txn, &other, &solo.thread, AT(0), AT(SOLO_PAGES)), 0);
+	LOCKED(cleave_map_extract(&solo.map, &thread, AT(2), PAGE, &other, 0, &addr));
+	LOCKED(cleave_map_extract(&other, &thread, AT(2), PAGE, &third, 0, &addr));
+	cleave_map_abort(&txn);
+	assert_int_equal(cleave_map_extract(&solo.map, &thread, AT(2), PAGE, &other, 0, &addr), 0);
+	assert_string_equal(solo_text(&solo), "2-3:rw- 3-10:rw-");
+	cleave_map_destroy(&third, &solo.thread);
+	solo.embedder.destroying = true;
+	cleave_map_destroy(&other, &solo.thread);
+	cleave_map_thread_exit(&thread);
+	cleave_thread_exit(&self);
+	solo_stop(&solo);
+}
+
+/* ---- No memory ---- */
+
+static void reserves_fail_or_serve(void **state)
+{
+	struct solo solo;
+	uint64_t grant;
+	int error = -ENOMEM;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (grant = 0; error; grant++) {
+		counting_memory_grant(&solo.domain.memory, grant);
+		error = cleave_map_reserve(&solo.thread, 20);
+		assert_true(error == 0 || error == -ENOMEM);
+	}
+	assert_true(grant > 60); /* three objects each */
+	counting_memory_grant(&solo.domain.memory, 0);
+	assert_int_equal(cleave_map_reserve(&solo.thread, 10), 0);
+	for (unsigned int i = 0; i < 10; i++)
+		assert_int_equal(solo_map(&solo, 2 * i, 2 * i + 1), 0);
+	counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+	solo_stop(&solo);
+}
+
+/* More pieces than a transaction has room for, each with attributes of its own; then, at once, many of them wired. */
+static int put_many(struct solo *solo)
+{
+	struct cleave_map_txn txn;
+	int error = cleave_map_begin(&txn, &solo->map, &solo->thread, AT(0), AT(SOLO_PAGES));
+
+	for (unsigned int i = 0; !error && i < 30; i++) {
+		struct cleave_map_attributes attributes = attributes_of(NULL, 0);
+
+		attributes.flags |= CLEAVE_MAP_NEEDS_COPY;
+		attributes.advice = (uint8_t)(i % 3);
+		error = cleave_map_put(&txn, AT(2 * i), AT(2 * i + 1), &attributes);
+	}
+	return error ? cleave_map_abort(&txn), error : cleave_map_commit(&txn);
+}
+
+static int wire_many(struct solo *solo)
+{
+	return cleave_map_wire(&solo->map, &solo->thread, AT(80), AT(100));
+}
+
+static int protect_many(struct solo *solo)
+{
+	return cleave_map_protect(&solo->map, &solo->thread, AT(110), AT(120), RW, 0, 0);
+}
+
+/* Of some: guards move. */
+static int unmap_many(struct solo *solo)
+{
+	struct cleave_map_txn txn;
+	int error = cleave_map_begin(&txn, &solo->map, &solo->thread, AT(0), AT(SOLO_PAGES));
+
+	for (unsigned int i = 0; !error && i < 60; i += 4)
+		error = cleave_map_txn_unmap(&txn, AT(i), AT(i + 1), 0);
+	return error ? cleave_map_abort(&txn), error : cleave_map_commit(&txn);
+}
+
+static void what_fails_has_changed_nothing(void **state)
+{
+	int (*const calls[])(struct solo *) = { put_many, wire_many, protect_many, unmap_many };
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request;
+	struct picture before, after;
+	struct solo solo;
+
+	config.flags = *state ? CLEAVE_MAP_GUARD_PAGES : 0;
+	solo_start(&solo, &config);
+	for (unsigned int i = 80; i < 100; i++) {
+		request = request_fixed(i, i + 1);
+		request.advice = (uint8_t)(i % 3);
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	}
+	for (unsigned int i = 110; i < 120; i++) {
+		request = request_fixed(i, i + 1);
+		request.protection = 0;
+		request.advice = (uint8_t)(i % 3);
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	}
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, CLEAVE_WIRE_FUTURE, CLEAVE_MAP_UNLIMITED), 0);
+	for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) {
+		int error = -ENOMEM;
+
+		for (uint64_t grant = 0; error; grant++) {
+			cleave_map_thread_flush(&solo.thread, true);
+			picture_take(&before, &solo.map, &solo.thread);
+			counting_memory_grant(&solo.domain.memory, grant);
+			error = calls[c](&solo);
+			counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+			assert_true(error == 0 || error == -ENOMEM);
+			solo_check(&solo);
+			/* The wiring of what is protected may fail late, and wiring clips. */
+			if (error && (calls[c] == put_many || calls[c] == unmap_many)) {
+				picture_take(&after, &solo.map, &solo.thread);
+				assert_true(picture_equal(&before, &after));
+				picture_free(&after);
+			}
+			picture_free(&before);
+			assert_true(grant < 1000);
+		}
+	}
+	solo_stop(&solo);
+}
+
+/* ---- Where free space is ---- */
+
+/* Many gaps to compare, more than are looked at in one read section. */
+static void the_best_fit_of_many(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = { .protection = RW, .max_protection = RW };
+	struct solo solo;
+
+	(void)state;
+	config.nselectors = 1;
+	config.selectors[0] = (struct cleave_map_selector){ AT(0), AT(128), CLEAVE_SELECT_BEST_FIT, CLEAVE_SELECT_ANY };
+	solo_start(&solo, &config);
+	for (unsigned int i = 0; i < 100; i += 4) /* gaps of three pages, one of two */
+		assert_int_equal(solo_map(&solo, i, i + 1 + (i == 80)), 0);
+	request.size = 2 * PAGE;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(request.addr, AT(82));
+	solo_stop(&solo);
+}
+
+/* A selector that has page 0 alone serves nobody; one of more than 4 GiB starts within the first. */
+static void selectors_at_the_ends(void **state)
+{
+	struct cleave_map_config config = { .max = UINT64_C(1) << 36, .page_shift = 12, .nselectors = 2 };
+	struct cleave_map_request request = { .size = PAGE, .protection = RW, .max_protection = RW };
+	struct solo solo;
+
+	(void)state;
+	config.selectors[0] = (struct cleave_map_selector){ 0, PAGE, CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	config.selectors[1] =
+		(struct cleave_map_selector){ PAGE, config.max, CLEAVE_SELECT_RANDOM, CLEAVE_SELECT_ANY };
+	solo_start(&solo, &config);
+	for (unsigned int i = 0; i < 20; i++) {
+		request.addr = 0;
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+		assert_true(request.addr >= PAGE && request.addr <= PAGE + (UINT64_C(1) << 32));
+	}
+	solo_stop(&solo);
+}
+
+/* Above, below and between ranges for the heap and the stack, in any order. */
+static void queries_pass_over_reserved_ranges(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = { .protection = RW, .max_protection = RW };
+	struct solo solo;
+
+	(void)state;
+	config.nselectors = 3;
+	config.selectors[0] = (struct cleave_map_selector){ AT(20), AT(30), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_BRK_STACK };
+	config.selectors[1] = (struct cleave_map_selector){ AT(60), AT(70), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_BRK_STACK };
+	config.selectors[2] = (struct cleave_map_selector){ AT(70), AT(128), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	solo_start(&solo, &config);
+#define QUERY(from, pages) \
+	(request.addr = AT(from), request.size = (pages)*PAGE, cleave_map_query(&solo.map, &solo.thread, &request))
+	assert_int_equal(QUERY(10, 10), 0);
+	assert_int_equal(request.addr, AT(10));
+	assert_int_equal(QUERY(10, 11), 0);
+	assert_int_equal(request.addr, AT(30));
+	assert_int_equal(QUERY(10, 40), 0);
+	assert_int_equal(request.addr, AT(70));
+	assert_int_equal(QUERY(25, 10), 0);
+	assert_int_equal(request.addr, AT(30));
+	assert_int_equal(QUERY(100, 29), -ENOMEM);
+	solo_stop(&solo);
+}
+
+/* A snapshot in parts of any size, from anywhere, is the whole one; selectors in any order, guards or none. */
+static void snapshots_in_parts_are_the_whole(void **state)
+{
+	struct cleave_map_entry whole[64], part[64], entry;
+	struct cleave_map_config config = solo_config();
+	struct solo solo;
+	uint64_t from;
+	size_t n;
+
+	(void)state;
+	config.nselectors = 3;
+	config.selectors[0] = (struct cleave_map_selector){ AT(90), AT(120), CLEAVE_SELECT_HIGHEST, CLEAVE_SELECT_ANY };
+	config.selectors[1] = (struct cleave_map_selector){ AT(40), AT(60), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	config.selectors[2] = (struct cleave_map_selector){ AT(0), AT(30), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	for (unsigned int guards = 0; guards < 2; guards++) {
+		config.flags = guards ? CLEAVE_MAP_GUARD_PAGES : 0;
+		solo_start(&solo, &config);
+		assert_int_equal(solo_map(&solo, 2, 4), 0);
+		assert_int_equal(solo_map(&solo, 10, 12), 0);
+		assert_int_equal(solo_map(&solo, 12, 14), 0);
+		assert_int_equal(solo_map(&solo, 44, 50), 0);
+		assert_int_equal(solo_map(&solo, 100, 101), 0);
+		from = 0;
+		n = 64;
+		assert_int_equal(cleave_map_snapshot(&solo.map, &solo.thread, &from, whole, &n), 0);
+		assert_true(n < 32);
+		for (size_t room = 1; room <= n; room++) {
+			size_t got = 0, size;
+			int error = -ENOMEM;
+
+			for (from = 0; error; got += size) {
+				size = room;
+				error = cleave_map_snapshot(&solo.map, &solo.thread, &from, part + got, &size);
+				assert_true(size == room || !error);
+				assert_true(got + size <= n);
+			}
+			assert_int_equal(got, n);
+			assert_memory_equal(part, whole, n * sizeof(*whole));
+		}
+		for (unsigned int page = 0; page < SOLO_PAGES; page++) {
+			size_t i = 0, size = 64;
+
+			/* The entry, or the free space, that holds the page; a guard is its entry's. */
+			solo_lookup(&solo, page, &entry);
+			while (i < n && whole[i].end + whole[i].guard + whole[i].fspace <= AT(page))
+				i++;
+			assert_true(i < n && entry.start == whole[i].start && entry.end == whole[i].end);
+			from = AT(page);
+			assert_int_equal(cleave_map_snapshot(&solo.map, &solo.thread, &from, part, &size), 0);
+			assert_int_equal(size, n - i);
+			assert_memory_equal(part, whole + i, size * sizeof(*whole));
+		}
+		solo_stop(&solo);
+	}
+}
+
+/* Between two stacks: what was learnt of one does not serve the other. */
+static void a_remembered_stack_is_no_other(void **state)
+{
+	struct cleave_map_inentry cache = { 0 };
+	struct cleave_map_request request;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (unsigned int i = 2; i < 10; i += 4) {
+		request = request_fixed(i, i + 2);
+		request.entry_flags |= CLEAVE_MAP_STACK;
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	}
+	manual_enter(&solo.domain);
+	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(6), CLEAVE_MAP_STACK));
+	assert_true(cache.start == AT(6) && cache.end == AT(8));
+	assert_false(cleave_map_inentry_rcu(&solo.map, &cache, AT(4), CLEAVE_MAP_STACK));
+	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(3), CLEAVE_MAP_STACK));
+	assert_true(cache.start == AT(2) && cache.end == AT(4));
+	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(2), CLEAVE_MAP_STACK));
+	assert_false(cleave_map_inentry_rcu(&solo.map, &cache, AT(9), CLEAVE_MAP_STACK));
+	manual_leave(&solo.domain);
+	solo_stop(&solo);
+}
+
+/* ---- The validator ---- */
+
+struct said {
+	struct cleave_lines lines;
+	char text[4096];
+};
+
+static void hear(struct cleave_lines *lines, const char *text)
+{
+	struct said *said = (struct said *)lines;
+
+	if (strlen(said->text) + strlen(text) < sizeof(said->text) - 1)
+		strcat(said->text, text);
+}
+
+static void assert_said(struct solo *solo, const char *expected)
+{
+	struct said said = { { hear }, "" };
+
+	assert_true(cleave_map_verify(&solo->map, &solo->thread, &said.lines) > 0);
+	CHECK(strstr(said.text, expected), "not said: %s, but: %s", expected, said.text);
+}
+
+static struct cleave__map_object *object_at(struct solo *solo, unsigned int n)
+{
+	struct cleave_entry entry;
+	void *object;
+
+	manual_enter(&solo->domain);
+	object = cleave_lookup_rcu(&solo->map.index, AT(n), &entry);
+	manual_leave(&solo->domain);
+	return object;
+}
+
+static void the_validator_sees_wrong_objects(void **state)
+{
+	static const char contradict[] = "attributes contradict each other", wiring[] = "a wiring was left over";
+	struct cleave__map_object *object, kept;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 2, 10), 0);
+	object = object_at(&solo, 2);
+	kept = *object;
+#define BROKEN(change, expected)                \
+	do {                                    \
+		change;                         \
+		assert_said(&solo, expected);   \
+		*object = kept;                 \
+		solo_check(&solo);              \
+	} while (0)
+	BROKEN(object->pages.word++, "an object's page count");
+	BROKEN(object->version = 0, contradict);
+	BROKEN(object->attributes.max_protection = CLEAVE_PROT_READ, contradict);
+	BROKEN(object->attributes.delta = PAGE, contradict);
+	BROKEN(object->attributes.store_delta = PAGE, contradict);
+	BROKEN(object->attributes.flags |= CLEAVE_MAP_IN_TRANSITION, wiring);
+	BROKEN((object->attributes.wired = 1, object->attributes.protection = 0), wiring);
+	solo_stop(&solo);
+}
+
+static void the_validator_sees_wrong_places(void **state)
+{
+	static const char where[] = "a guard is not where", follows[] = "a guard does not follow";
+	struct cleave_map_config config = solo_config();
+	struct cleave_thread *self;
+	struct cleave_map_entry entry;
+	struct cleave_map_txn txn;
+	struct cleave *index;
+	struct solo solo;
+	void *object, *guard;
+
+	(void)state;
+	config.flags = CLEAVE_MAP_GUARD_PAGES;
+	solo_start(&solo, &config);
+	self = &solo.domain.self;
+	index = &solo.map.index;
+	assert_int_equal(solo_map(&solo, 2, 4), 0);
+	assert_int_equal(solo_map(&solo, 6, 8), 0);
+	object = object_at(&solo, 2);
+	guard = object_at(&solo, 4);
+	assert_non_null(guard);
+	/* In a transaction a guard is no entry, and no free space. */
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(4), AT(6)), 0);
+	assert_false(cleave_map_txn_lookup(&txn, AT(5), &entry));
+	assert_true(entry.start == entry.end && entry.guard == 2 * PAGE && entry.fspace == 0);
+	cleave_map_abort(&txn);
+#define PLACED(first, last, value, expected)                                          \
+	do {                                                                          \
+		assert_int_equal(cleave_store(index, self, first, last, value, NULL), 0); \
+		assert_said(&solo, expected);                                         \
+		assert_int_equal(cleave_erase(index, self, first, last, NULL), 0);    \
+	} while (0)
+	PLACED(AT(0) - PAGE, AT(0) - 1, object, "outside of the map");
+	PLACED(AT(SOLO_PAGES), AT(SOLO_PAGES) + PAGE - 1, object, "outside of the map");
+	PLACED(AT(20), AT(21) - 2, object, "unaligned");
+	PLACED(AT(20), AT(21) - 1, guard, follows);
+	solo_check(&solo);
+	/* A guard of two pages in two cells, of one page, none at all. */
+	assert_int_equal(cleave_clip(index, self, AT(5)), 0);
+	assert_said(&solo, follows);
+	assert_int_equal(cleave_erase(index, self, AT(5), AT(6) - 1, NULL), 0);
+	assert_said(&solo, where);
+	assert_int_equal(cleave_erase(index, self, AT(4), AT(5) - 1, NULL), 0);
+	assert_said(&solo, where);
+	assert_int_equal(cleave_store(index, self, AT(4), AT(6) - 1, guard, NULL), 0);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
+int main(int argc, char **argv)
+{
+	static bool guarded = true;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stores_need_no_callbacks),
+		cmocka_unit_test(stores_need_no_references),
+		cmocka_unit_test(a_copy_that_fails_needs_no_undo),
+		cmocka_unit_test(what_is_released_may_change_a_map),
+		cmocka_unit_test(a_transaction_takes_references_of_its_own),
+		cmocka_unit_test(a_submap_is_no_object),
+		cmocka_unit_test(the_owner_of_a_busy_map_changes_it),
+		cmocka_unit_test(a_map_that_does_not_sleep_says_that_it_is_locked),
+		cmocka_unit_test(reserves_fail_or_serve),
+		cmocka_unit_test(what_fails_has_changed_nothing),
+		cmocka_unit_test_prestate(what_fails_has_changed_nothing, &guarded),
+		cmocka_unit_test(the_best_fit_of_many),
+		cmocka_unit_test(selectors_at_the_ends),
+		cmocka_unit_test(queries_pass_over_reserved_ranges),
+		cmocka_unit_test(snapshots_in_parts_are_the_whole),
+		cmocka_unit_test(a_remembered_stack_is_no_other),
+		cmocka_unit_test(the_validator_sees_wrong_objects),
+		cmocka_unit_test(the_validator_sees_wrong_places),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
