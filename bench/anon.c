@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGES ((uint64_t)1 << 18) /* 1 GiB */
-#define PAIR_PAGES ((uint64_t)1 << 20)
+#define PAGES (((uint64_t)1 << 18) >> bench.shrink) /* 1 GiB */
+#define PAIR_PAGES (((uint64_t)1 << 20) >> bench.shrink)
 #define BLOCK 256 /* slots of 1 MiB */
 
 static const struct anon_impl *const impls[] = { &anon_cleave, &anon_table, &anon_amap, &anon_array };
@@ -27,6 +27,7 @@ static const struct anon_impl *const impls[] = { &anon_cleave, &anon_table, &ano
 
 static struct {
 	bool quick;
+	unsigned int shrink; /* powers of two less of everything: says nothing any more */
 	uint64_t seed;
 	unsigned int repetitions;
 	int processor[2];
@@ -392,7 +393,7 @@ static int by_value(const void *a, const void *b)
 
 static void clone_beside_faults(void)
 {
-	const uint64_t n = UINT64_C(1) << 20;
+	const uint64_t n = PAIR_PAGES;
 	const unsigned int clones = bench.quick ? 50 : 300;
 
 	for (size_t i = 0; i < IMPLS - 1; i++) { /* an array has nothing that would keep a clone consistent */
@@ -444,6 +445,7 @@ static void usage(FILE *file)
 	      "Measure the anonymous store beside a table, an amap and an array.\n"
 	      "\n"
 	      "  -q, --quick          fewer repetitions\n"
+	      "      --smoke          none that says anything: only to see that all of it works\n"
 	      "  -j, --json FILE      write the rows to FILE as well\n"
 	      "  -s, --seed N         of all random choices (default 42)\n"
 	      "  -h, --help           this text\n"
@@ -457,8 +459,11 @@ static void usage(FILE *file)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "quick", no_argument, NULL, 'q' },	  { "json", required_argument, NULL, 'j' },
-		{ "seed", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
+		{ "quick", no_argument, NULL, 'q' },
+		{ "smoke", no_argument, NULL, 'S' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *json = NULL;
@@ -470,6 +475,11 @@ int main(int argc, char **argv)
 		case 'q':
 			bench.quick = true;
 			bench.repetitions = 5;
+			break;
+		case 'S':
+			bench.quick = true;
+			bench.repetitions = 1;
+			bench.shrink = 8;
 			break;
 		case 'j':
 			json = optarg;
@@ -504,7 +514,7 @@ int main(int argc, char **argv)
 	fill_together();
 	sizes();
 	walk_and_clone(1000);
-	walk_and_clone(1000000);
+	walk_and_clone(UINT64_C(1000000) >> bench.shrink);
 	clone_beside_faults();
 	report_summary(&bench.report);
 	snprintf(facts, sizeof(facts), "\"seed\": %llu, \"quick\": %s,", (unsigned long long)bench.seed,

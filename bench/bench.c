@@ -235,7 +235,10 @@ static struct part {
 #endif
 	{ "pairs", pairs, 0 },
 	{ "mixes", suite_mixes, 0 },
-	{ "faults", suite_touches, 0 },
+	{ "touches", suite_touches, 0 },
+#ifdef BENCH_MAPS
+	{ "fault paths", suite_paths, 0 },
+#endif
 #ifdef BENCH_TRACES
 	{ "recordings", suite_replays, 0 },
 #endif

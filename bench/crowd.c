@@ -99,9 +99,10 @@ static void *main_of(void *argument)
 	atomic_fetch_sub(&ready, 1);
 	while (atomic_load(&ready))
 		sched_yield();
+	/* Who waits for this lock holds up no grace period. */
+	pthread_mutex_lock(&attaching);
 	if (impl->online)
 		impl->online(member->thread);
-	pthread_mutex_lock(&attaching);
 	if (impl->detach)
 		impl->detach(member->thread);
 	pthread_mutex_unlock(&attaching);

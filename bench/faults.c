@@ -17,83 +17,21 @@
 #include <string.h>
 
 #define PAGES ((uint64_t)1 << 18) /* 1 GiB */
+#define SMOKE_PAGES ((uint64_t)1 << 12)
 #define BLOCK 256u		  /* pages of 1 MiB */
+#define OTHERS 2000		  /* mappings beside, so that indexes have levels */
 
-static const struct faults_impl *const impls[] = { &faults_cleave, &faults_amap, &faults_tree };
+static const struct faults_impl *const impls[] = { &faults_memb, &faults_amap, &faults_tree };
 #define IMPLS (sizeof(impls) / sizeof(impls[0]))
 
 static struct {
 	bool quick;
+	uint64_t pages;
 	unsigned int repetitions;
 	int processor[2];
+	struct layout others;
 	struct report report;
-} bench = { .repetitions = 15 };
-
-/* ---- Memory ---- */
-
-static _Thread_local struct {
-	char *next;
-	char *end;
-	void *list[128]; /* by lines */
-} store;
-
-void faults_stock(size_t bytes)
-{
-	if ((size_t)(store.end - store.next) >= bytes)
-		return;
-	if (posix_memalign((void **)&store.next, 64, bytes)) {
-		fprintf(stderr, "cleave-bench-faults: no memory\n");
-		exit(1);
-	}
-	memset(store.next, 1, bytes);
-	store.end = store.next + bytes;
-}
-
-void *faults_alloc(size_t size)
-{
-	size_t step = size <= 32 ? 32 : (size + 63) & ~(size_t)63, class = step == 32 ? 0 : step / 64;
-	void *at;
-
-	if (class >= 128) {
-		if (posix_memalign(&at, 64, step))
-			return NULL;
-		return at;
-	}
-	at = store.list[class];
-	if (at) {
-		memcpy(&store.list[class], at, sizeof(void *));
-		return at;
-	}
-	if ((size_t)(store.end - store.next) < step + 64)
-		faults_stock((size_t)1 << 22);
-	if (step >= 64)
-		store.next = (char *)(((uintptr_t)store.next + 63) & ~(uintptr_t)63);
-	at = store.next;
-	store.next += step;
-	return at;
-}
-
-void faults_free(void *at, size_t size)
-{
-	size_t step = size <= 32 ? 32 : (size + 63) & ~(size_t)63, class = step == 32 ? 0 : step / 64;
-
-	if (class >= 128) {
-		free(at);
-		return;
-	}
-	memcpy(at, &store.list[class], sizeof(void *));
-	store.list[class] = at;
-}
-
-static int enter_nothing(void *map, uint64_t addr, uint64_t page)
-{
-	(void)map;
-	(void)addr;
-	(void)page;
-	return 0;
-}
-
-int (*volatile faults_enter)(void *map, uint64_t addr, uint64_t page) = enter_nothing;
+} bench = { .pages = PAGES, .repetitions = 15 };
 
 /* ---- Reports ---- */
 
@@ -102,7 +40,7 @@ static void report(const char *workload, const char *impl, unsigned int threads,
 {
 	struct row row = { .workload = workload,
 			   .impl = impl,
-			   .n = PAGES,
+			   .n = bench.pages,
 			   .threads = threads,
 			   .unit = unit,
 			   .figure = samples_figure(samples),
@@ -123,12 +61,12 @@ static void report_value(const char *workload, const char *impl, const char *uni
 
 static uint64_t *page_list(unsigned int threads, unsigned int number, bool interleaved, size_t *n)
 {
-	uint64_t *pages = malloc(PAGES * sizeof(*pages));
+	uint64_t *pages = malloc(bench.pages * sizeof(*pages));
 
 	if (!pages)
 		exit(1);
 	*n = 0;
-	for (uint64_t page = 0; page < PAGES; page++)
+	for (uint64_t page = 0; page < bench.pages; page++)
 		if (threads == 1 || (interleaved ? page : page / BLOCK) % threads == number)
 			pages[(*n)++] = page;
 	return pages;
@@ -143,17 +81,18 @@ static void alone(void)
 
 	for (unsigned int r = 0; r < bench.repetitions; r++)
 		for (size_t i = 0; i < IMPLS; i++) {
-			void *world = impls[i]->make(PAGES), *thread = impls[i]->attach(world);
+			void *world = impls[i]->make(bench.pages, &bench.others), *thread = impls[i]->attach(world);
 			struct stopwatch watch;
 
 			faults_stock((size_t)48 << 20);
 			stopwatch_start(&watch);
-			if (impls[i]->touch(world, thread, pages, n))
+			if (impls[i]->touch(thread, pages, n))
 				abort();
 			samples_add(&samples[i], stopwatch_seconds(&watch) * 1e9 / (double)n);
-			entries[i] = impls[i]->entries(world, thread);
-			impls[i]->detach(world, thread);
+			entries[i] = impls[i]->entries(thread);
+			impls[i]->detach(thread);
 			impls[i]->destroy(world);
+			faults_forget();
 		}
 	for (size_t i = 0; i < IMPLS; i++)
 		report("fault", impls[i]->name, 1, "ns", &samples[i], i == 0 ? 120 : 0);
@@ -210,12 +149,12 @@ static void *pair_run(void *at)
 	stopwatch_start(&watch);
 	if (!pair->impl)
 		private_work(pair->n);
-	else if (pair->impl->touch(pair->world, thread, pair->pages, pair->n))
+	else if (pair->impl->touch(thread, pair->pages, pair->n))
 		abort();
 	pair->seconds = stopwatch_seconds(&watch);
 	pthread_barrier_wait(pair->barrier);
 	if (pair->impl)
-		pair->impl->detach(pair->world, thread);
+		pair->impl->detach(thread);
 	return NULL;
 }
 
@@ -227,7 +166,8 @@ static double speedup(const struct faults_impl *impl, enum how how)
 	double seconds[2] = { 0, 0 };
 
 	for (unsigned int threads = 1; threads <= 2; threads++) {
-		void *worlds[2] = { impl ? impl->make(PAGES) : NULL, impl && how == APART ? impl->make(PAGES) : NULL };
+		void *worlds[2] = { impl ? impl->make(bench.pages, &bench.others) : NULL,
+				    impl && how == APART ? impl->make(bench.pages, &bench.others) : NULL };
 		pthread_barrier_t barrier;
 		unsigned int running = 0;
 		struct pair pairs[2];
@@ -255,6 +195,7 @@ static double speedup(const struct faults_impl *impl, enum how how)
 		for (unsigned int t = 0; t < 2; t++)
 			if (worlds[t])
 				impl->destroy(worlds[t]);
+		faults_forget();
 	}
 	return seconds[0] / seconds[1];
 }
@@ -267,7 +208,7 @@ static void together(void)
 		return;
 	for (unsigned int r = 0; r < (bench.repetitions + 1) / 2; r++) {
 		samples_add(&s, speedup(NULL, BLOCKS));
-		samples_add(&apart, speedup(&faults_cleave, APART));
+		samples_add(&apart, speedup(&faults_memb, APART));
 		for (size_t i = 0; i < IMPLS; i++) {
 			samples_add(&blocks[i], speedup(impls[i], BLOCKS));
 			samples_add(&turns[i], speedup(impls[i], INTERLEAVED));
@@ -275,11 +216,11 @@ static void together(void)
 	}
 	measure_pin(bench.processor[0]);
 	report("S", "private", 2, "x", &s, 0);
-	report("fault-apart", "cleave", 2, "x", &apart, 0);
+	report("fault-apart", faults_memb.name, 2, "x", &apart, 0);
 	for (size_t i = 0; i < 2 * IMPLS; i++) {
 		struct row row = { .workload = i < IMPLS ? "fault-blocks" : "fault-interleaved",
 				   .impl = impls[i % IMPLS]->name,
-				   .n = PAGES,
+				   .n = bench.pages,
 				   .threads = 2,
 				   .unit = "x",
 				   .figure = samples_figure(i < IMPLS ? &blocks[i] : &turns[i - IMPLS]),
@@ -306,31 +247,32 @@ static void after_fork(void)
 
 		if (!impls[i]->fork)
 			continue;
-		world = impls[i]->make(PAGES);
+		world = impls[i]->make(bench.pages, &bench.others);
 		thread = impls[i]->attach(world);
-		if (impls[i]->touch(world, thread, pages, n))
+		if (impls[i]->touch(thread, pages, n))
 			abort();
 		for (unsigned int r = 0; r < bench.repetitions; r++) {
-			uint64_t page = (uint64_t)r * 7919 % PAGES;
+			uint64_t page = (uint64_t)r * 7919 % bench.pages;
 			double began = measure_wall();
-			void *child = impls[i]->fork(world, thread);
+			void *child = impls[i]->fork(thread);
 
 			samples_add(&forks[i], (measure_wall() - began) * 1e6);
 			if (i == 0)
-				faults_cleave_copies(thread, &nodes_before, &copied_before);
+				faults_memb_copies(thread, &nodes_before, &copied_before);
 			began = measure_wall();
-			if (impls[i]->touch(world, thread, &page, 1))
+			if (impls[i]->touch(thread, &page, 1))
 				abort();
 			samples_add(&first[i], (measure_wall() - began) * 1e9);
 			if (i == 0) {
-				faults_cleave_copies(thread, &nodes, &copied);
+				faults_memb_copies(thread, &nodes, &copied);
 				nodes -= nodes_before;
 				copied -= copied_before;
 			}
-			impls[i]->exit(world, thread, child);
+			impls[i]->exit(thread, child);
 		}
-		impls[i]->detach(world, thread);
+		impls[i]->detach(thread);
 		impls[i]->destroy(world);
+		faults_forget();
 	}
 	for (size_t i = 0; i < IMPLS; i++)
 		if (impls[i]->fork)
@@ -338,8 +280,8 @@ static void after_fork(void)
 	for (size_t i = 0; i < IMPLS; i++)
 		if (impls[i]->fork)
 			report("first-fault", impls[i]->name, 1, "ns", &first[i], 0);
-	report_value("first-fault-nodes", "cleave", "", (double)nodes, 4);
-	report_value("first-fault-pages", "cleave", "", (double)copied, 1);
+	report_value("first-fault-nodes", faults_memb.name, "", (double)nodes, 4);
+	report_value("first-fault-pages", faults_memb.name, "", (double)copied, 1);
 	free(pages);
 }
 
@@ -351,6 +293,7 @@ static void usage(FILE *file)
 	      "Measure the library's part of page faults beside a chunked amap and a tree under a rwlock.\n"
 	      "\n"
 	      "  -q, --quick          fewer repetitions\n"
+	      "      --smoke          none that says anything: only to see that all of it works\n"
 	      "  -j, --json FILE      write the rows to FILE as well\n"
 	      "  -h, --help           this text\n"
 	      "\n"
@@ -363,6 +306,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "quick", no_argument, NULL, 'q' },
+		{ "smoke", no_argument, NULL, 'S' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -375,6 +319,11 @@ int main(int argc, char **argv)
 		case 'q':
 			bench.quick = true;
 			bench.repetitions = 5;
+			break;
+		case 'S':
+			bench.quick = true;
+			bench.repetitions = 1;
+			bench.pages = SMOKE_PAGES;
 			break;
 		case 'j':
 			json = optarg;
@@ -393,11 +342,13 @@ int main(int argc, char **argv)
 	}
 	measure_processors(&bench.processor[0], &bench.processor[1]);
 	measure_pin(bench.processor[0]);
+	layout_make(&bench.others, OTHERS, 42);
 	report_header();
 	alone();
 	together();
 	after_fork();
 	report_summary(&bench.report);
+	layout_free(&bench.others);
 	if (json && !report_json(&bench.report, json, bench.quick ? "\"quick\": true," : "\"quick\": false,")) {
 		perror(json);
 		return 1;

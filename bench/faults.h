@@ -7,39 +7,49 @@
 #ifndef BENCH_FAULTS_H
 #define BENCH_FAULTS_H
 
+#include "layout.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAULTS_PAGE ((uint64_t)4096)
-#define FAULTS_BASE ((uint64_t)1 << 32)
+#define FAULTS_PAGE ((uint64_t)LAYOUT_PAGE)
+#define FAULTS_BASE LAYOUT_TOP /* where the segment begins: above all other mappings */
+#define FAULTS_CHUNK 16u       /* pages of an amap, where a segment is cut into such pieces */
 
 struct faults_impl {
 	const char *name;
-	/* An address space with one private mapping of so many pages, from FAULTS_BASE. */
-	void *(*make)(uint64_t pages);
+	bool peer; /* not this library */
+	/* An address space with one private mapping of so many pages, from FAULTS_BASE, and others below. */
+	void *(*make)(uint64_t pages, const struct layout *others);
 	void (*destroy)(void *world);
-	/* This thread's handle. */
+	/* This thread's handle.  Between online and offline it works, else it holds up nobody. */
 	void *(*attach)(void *world);
-	void (*detach)(void *world, void *thread);
+	void (*detach)(void *thread);
+	void (*online)(void *thread);
+	void (*offline)(void *thread);
 	/* Write faults on these pages; how many failed. */
-	size_t (*touch)(void *world, void *thread, const uint64_t *pages, size_t n);
+	size_t (*touch)(void *thread, const uint64_t *pages, size_t n);
+	/* Unmap one of the others, and map it again; how many of the two failed. */
+	size_t (*remap)(void *thread, const struct cleave_entry *entry);
 	/* A copy of the address space, and the first write to a page of the original after that. */
-	void *(*fork)(void *world, void *thread);
-	void (*exit)(void *world, void *thread, void *child);
-	uint64_t (*entries)(void *world, void *thread);
+	void *(*fork)(void *thread);
+	void (*exit)(void *thread, void *child);
+	uint64_t (*entries)(void *thread); /* of the segment */
 };
 
-extern const struct faults_impl faults_cleave, faults_amap, faults_tree;
+extern const struct faults_impl faults_memb, faults_memb_chunked, faults_qsbr, faults_ck, faults_amap, faults_tree;
 
-/* cleave: nodes and pages copied by this thread so far. */
-void faults_cleave_copies(const void *thread, uint64_t *nodes, uint64_t *pages);
+/* The library: nodes and pages copied by this thread so far.  A thread of faults_memb. */
+void faults_memb_copies(const void *thread, uint64_t *nodes, uint64_t *pages);
 
 /* The thread's memory: `size` bytes, rounded to lines. */
 void *faults_alloc(size_t size);
 void faults_free(void *at, size_t size);
 /* Have so many bytes ready, touched. */
 void faults_stock(size_t bytes);
+/* Give back all of it, of all threads: those that used it have ended, but for the caller, and nothing of it is in use. */
+void faults_forget(void);
 /* What an embedder would do. */
 extern int (*volatile faults_enter)(void *map, uint64_t addr, uint64_t page);
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: ISC */
-#define CLEAVE_SECTION_MEMB
+/*
+ * The library's fault path: cleave_fault() on a map.  Compiled once for each flavour of RCU: CLEAVE_SECTION_... chooses
+ * it, FAULTS_FLAVOUR is the table's symbol and BENCH_NAME its name.
+ *
+ * "chunked" (FAULTS_CHUNKED) does what kernels do whose amaps are dense: memory that has no store yet is first clipped
+ * out of its entry, 64 KiB at a time, and each piece gets a store of its own.
+ */
 #include "faults.h"
 
 #include <cleave/fault.h>
@@ -12,15 +18,18 @@
 struct world {
 	struct cleave_space_ops ops; /* first */
 	struct cleave_memory memory;
-	struct cleave_urcu domain;
+	CLEAVE_SECTION_DOMAIN domain;
 	struct cleave_space space;
 	struct cleave_map map;
-	uint64_t pages;
+	uint64_t others;
+	struct thread *ended; /* records; some flavours keep them to the end */
 };
 
 struct thread {
-	struct cleave_urcu_thread record;
+	CLEAVE_SECTION_THREAD record;
 	struct cleave_space_thread space;
+	struct world *world;
+	struct thread *next;
 };
 
 static _Thread_local struct thread *self;
@@ -29,7 +38,7 @@ static _Thread_local uint64_t next_page;
 static void must(int error, const char *what)
 {
 	if (error) {
-		fprintf(stderr, "cleave-bench-faults: %s: %d\n", what, error);
+		fprintf(stderr, "cleave-bench: a fault path: %s: %d\n", what, error);
 		exit(1);
 	}
 }
@@ -100,40 +109,62 @@ static void remove_range(const struct cleave_space_ops *ops, struct cleave_map *
 static void *attach(void *at)
 {
 	struct world *world = at;
+	struct thread *thread = need(aligned_alloc(64, (sizeof(*thread) + 63) & ~(size_t)63));
 
-	self = calloc(1, sizeof(*self));
-	must(self ? 0 : -1, "memory");
-	cleave_section_register(&self->record, &world->domain);
-	must(cleave_space_thread_init(&self->space, &world->space, &self->record.thread), "thread");
-	return self;
+	memset(thread, 0, sizeof(*thread));
+	thread->world = world;
+	cleave_section_register(&thread->record, &world->domain);
+	must(cleave_space_thread_init(&thread->space, &world->space, &thread->record.thread), "thread");
+	self = thread;
+	return thread;
 }
 
-static void detach(void *world, void *thread)
+static void detach(void *at)
 {
-	(void)world;
-	cleave_space_thread_exit(&self->space);
-	cleave_section_unregister(&self->record, &((struct world *)world)->domain);
-	free(thread);
+	struct thread *thread = at;
+
+	cleave_space_thread_exit(&thread->space);
+	cleave_section_unregister(&thread->record, &thread->world->domain);
+	thread->next = thread->world->ended;
+	thread->world->ended = thread;
 	self = NULL;
 }
 
-static void *make(uint64_t pages)
+static void online(void *thread)
 {
-	struct world *world = NULL;
-	struct cleave_map_config config = {
-		.min = FAULTS_PAGE, .max = (uint64_t)1 << 46, .page_shift = 12, .flags = CLEAVE_MAP_GUARD_PAGES
-	};
-	struct cleave_map_request request = { .addr = FAULTS_BASE,
-					      .size = pages * FAULTS_PAGE,
+	(void)thread;
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_thread_online();
+#endif
+}
+
+static void offline(void *thread)
+{
+	(void)thread;
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_thread_offline();
+#endif
+}
+
+static int map_range(struct thread *thread, uint64_t start, uint64_t end)
+{
+	struct cleave_map_request request = { .addr = start,
+					      .size = end - start,
 					      .flags = CLEAVE_MAP_FIXED,
 					      .entry_flags = CLEAVE_MAP_COW,
 					      .protection = CLEAVE_PROT_READ | CLEAVE_PROT_WRITE,
 					      .max_protection = CLEAVE_PROT_ALL,
 					      .inheritance = CLEAVE_INHERIT_COPY };
-	void *thread;
 
-	if (posix_memalign((void **)&world, 64, sizeof(*world)))
-		must(-1, "memory");
+	return cleave_map_map(&thread->world->map, &thread->space.map, &request);
+}
+
+static void *make(uint64_t pages, const struct layout *others)
+{
+	struct world *world = need(aligned_alloc(64, (sizeof(*world) + 63) & ~(size_t)63));
+	struct cleave_map_config config = { .min = FAULTS_PAGE, .max = 2 * FAULTS_BASE, .page_shift = 12 };
+	struct thread *thread;
+
 	memset(world, 0, sizeof(*world));
 	world->ops = (struct cleave_space_ops){
 		.current = current,
@@ -143,96 +174,127 @@ static void *make(uint64_t pages)
 		.enter = enter,
 		.remove = remove_range,
 	};
-	world->pages = pages;
 	world->memory = (struct cleave_memory){ alloc, release };
+	world->others = others->n;
 	must(cleave_section_start(&world->domain, &world->memory, 0), "domain");
 	cleave_space_init(&world->space, &world->domain.domain, &world->ops, 12);
 	thread = attach(world);
-	must(cleave_map_init(&world->map, &self->space.map, &config), "map");
-	must(cleave_map_map(&world->map, &self->space.map, &request), "map");
-	/* Some neighbours, so that the index has levels. */
-	for (unsigned int i = 1; i <= 2000; i++) {
-		request.addr = FAULTS_BASE + ((uint64_t)1 << 40) + i * 4 * FAULTS_PAGE;
-		request.size = FAULTS_PAGE;
-		must(cleave_map_map(&world->map, &self->space.map, &request), "neighbour");
-	}
-	detach(world, thread);
+	must(cleave_map_init(&world->map, &thread->space.map, &config), "map");
+	must(map_range(thread, FAULTS_BASE, FAULTS_BASE + pages * FAULTS_PAGE), "the segment");
+	for (size_t i = 0; i < others->n; i++)
+		must(map_range(thread, others->entries[i].first, others->entries[i].last + 1), "another");
+	detach(thread);
 	return world;
 }
 
 static void destroy(void *at)
 {
 	struct world *world = at;
-	void *thread = attach(world);
+	struct thread *thread = attach(world);
 
-	cleave_map_destroy(&world->map, &self->space.map);
-	detach(world, thread);
+	cleave_map_destroy(&world->map, &thread->space.map);
+	detach(thread);
 	cleave_space_exit(&world->space);
 	cleave_section_stop(&world->domain);
+	while (world->ended) {
+		thread = world->ended;
+		world->ended = thread->next;
+		free(thread);
+	}
 	free(world);
 }
 
-static size_t touch(void *at, void *thread, const uint64_t *pages, size_t n)
+static size_t touch(void *at, const uint64_t *pages, size_t n)
 {
-	struct world *world = at;
+	struct thread *thread = at;
 	size_t failed = 0;
 
-	(void)thread;
-	for (size_t i = 0; i < n; i++)
-		failed += cleave_fault(&self->space, &world->map, FAULTS_BASE + pages[i] * FAULTS_PAGE,
+	for (size_t i = 0; i < n; i++) {
+		failed += cleave_fault(&thread->space, &thread->world->map, FAULTS_BASE + pages[i] * FAULTS_PAGE,
 				       CLEAVE_PROT_WRITE) != 0;
+		cleave_section_quiescent(&thread->record);
+	}
 	return failed;
 }
 
-static void *fork_world(void *at, void *thread)
+static size_t remap(void *at, const struct cleave_entry *entry)
 {
-	struct world *world = at;
-	struct cleave_map *child = NULL;
+	struct thread *thread = at;
+	size_t failed = 0;
 
-	(void)thread;
-	if (posix_memalign((void **)&child, 64, sizeof(*child)))
-		must(-1, "memory");
-	must(cleave_map_fork(&world->map, &self->space.map, child), "fork");
+	failed += cleave_map_unmap(&thread->world->map, &thread->space.map, entry->first, entry->last + 1, 0) != 0;
+	failed += map_range(thread, entry->first, entry->last + 1) != 0;
+	cleave_section_quiescent(&thread->record);
+	return failed;
+}
+
+static void *fork_world(void *at)
+{
+	struct thread *thread = at;
+	struct cleave_map *child = need(aligned_alloc(64, (sizeof(*child) + 63) & ~(size_t)63));
+
+	must(cleave_map_fork(&thread->world->map, &thread->space.map, child), "fork");
 	return child;
 }
 
-static void exit_world(void *world, void *thread, void *at)
+static void exit_world(void *at, void *child)
 {
-	struct cleave_map *child = at;
+	struct thread *thread = at;
 
-	(void)world;
-	(void)thread;
-	cleave_map_destroy(child, &self->space.map);
-	cleave_space_flush(&self->space);
+	cleave_map_destroy(child, &thread->space.map);
+	cleave_space_flush(&thread->space);
 	free(child);
 }
 
-static uint64_t entries(void *at, void *thread)
+static uint64_t entries(void *at)
 {
-	struct world *world = at;
+	struct thread *thread = at;
 	struct cleave_map_accounts accounts;
 
-	(void)thread;
-	cleave_map_account(&world->map, &self->space.map, &accounts);
-	return accounts.entries - 2000;
+	cleave_map_account(&thread->world->map, &thread->space.map, &accounts);
+	return accounts.entries - thread->world->others;
 }
 
-void faults_cleave_copies(const void *at, uint64_t *nodes, uint64_t *pages)
+#define FUNCTIONS                                                                                            \
+	.make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online,              \
+	.offline = offline, .remap = remap, .fork = fork_world, .exit = exit_world, .entries = entries
+
+const struct faults_impl FAULTS_FLAVOUR = { .name = BENCH_NAME, .touch = touch, FUNCTIONS };
+
+#ifdef FAULTS_CHUNKED
+static size_t touch_chunked(void *at, const uint64_t *pages, size_t n)
+{
+	const uint64_t size = FAULTS_CHUNK * FAULTS_PAGE;
+	struct thread *thread = at;
+	struct cleave_map *map = &thread->world->map;
+	size_t failed = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t addr = FAULTS_BASE + pages[i] * FAULTS_PAGE, low = addr & ~(size - 1);
+		struct cleave_map_entry entry;
+		bool bare;
+
+		cleave_section_enter(&thread->record);
+		bare = cleave_map_lookup_rcu(map, addr, &entry) && !entry.attributes.store;
+		cleave_section_leave(&thread->record);
+		if (bare && entry.start < low)
+			failed += cleave_map_clip_start(map, &thread->space.map, low, NULL) != 0;
+		if (bare && low + size < entry.end)
+			failed += cleave_map_clip_end(map, &thread->space.map, low + size, NULL) != 0;
+		failed += touch(thread, &pages[i], 1);
+	}
+	return failed;
+}
+
+const struct faults_impl FAULTS_CHUNKED = { .name = BENCH_NAME " chunked", .touch = touch_chunked, FUNCTIONS };
+#endif
+
+#ifdef FAULTS_COPIES
+void FAULTS_COPIES(const void *at, uint64_t *nodes, uint64_t *pages)
 {
 	const struct thread *thread = at;
 
 	*nodes = thread->space.context->copies;
 	*pages = thread->space.counters.copies;
 }
-
-const struct faults_impl faults_cleave = {
-	.name = "cleave",
-	.make = make,
-	.destroy = destroy,
-	.attach = attach,
-	.detach = detach,
-	.touch = touch,
-	.fork = fork_world,
-	.exit = exit_world,
-	.entries = entries,
-};
+#endif

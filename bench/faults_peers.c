@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Two other fault paths, each built with the same care:
+ * Two other fault paths, each built with the same care.  Neither keeps accounts, nor an order of free space.
  *
- *	amap	as BSD kernels do it: entries in a red-black tree under a rwlock; a fault in memory without an amap takes the
+ *	amap rwlock	as BSD kernels do it: entries in a red-black tree under a rwlock; a fault in memory without an amap takes the
  *		lock for writing, cuts the entry to 64 KiB and makes an amap of 16 slots; then the amap's lock, exclusive
- *	tree	the same tree and lock, never cut, and one array of slots for the entry, filled by compare-and-swap: all that
+ *	slots rwlock	the same tree and lock, never cut, and one array of slots for the entry, filled by compare-and-swap: all that
  *		is left of it is the lock of the map
  */
 #include "faults.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK 16u
+#define CHUNK FAULTS_CHUNK
 
 struct anon {
 	uint64_t shares;
@@ -45,8 +45,13 @@ struct world {
 	uint64_t timestamp;
 	struct entries entries;
 	uint64_t n;
+	uint64_t others;
 	uint64_t pages;
 	bool chunked;
+};
+
+struct thread {
+	struct world *world;
 };
 
 static _Thread_local uint64_t next_page;
@@ -57,15 +62,6 @@ static int by_start(const struct entry *one, const struct entry *other)
 }
 
 RB_GENERATE_INTERNAL(entries, entry, link, by_start, __attribute__((unused)) static)
-
-static void *need(void *at)
-{
-	if (!at) {
-		fprintf(stderr, "cleave-bench-faults: no memory\n");
-		exit(1);
-	}
-	return at;
-}
 
 static struct entry *lookup(struct world *world, uint64_t addr)
 {
@@ -92,7 +88,7 @@ static struct entry *add_entry(struct world *world, uint64_t start, uint64_t end
 	return entry;
 }
 
-static void *make(uint64_t pages, bool chunked)
+static void *make(uint64_t pages, const struct layout *others, bool chunked)
 {
 	struct world *world = need(calloc(1, sizeof(*world)));
 	struct entry *entry;
@@ -101,28 +97,26 @@ static void *make(uint64_t pages, bool chunked)
 	RB_INIT(&world->entries);
 	world->chunked = chunked;
 	world->pages = pages;
+	world->others = others->n;
 	entry = add_entry(world, FAULTS_BASE, FAULTS_BASE + pages * FAULTS_PAGE);
 	if (!chunked) {
 		entry->slots = need(calloc(pages, sizeof(*entry->slots)));
 		memset(entry->slots, 0, pages * sizeof(*entry->slots));
 		entry->needs_copy = false;
 	}
-	for (unsigned int i = 1; i <= 2000; i++) {
-		uint64_t start = FAULTS_BASE + ((uint64_t)1 << 40) + i * 4 * FAULTS_PAGE;
-
-		add_entry(world, start, start + FAULTS_PAGE);
-	}
+	for (size_t i = 0; i < others->n; i++)
+		add_entry(world, others->entries[i].first, others->entries[i].last + 1);
 	return world;
 }
 
-static void *amap_make(uint64_t pages)
+static void *amap_make(uint64_t pages, const struct layout *others)
 {
-	return make(pages, true);
+	return make(pages, others, true);
 }
 
-static void *tree_make(uint64_t pages)
+static void *tree_make(uint64_t pages, const struct layout *others)
 {
-	return make(pages, false);
+	return make(pages, others, false);
 }
 
 static void anon_put(struct anon *anon)
@@ -161,14 +155,45 @@ static void destroy(void *at)
 
 static void *attach(void *world)
 {
-	(void)world;
-	return need(malloc(1));
+	struct thread *thread = need(malloc(sizeof(*thread)));
+
+	thread->world = world;
+	return thread;
 }
 
-static void detach(void *world, void *thread)
+static void detach(void *thread)
 {
-	(void)world;
 	free(thread);
+}
+
+/* What it holds is freed after the lock was released. */
+static size_t remap(void *at, const struct cleave_entry *wanted)
+{
+	struct world *world = ((struct thread *)at)->world;
+	struct entry *entry, *fresh = need(faults_alloc(sizeof(*fresh)));
+	size_t failed = 0;
+
+	*fresh = (struct entry){ .start = wanted->first, .end = wanted->last + 1, .needs_copy = true };
+	pthread_rwlock_wrlock(&world->lock);
+	world->timestamp++;
+	entry = lookup(world, wanted->first);
+	if (entry && entry->start == wanted->first && entry->end == wanted->last + 1)
+		RB_REMOVE(entries, &world->entries, entry);
+	else
+		entry = NULL;
+	pthread_rwlock_unlock(&world->lock);
+	if (entry)
+		faults_free(entry, sizeof(*entry));
+	failed += !entry;
+	pthread_rwlock_wrlock(&world->lock);
+	world->timestamp++;
+	entry = lookup(world, wanted->last);
+	if (!entry || entry->end <= wanted->first)
+		RB_INSERT(entries, &world->entries, fresh);
+	else
+		failed++;
+	pthread_rwlock_unlock(&world->lock);
+	return failed;
 }
 
 static struct anon *make_anon(void)
@@ -241,11 +266,10 @@ static void copy_amap(struct world *world, uint64_t addr)
 	pthread_rwlock_unlock(&world->lock);
 }
 
-static size_t amap_touch(void *at, void *thread, const uint64_t *pages, size_t n)
+static size_t amap_touch(void *at, const uint64_t *pages, size_t n)
 {
-	struct world *world = at;
+	struct world *world = ((struct thread *)at)->world;
 
-	(void)thread;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t addr = FAULTS_BASE + pages[i] * FAULTS_PAGE;
 		struct anon *old = NULL, **slot;
@@ -276,12 +300,11 @@ static size_t amap_touch(void *at, void *thread, const uint64_t *pages, size_t n
 	return 0;
 }
 
-static void *amap_fork(void *at, void *thread)
+static void *amap_fork(void *at)
 {
-	struct world *world = at, *child = need(calloc(1, sizeof(*child)));
+	struct world *world = ((struct thread *)at)->world, *child = need(calloc(1, sizeof(*child)));
 	struct entry *entry;
 
-	(void)thread;
 	pthread_rwlock_init(&child->lock, NULL);
 	RB_INIT(&child->entries);
 	child->chunked = true;
@@ -304,11 +327,10 @@ static void *amap_fork(void *at, void *thread)
 
 /* ---- tree ---- */
 
-static size_t tree_touch(void *at, void *thread, const uint64_t *pages, size_t n)
+static size_t tree_touch(void *at, const uint64_t *pages, size_t n)
 {
-	struct world *world = at;
+	struct world *world = ((struct thread *)at)->world;
 
-	(void)thread;
 	for (size_t i = 0; i < n; i++) {
 		uint64_t addr = FAULTS_BASE + pages[i] * FAULTS_PAGE;
 		struct anon *none = NULL, *fresh, *there;
@@ -336,37 +358,41 @@ static size_t tree_touch(void *at, void *thread, const uint64_t *pages, size_t n
 	return 0;
 }
 
-static void exit_world(void *world, void *thread, void *child)
+static void exit_world(void *thread, void *child)
 {
-	(void)world;
 	(void)thread;
 	destroy(child);
 }
 
-static uint64_t count(void *at, void *thread)
+static uint64_t count(void *at)
 {
-	(void)thread;
-	return ((struct world *)at)->n - 2000;
+	const struct world *world = ((struct thread *)at)->world;
+
+	return world->n - world->others;
 }
 
 const struct faults_impl faults_amap = {
-	.name = "amap",
+	.name = "amap rwlock",
+	.peer = true,
 	.make = amap_make,
 	.destroy = destroy,
 	.attach = attach,
 	.detach = detach,
 	.touch = amap_touch,
+	.remap = remap,
 	.fork = amap_fork,
 	.exit = exit_world,
 	.entries = count,
 };
 
 const struct faults_impl faults_tree = {
-	.name = "tree",
+	.name = "slots rwlock",
+	.peer = true,
 	.make = tree_make,
 	.destroy = destroy,
 	.attach = attach,
 	.detach = detach,
 	.touch = tree_touch,
+	.remap = remap,
 	.entries = count,
 };

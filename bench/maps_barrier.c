@@ -283,8 +283,8 @@ static void suite_one(struct suite *suite, const struct barrier *barrier, enum c
 			 suite_wants(suite, names[1], contender_names[who]);
 	if (!found || (company != ALONE && suite->processor[1] < 0))
 		return;
-	/* A tree's writer waits for readers for a minute, where the rwlock prefers them. */
-	unsigned int rounds = suite->quick && company != ALONE ? 1 : suite->repetitions;
+	/* A tree's writer waits for readers for up to a minute, where the rwlock prefers them. */
+	unsigned int rounds = company == ALONE ? suite->repetitions : suite->quick || company == READER ? 1 : 3;
 
 	/* First once for the memory. */
 	for (unsigned int who = 0; who < CONTENDERS && rounds > 1; who++)

@@ -49,6 +49,7 @@ void suite_maps_parts(struct suite *suite);
 void suite_maps_barrier(struct suite *suite);
 void suite_mixes(struct suite *suite);
 void suite_touches(struct suite *suite);
+void suite_paths(struct suite *suite);
 void suite_replays(struct suite *suite);
 
 /* The speed-up of two threads of private work, which two-thread figures are judged against. */

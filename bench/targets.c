@@ -10,6 +10,9 @@ struct target {
 	double factor;
 };
 
+/* Beside every other peer: not slower. */
+#define OTHERS 1
+
 /* Beside the maple tree, which is the best of what is in use. */
 static const struct target targets[] = {
 	{ "lookup", 1000, 5 },
@@ -27,13 +30,12 @@ static const struct target targets[] = {
 	{ "iterate", SUITE_SIZE, 2 },
 	{ "writers", 0, 6 },
 	{ "reader+writer", 0, 4 },
+	{ "fault-path", 0, OTHERS },
+	{ "remap-path", 0, OTHERS },
 	/* Memory: at most 1.3 times as much. */
 	{ "bytes", SUITE_SIZE, 1 / 1.3 },
 	{ "cut-bytes", 0, 1 / 1.3 },
 };
-
-/* Beside every other peer: not slower. */
-#define OTHERS 1
 
 double targets_of(const char *workload, const char *peer, size_t n)
 {

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the library was made for, with all that a fault is: threads that touch the pages of one large anonymous segment in
+ * order, each touch a fault from the lookup to the page that is entered, while others unmap and map elsewhere.
+ *
+ * fault-path: a touch.  remap-path: a pair of unmap and map beside it.  entries-path: what became of the segment.
+ * (touches.c does the same with each index, and what stands around it as simple as can be.)
+ */
+#include "crowd.h"
+#include "faults.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGES ((uint64_t)1 << 16)
+#define SMOKE_PAGES ((uint64_t)1 << 11)
+#define PLACES 4096
+#define FAULTERS 4 /* at the most, and as many others */
+
+static const struct faults_impl *const paths[] = {
+	&faults_memb, &faults_qsbr, &faults_ck, &faults_memb_chunked, &faults_amap, &faults_tree,
+};
+#define PATHS (sizeof(paths) / sizeof(paths[0]))
+
+struct part {
+	const struct faults_impl *path;
+	uint64_t first;
+	uint64_t n;		      /* pages to touch */
+	struct cleave_entry *entries; /* to unmap and map */
+	unsigned int *faulting;	      /* [a] threads that have not finished */
+	double seconds;
+};
+
+static void must(size_t failed, const struct part *part, const char *what)
+{
+	if (failed) {
+		fprintf(stderr, "cleave-bench: %s: %s failed\n", part->path->name, what);
+		exit(1);
+	}
+}
+
+static void *fault(struct crowd_member *member)
+{
+	struct part *part = member->context;
+	double start;
+
+	faults_stock(part->n * 128);
+	start = measure_wall();
+	for (uint64_t page = part->first; page < part->first + part->n; page++)
+		must(part->path->touch(member->thread, &page, 1), part, "a fault");
+	part->seconds = measure_wall() - start;
+	member->ops = part->n;
+	__atomic_fetch_sub(part->faulting, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void *remap(struct crowd_member *member)
+{
+	struct part *part = member->context;
+	double start = measure_wall();
+	size_t at = 0;
+
+	while (__atomic_load_n(part->faulting, __ATOMIC_ACQUIRE)) {
+		must(part->path->remap(member->thread, &part->entries[at]), part, "an unmap or a map");
+		at = (at + 1) % PLACES;
+		member->ops++;
+	}
+	part->seconds = measure_wall() - start;
+	return NULL;
+}
+
+struct outcome {
+	struct samples touch;
+	struct samples pair;
+	struct samples entries;
+};
+
+/* The mean of some threads, ns. */
+static void add(struct samples *samples, const struct crowd_member *members, unsigned int n)
+{
+	double ns = 0;
+	uint64_t ops = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		ns += ((const struct part *)members[i].context)->seconds * 1e9;
+		ops += members[i].ops;
+	}
+	samples_add(samples, ns / (double)(ops ? ops : 1));
+}
+
+static void one_run(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
+		    unsigned int faulters, struct outcome *outcome)
+{
+	uint64_t pages = suite->smoke ? SMOKE_PAGES : PAGES, share = pages / faulters;
+	struct bench_impl threads = { .name = path->name,
+				      .attach = path->attach,
+				      .detach = path->detach,
+				      .online = path->online,
+				      .offline = path->offline };
+	struct crowd_member members[2 * FAULTERS];
+	struct part parts[2 * FAULTERS];
+	unsigned int faulting = faulters;
+	void *world, *thread;
+
+	measure_unpin();
+	world = path->make(pages, layout);
+	for (unsigned int i = 0; i < 2 * faulters; i++) {
+		bool faults = i < faulters;
+		unsigned int number = faults ? i : i - faulters;
+		size_t from = layout->n * number / faulters, to = layout->n * (number + 1) / faulters;
+
+		parts[i] = (struct part){ .path = path,
+					  .first = share * number,
+					  .n = faults ? share : 0,
+					  .entries = faults ? NULL
+							    : layout_drawn(layout, from, to, PLACES, suite->seed + i),
+					  .faulting = &faulting };
+		members[i] = (struct crowd_member){ .impl = &threads,
+						    .index = world,
+						    .processor = faulters == 1 ? suite->processor[i] : -1,
+						    .body = faults ? fault : remap,
+						    .context = &parts[i] };
+	}
+	crowd_run(members, 2 * faulters, 0);
+	add(&outcome->touch, members, faulters);
+	add(&outcome->pair, members + faulters, faulters);
+	thread = path->attach(world);
+	samples_add(&outcome->entries, (double)path->entries(thread));
+	path->detach(thread);
+	path->destroy(world);
+	faults_forget();
+	for (unsigned int i = faulters; i < 2 * faulters; i++)
+		free(parts[i].entries);
+}
+
+static void report(struct suite *suite, const char *workload, const struct faults_impl *path, unsigned int threads,
+		   const char *unit, const struct samples *samples)
+{
+	struct row row = {
+		.workload = workload,
+		.impl = path->name,
+		.n = SUITE_SIZE,
+		.threads = threads,
+		.unit = unit,
+		.figure = samples_figure(samples),
+	};
+
+	if (path->peer && !strcmp(unit, "ns"))
+		suite_report_peer(suite, &row);
+	else
+		suite_report(suite, &row, NULL);
+}
+
+static void paths_of(struct suite *suite, const struct layout *layout, unsigned int faulters)
+{
+	static struct outcome outcomes[PATHS];
+	unsigned int rounds = suite->smoke ? 1 : suite->quick ? 3 : 7;
+
+	memset(outcomes, 0, sizeof(outcomes));
+	for (unsigned int round = 0; round < rounds; round++)
+		for (size_t i = 0; i < PATHS; i++)
+			if (suite_wants(suite, "fault-path", paths[i]->name))
+				one_run(suite, paths[i], layout, faulters, &outcomes[i]);
+	for (size_t i = 0; i < PATHS; i++)
+		if (outcomes[i].touch.n)
+			report(suite, "fault-path", paths[i], 2 * faulters, "ns", &outcomes[i].touch);
+	for (size_t i = 0; i < PATHS; i++)
+		if (outcomes[i].touch.n)
+			report(suite, "remap-path", paths[i], 2 * faulters, "ns", &outcomes[i].pair);
+	for (size_t i = 0; i < PATHS; i++)
+		if (outcomes[i].touch.n)
+			report(suite, "entries-path", paths[i], 2 * faulters, "entries", &outcomes[i].entries);
+}
+
+void suite_paths(struct suite *suite)
+{
+	struct layout layout;
+
+	layout_make(&layout, SUITE_SIZE, suite->seed);
+	if (suite->processor[1] >= 0)
+		paths_of(suite, &layout, 1);
+	paths_of(suite, &layout, FAULTERS);
+	measure_pin(suite->processor[0]);
+	layout_free(&layout);
+}
