@@ -412,6 +412,41 @@ static void test_parked_is_quiescent(void **state)
 	pthread_join(thread, NULL);
 }
 
+#if defined(CLEAVE_SECTION_MEMB) || defined(CLEAVE_SECTION_BP)
+static void *wait_once(void *argument)
+{
+	CLEAVE_SECTION_THREAD *record = new_record();
+
+	(void)argument;
+	cleave_section_register(record, &domain);
+	wait_cookie(record, take_cookie(record));
+	cleave_section_unregister(record, &domain);
+	free_record(record);
+	return NULL;
+}
+
+/* The worker asks a thread that stays inside a call's section to wake it, and that does so when it leaves. */
+static void test_who_stays_inside_is_awaited(void **state)
+{
+	uint32_t left = LOAD(&domain.left.word);
+	pthread_t thread;
+	uint64_t cookie;
+
+	(void)state;
+	ops->enter(&domain.domain, &own->thread);
+	cookie = take_cookie(own);
+	pthread_create(&thread, NULL, wait_once, NULL);
+	while (!LOAD(&own->awaited.word))
+		usleep(100);
+	assert_false(done(own, cookie));
+	ops->leave(&domain.domain, &own->thread);
+	assert_int_equal(LOAD(&own->awaited.word), 0);
+	assert_true(LOAD(&domain.left.word) != left);
+	pthread_join(thread, NULL);
+	assert_true(done(own, cookie));
+}
+#endif
+
 /* ---- Threads that come and go ---- */
 
 #define RECORDS 8
@@ -630,6 +665,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_later_reader),
 		cmocka_unit_test(test_park),
 		cmocka_unit_test(test_parked_is_quiescent),
+#if defined(CLEAVE_SECTION_MEMB) || defined(CLEAVE_SECTION_BP)
+		cmocka_unit_test(test_who_stays_inside_is_awaited),
+#endif
 		cmocka_unit_test(test_storm),
 		cmocka_unit_test(test_two_domains),
 		cmocka_unit_test(test_fork),

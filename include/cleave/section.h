@@ -66,12 +66,16 @@ struct cleave_urcu {
 	struct cleave_word done;      /* [a] grace periods ended */
 	struct cleave_word32 waiters; /* [a] threads in wait */
 	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
+	struct cleave_word32 left;    /* [a] bumped by threads that were awaited; the worker sleeps on it */
 };
 
 struct cleave_urcu_thread {
 	struct cleave_thread thread;
 	struct cleave_urcu_thread *next; /* [l] */
 	void *reader;			 /* [I] liburcu's record of the thread, if it was registered here */
+	struct cleave_word32 inside;	 /* [a] in a section that a call of the library has opened (memb, bp) */
+	struct cleave_word32 awaited;	 /* [a] the worker wants to know when it leaves that */
+	bool stays;			 /* [l] it was inside at each look */
 	uint32_t skip;			 /* [t] changes to let pass before the next kick */
 };
 

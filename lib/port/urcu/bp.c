@@ -19,7 +19,7 @@
 static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	(void)domain;
-	(void)self;
+	cleave__urcu_entered(self);
 	CLEAVE__TSAN_HIDE();
 	rcu_read_lock();
 	CLEAVE__TSAN_SHOW();
@@ -27,11 +27,11 @@ static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 
 static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 {
-	(void)domain;
 	cleave_section_tsan_leave(self);
 	CLEAVE__TSAN_HIDE();
 	rcu_read_unlock();
 	CLEAVE__TSAN_SHOW();
+	cleave__urcu_left(domain, self);
 }
 
 static int inside(struct cleave_domain *domain, struct cleave_thread *self)

@@ -37,6 +37,19 @@
  *	then looks at `waiters`, all sequentially consistent, so that one sees the other.  Who only polls kicks again
  *	at its next call.
  *
+ * The moment
+ *	Where writers keep all processors busy, the worker runs in the place of one of them, as often as not in the middle
+ *	of its section, and synchronize_rcu() waits for that one.  memb's asks to be woken by whoever leaves a section:
+ *		1. worker: marks its futex; thread A is inside, whose processor it holds
+ *		2. thread B, on another one, leaves a section, as it does all the time: clears the mark, calls the kernel
+ *		3. worker: need not sleep any more; A is inside; to 1, with two sys_membarriers
+ *	for as long as the kernel leaves it the processor.  (bp's sleeps 10 ms.)  So the worker looks first who stays in a
+ *	section that a call of the library has opened, and sleeps until they leave it: each wakes the worker then, and
+ *	yields the processor, because now it is outside.  This chooses a moment and nothing else: whether the worker
+ *	guesses right, and what became of the moment when synchronize_rcu() begins, matters only for time.  (Two writers
+ *	on two processors: 1,400 grace periods a second before, of 330 us of a processor each, and 12,000 after; copies
+ *	7 % of the clips, and 1.5; both together 0.8 times as fast as one, and 1.7.)
+ *
  * Thread Sanitizer
  *	After a grace period the worker acquires every thread's record, into which the sections' ends were released;
  *	`done` passes it on.  So only what a grace period orders is ordered, not what came later.
@@ -45,6 +58,7 @@
 #include "urcu.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -61,6 +75,11 @@ enum command {
  * 95, 4096 of 70; the share that copies a leaf goes from 8 % to 11 and 14.
  */
 #define SKIP 1024u
+
+/* The worker's choice of a moment, below. */
+#define LOOKS 40u     /* at a thread, until it counts as one that does not run: some 2 us */
+#define TURNS 8u      /* of waiting for such threads */
+#define PATIENCE 500u /* microseconds a turn */
 
 _Static_assert(sizeof(pthread_t) <= sizeof(uint64_t), "a thread's name fits `worker`");
 
@@ -107,6 +126,59 @@ static void acquire_threads(struct cleave_urcu *urcu)
 	}
 	cleave__user_unlock(&urcu->lock);
 	CLEAVE__TSAN_SHOW();
+}
+
+/*
+ * Who stays inside?  A thread that runs is seen outside soon, between two of its changes; one that does not run is not.
+ * They are marked, to wake us.
+ */
+static bool somebody_stays(struct cleave_urcu *urcu)
+{
+	struct cleave_urcu_thread *record;
+	bool stays = true;
+
+	CLEAVE__TSAN_HIDE();
+	cleave__user_lock(&urcu->lock);
+	for (record = urcu->threads; record; record = record->next)
+		record->stays = true;
+	for (unsigned int look = 0; stays && look < LOOKS; look++) {
+		stays = false;
+		for (record = urcu->threads; record; record = record->next) {
+			record->stays = record->stays && PORT_LOAD(&record->inside, PORT_RELAXED);
+			stays |= record->stays;
+		}
+		PORT_PAUSE();
+	}
+	for (record = urcu->threads; record; record = record->next)
+		if (record->stays)
+			PORT_STORE(&record->awaited, 1, PORT_RELAXED);
+	cleave__user_unlock(&urcu->lock);
+	CLEAVE__TSAN_SHOW();
+	return stays;
+}
+
+/* Choose a moment at which nobody seems to be in the way of a grace period; any will do. */
+static void await_moment(struct cleave_urcu *urcu)
+{
+	uint32_t seen;
+
+	for (unsigned int turn = 0; turn < TURNS; turn++) {
+		seen = PORT_LOAD(&urcu->left, PORT_RELAXED);
+		if (!somebody_stays(urcu) || !cleave__user_park_for(&urcu->left, seen, PATIENCE))
+			return;
+	}
+}
+
+void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thread *thread)
+{
+	struct cleave_urcu *urcu = urcu_of(domain);
+	int saved = errno;
+
+	PORT_STORE(&thread->awaited, 0, PORT_RELAXED);
+	PORT_FETCH_ADD(&urcu->left, 1, PORT_RELAXED);
+	cleave__user_wake(&urcu->left);
+	sched_yield(); /* mostly, the worker sleeps on this processor */
+	errno = saved;
 }
 
 static void grace_period(struct cleave_urcu *urcu)
@@ -157,6 +229,7 @@ static void *work(void *argument)
 		nap(urcu);
 		if (idle(urcu))
 			continue;
+		await_moment(urcu);
 		grace_period(urcu);
 	}
 	return NULL;
@@ -313,6 +386,8 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	cleave__user_lock(&urcu->lock);
 	record->skip = 0;
 	record->reader = urcu->flavour->register_thread();
+	PORT_STORE(&record->inside, 0, PORT_RELAXED);
+	PORT_STORE(&record->awaited, 0, PORT_RELAXED);
 	record->next = urcu->threads;
 	urcu->threads = record;
 	cleave__user_unlock(&urcu->lock);

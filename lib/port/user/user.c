@@ -15,22 +15,32 @@
 /* ---- Parking ---- */
 
 /* Callers are library calls that must not change errno. */
-static void futex_call(struct cleave_word32 *word, int operation, uint32_t value)
+static bool futex_call(struct cleave_word32 *word, int operation, uint32_t value, const struct timespec *limit)
 {
 	int saved = errno;
+	bool in_time;
 
-	syscall(SYS_futex, &word->word, operation | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+	in_time = syscall(SYS_futex, &word->word, operation | FUTEX_PRIVATE_FLAG, value, limit, NULL, 0) >= 0 ||
+		  errno != ETIMEDOUT;
 	errno = saved;
+	return in_time;
 }
 
 void cleave__user_park(struct cleave_word32 *word, uint32_t seen)
 {
-	futex_call(word, FUTEX_WAIT, seen);
+	futex_call(word, FUTEX_WAIT, seen, NULL);
+}
+
+bool cleave__user_park_for(struct cleave_word32 *word, uint32_t seen, uint32_t microseconds)
+{
+	struct timespec limit = { .tv_nsec = 1000 * (long)microseconds };
+
+	return futex_call(word, FUTEX_WAIT, seen, &limit);
 }
 
 void cleave__user_wake(struct cleave_word32 *word)
 {
-	futex_call(word, FUTEX_WAKE, INT_MAX);
+	futex_call(word, FUTEX_WAKE, INT_MAX, NULL);
 }
 
 void cleave__user_lock(struct cleave_word32 *lock)
@@ -48,7 +58,7 @@ void cleave__user_unlock(struct cleave_word32 *lock)
 {
 	/* [U6-rel] */
 	if (PORT_EXCHANGE(lock, 0, PORT_RELEASE) == 2)
-		futex_call(lock, FUTEX_WAKE, 1);
+		futex_call(lock, FUTEX_WAKE, 1, NULL);
 }
 
 /* ---- Memory ---- */

@@ -13,6 +13,8 @@
 
 /* Sleep while *word == seen; may return early.  Without a timeout. */
 void cleave__user_park(struct cleave_word32 *word, uint32_t seen);
+/* The same, for some microseconds at the most.  False: it slept all of them. */
+bool cleave__user_park_for(struct cleave_word32 *word, uint32_t seen, uint32_t microseconds);
 /* Wake everybody who sleeps on the word. */
 void cleave__user_wake(struct cleave_word32 *word);
 
