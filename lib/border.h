@@ -4,16 +4,7 @@
  * one has a gap there.  So who makes a gap at a border looks at the neighbour, under its lock too, and
  *
  *   - the neighbour has an entry there: edits its own leaf, nothing else changes;
- *   - it has a gap there: one leaf must hold both.  The border moves to where the joint gap ends, and two leaves and
- *     their parent are replaced:
- *
- *	before			 after
- *	     G			     G
- *	     |			     |
- *	     P			     P'
- *	    / \			    / \
- *	 [..a -][b c ..]	 [..a  - -][c ..]	erase b; or, as a mirror image, the last entry of the left leaf
- *	   A	  B		     A'	     B'
+ *   - it has a gap there: one leaf must hold both, and the border between the two moves (siblings.h).
  *
  * In the first case the neighbour is let go before the store; a gap cannot come there meanwhile:
  *	1. T1: locks A; locks B, sees an entry, unlocks B
@@ -22,13 +13,13 @@
  *	4. T2: locks A, then B; sees T1's gap
  * Without any lock of the neighbour each would see the other's entry, and both would store a gap.
  *
- * The lock of the neighbour, which may be out of order, is only tried, as are those of P and G.  What cannot be done so
- * takes a transaction.
+ * The lock of the neighbour, which may be out of order, is only tried, as are those above the two.  What cannot be
+ * done so takes a transaction.
  */
 #ifndef CLEAVE_BORDER_H
 #define CLEAVE_BORDER_H
 
-#include "txn.h"
+#include "siblings.h"
 
 /* The neighbours, left and right, that have a gap at the border: they are locked.  NULL: nothing to be joined. */
 struct cleave__border {
@@ -49,7 +40,7 @@ bool cleave__border_look(struct cleave *index, const struct cleave__position *po
 			 struct cleave__border *border) PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 /*
- * Erase [first, last], join the gap of the one neighbour, and move the border.
+ * Erase [first, last], join the gap of the one neighbour, and move the border (cleave__move_border()).
  * True: published; the leaf is dead, and *others lists, by link, what else is to be retired once the section is left.
  * False: nothing changed; it takes a restructure.
  */

@@ -34,6 +34,15 @@ static bool high_enough(struct cleave *index, struct cleave_thread *self, unsign
 	return enough;
 }
 
+/*
+ * A gap that grows is likely to go on growing: entries beside each other are taken out one after the other.  So that not
+ * each of them raises the bounds, these go half as far again.
+ */
+static uint64_t with_room(uint64_t gap)
+{
+	return gap + gap / 2 < gap ? UINT64_MAX : gap + gap / 2;
+}
+
 bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr, uint64_t gap,
 		   bool try_only) PORT_UNCHECKED
 {
@@ -48,6 +57,8 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 		struct cleave__node *node = cleave__lock_node(index, self, ++level, addr, try_only, &lower);
 		unsigned int i;
 
+		if (n == 0)
+			gap = with_room(gap);
 		ok = node != NULL;
 		if (!ok)
 			break;

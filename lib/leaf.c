@@ -19,7 +19,6 @@ uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
 				 uint64_t order, unsigned int count)
 {
-	uint64_t numbers = UINT64_C(0xba9876543210) & cleave__low_numbers(count);
 	unsigned int live = (1u << count) - 1;
 
 	cleave__leaf_init_private(copy, leaf->node.first, leaf->node.last);
@@ -29,7 +28,7 @@ void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf 
 		PORT_CELL_WRITE(copy->start[r], PORT_CELL_READ(leaf->start[cell]));
 		PORT_CELL_WRITE(copy->value[r], PORT_CELL_READ(leaf->value[cell]));
 	}
-	cleave__leaf_edit_init(edit, copy, numbers | (uint64_t)live << 48, count, CLEAVE__ALL_CELLS & ~live);
+	cleave__leaf_edit_init(edit, copy, cleave__order_of_first(count), count, CLEAVE__ALL_CELLS & ~live);
 	edit->added = live; /* none was published yet */
 }
 

@@ -79,6 +79,12 @@ static PORT_ALWAYS_INLINE uint64_t cleave__low_numbers(unsigned int n)
 	return (UINT64_C(1) << (4 * n)) - 1;
 }
 
+/* An order word that lists the first n cells. */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_of_first(unsigned int n)
+{
+	return (UINT64_C(0xba9876543210) & cleave__low_numbers(n)) | ((UINT64_C(1) << n) - 1) << 48;
+}
+
 /* Bits set among 12; not __builtin_popcount(), which calls libgcc where the processor has no such instruction. */
 static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
 {

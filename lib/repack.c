@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "repack.h"
 
-#define FULL (CLEAVE__CELLS - 1)  /* cells packed into a leaf, so that a gap behind the last entry fits as the 12th */
-
 /* ---- The cells that a run of leaves will have ---- */
 
 struct reader {
@@ -300,23 +298,19 @@ bool cleave__absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, u
 	return false;
 }
 
-/*
- * A leaf splits because of one put: does that look like ascending or descending insertion?  Then leave a full leaf behind
- * instead of a half one.  Cells of the first leaf; 0: share evenly.
- */
-static unsigned int uneven_share(const struct cleave_txn *txn, const struct cleave__leaf *leaf, unsigned int n)
+unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n)
 {
 	uint64_t order = cleave__order_locked(leaf);
 	unsigned int count = cleave__count12(cleave__live(order));
-	unsigned int r = cleave__leaf_rank(leaf, order, count, 0, txn->puts[0].first);
-	struct cleave_entry entry, last;
+	unsigned int r = cleave__leaf_rank(leaf, order, count, 0, first);
+	struct cleave_entry entry, highest;
 
 	cleave__leaf_entry(leaf, order, count, r, &entry);
-	cleave__leaf_entry(leaf, order, count, count - 1, &last);
-	if (r + 1 == count || (r + 2 == count && !last.value))
-		return FULL;
-	if (r <= 1 && !entry.value && txn->puts[0].last == entry.last)
-		return n - FULL; /* from the top of a gap downward, as mmap() does */
+	cleave__leaf_entry(leaf, order, count, count - 1, &highest);
+	if (r + 1 == count || (r + 2 == count && !highest.value))
+		return CLEAVE__FULL;
+	if (r <= 1 && !entry.value && last == entry.last)
+		return n - CLEAVE__FULL; /* from the top of a gap downward, as mmap() does */
 	return 0;
 }
 
@@ -324,19 +318,19 @@ bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 {
 	struct cleave__node *start = mark_run(txn, run);
 	unsigned int n = count_cells(txn, run, start);
-	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + FULL - 1) / FULL;
+	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + CLEAVE__FULL - 1) / CLEAVE__FULL;
 	unsigned int share = 0, full;
 
 	if (k == 2 && alone && run->nold == 1)
-		share = uneven_share(txn, cleave__leaf(start), n);
-	run->lean = share == 0 ? 0 : share == FULL ? 1 : -1;
+		share = cleave__uneven_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);
+	run->lean = share == 0 ? 0 : share == CLEAVE__FULL ? 1 : -1;
 	if (txn->spread && k == 1 && n >= CLEAVE__CRAMPED)
 		k = 2;
 	if (alone && !share && (n <= CLEAVE__SMALL || k > run->nold) && run->nold <= 2 &&
 	    cleave__absorb_neighbour(txn, run, n)) {
 		start = mark_run(txn, run);
 		n = count_cells(txn, run, start);
-		full = txn->spread ? CLEAVE__CRAMPED : FULL;
+		full = txn->spread ? CLEAVE__CRAMPED : CLEAVE__FULL;
 		k = n <= CLEAVE__CELLS && !txn->spread ? 1 : (n + full - 1) / full;
 	}
 	return pack_leaves(txn, run, start, n, k, share, locked);

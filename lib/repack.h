@@ -9,6 +9,7 @@
 
 #include "gapbound.h"
 
+#define CLEAVE__FULL (CLEAVE__CELLS - 1) /* cells packed into a leaf, so that a gap behind the last entry fits as the 12th */
 #define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
 #define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
 
@@ -62,6 +63,12 @@ bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const
  * go along, so that there are no more runs than the puts reserved for.  Return: their number.
  */
 unsigned int cleave__form_runs(struct cleave_txn *txn);
+
+/*
+ * A leaf is divided because of a put, and has `n` cells with it: does that look like ascending or descending insertion?
+ * Then leave a full leaf behind instead of a half one.  Cells of the first leaf; 0: share evenly.
+ */
+unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);
 
 /*
  * Build the leaves that replace a run.  `alone`: it is the only one; `locked`: they are published locked.  False:

@@ -192,7 +192,7 @@ give_up:
 static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
 				       const struct cleave__position *position, uint64_t order, unsigned int count,
 				       unsigned int r, const struct cleave_entry *entry, bool *left,
-				       unsigned int *cells) PORT_UNCHECKED
+				       unsigned int *cells, struct cleave__node **others) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	struct cleave__edit edit;
@@ -206,18 +206,20 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 		fits = cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value);
 	if (PORT_UNLIKELY(!fits)) {
 		again = *change;
-		fits = copy_leaf(index, self, &again, position, order, count, r, &edit);
+		fits = copy_leaf(index, self, &again, position, order, count, r, &edit) ||
+		       (!again.copy && cleave__divide(index, self, position, again.first, again.last, again.value, others));
 		change->spread = again.spread;
 		return fits ? 0 : RESTART;
 	}
 	if (edit.gap && position->parent &&
 	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
-	     cleave__dead_locked(&position->parent->node))) {
-		*left = !change->try_only;
-		if (*left)
-			cleave__leave(index, self);
-		if (!cleave__raise(index, self, 0, change->first, edit.gap, change->try_only))
+	     cleave__dead_locked(&position->parent->node)) &&
+	    !cleave__raise(index, self, 0, change->first, edit.gap, true)) {
+		if (change->try_only)
 			return -EAGAIN;
+		*left = true;
+		cleave__leave(index, self);
+		cleave__raise(index, self, 0, change->first, edit.gap, false);
 	}
 	cleave__leaf_edit_store(&edit);
 	cleave__pool_dropped_cells(self, leaf);
@@ -240,7 +242,7 @@ static PORT_ALWAYS_INLINE int put_gap(struct cleave *index, struct cleave_thread
 	    !cleave__border_look(index, position, change->first, change->last, &border))
 		return RESTART;
 	if (PORT_LIKELY(!border.joins[0] && !border.joins[1]))
-		return put_leaf(index, self, change, position, order, count, r, entry, left, cells);
+		return put_leaf(index, self, change, position, order, count, r, entry, left, cells, others);
 	result = cleave__border_move(index, self, position, change->first, change->last, &border, others) ? 0 : RESTART;
 	cleave__border_release(index, &border);
 	return result;
@@ -281,7 +283,7 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 	if (change->sink)
 		collect(displaced, leaf, order, count, r, change->first, change->last);
 	if (change->verb != STORE || change->value)
-		result = put_leaf(index, self, change, position, order, count, r, &entry, left, cells);
+		result = put_leaf(index, self, change, position, order, count, r, &entry, left, cells, others);
 	else
 		result = put_gap(index, self, change, position, order, count, r, &entry, left, cells, others);
 	if (result == RESTART)
@@ -346,11 +348,14 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 	unsigned int cells = CLEAVE__CELLS;
 	struct cleave__node *others = NULL;
 	struct change again;
+	enum cleave__joined joined = CLEAVE__NO_ROOM;
 	bool left = false, dead;
 	int result;
 
 	displaced.n = 0;
 	result = edit_leaf(index, self, change, position, &displaced, &left, &cells, &others);
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL))
+		joined = left ? CLEAVE__ELSEWHERE : cleave__join(index, self, position, &others);
 	dead = cleave__dead_locked(position->node);
 	cleave__unlock(index->domain, &position->node->lock, !dead);
 	if (!change->try_only && !left)
@@ -365,7 +370,7 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)
 		return result;
-	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && position->parent)
+	if (PORT_UNLIKELY(joined == CLEAVE__ELSEWHERE) && position->parent)
 		cleave__merge_small(index, self, addr);
 	cleave__pool_nudge(self);
 	return result;

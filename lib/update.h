@@ -4,11 +4,12 @@
 #define CLEAVE_UPDATE_H
 
 #include "border.h"
+#include "txn.h"
 
-/* Copies take a few nodes; a change that finds none may still go without. */
+/* Copies and divisions take a few nodes; a change that finds none may still go without. */
 static inline void cleave__prepare(struct cleave_thread *self)
 {
-	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
+	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 3 ||
 			  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
 		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
 }

@@ -119,6 +119,19 @@ plant border_not_looked_at border.c 's/if \(cleave__leaf_gap_at_end\(cleave__lea
 plant border_not_locked border.c \
 	's/if \(!cleave__trylock\(&beside->lock\)\)\n\t\t\tgoto busy;//; s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/; s/(\tif \(cleave__dead_locked\(beside\)\) \{\n)\t\t\tcleave__unlock_dead\(index, beside\);\n/$1/'
 plant border_of_dead_leaf border.c 's/if \(cleave__dead_locked\(beside\)\)/if (false)/'
+# leaves of one branch, replaced
+plant siblings_of_dead_parent siblings.c 's/live = !cleave__dead_locked\(parent\);/live = true;/'
+plant siblings_of_dead_leaf siblings.c 's/if \(!cleave__dead_locked\(beside\) &&\n\t    /if (/'
+plant siblings_not_locked siblings.c \
+	's/ \|\|\n\t    !cleave__trylock\(&beside->lock\)\)/)/; s/\tcleave__unlock\(index->domain, &beside->lock, !cleave__dead_locked\(beside\)\);\n//; s/\t\tcleave__unlock_dead\(s->index, beside\);\n//; s/\tif \(beside\)\n\t\tcleave__unlock_node\(index, beside\);\n//; s/\tcleave__unlock_node\(index, beside\);\n//' \
+	border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
+plant siblings_live_on siblings.c 's/\t\t\tcleave__mark_dead_locked\(s->old\[k\]\);/\t\t\t;/'
+plant siblings_parent_lives_on siblings.c 's/\t\tcleave__mark_dead_locked\(&s->parent->node\);\n//'
+plant siblings_dead_after_store siblings.c \
+	's/(\t\tfor \(unsigned int k = 0; k < s->nold; k\+\+\)\n\t\t\tcleave__mark_dead_locked.*?&s->parent->node\);\n)(.*?copy->node\);\n.*?copy->node\);\n)/$2$1/s'
+plant siblings_bound_too_low siblings.c 's/fits = !above \|\| bound_suffices\(s, above, i\);/fits = true;/'
+plant siblings_parent_not_locked siblings.c \
+	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//; s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//; s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.order\)\)/if (false)/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, 0, )true, false/${1}false, false/'

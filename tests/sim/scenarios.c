@@ -380,6 +380,18 @@ static const struct named named[] = {
 	{ "border_txn", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 1, 2 },
 	    .calls = { { TXN(COMMIT, 12, 15, 0, 20, 23, 0) }, { RANGE(ERASE, 16, 19, 0), RANGE(ERASE, 8, 11, 0) } } } },
+	/* The joint gap is larger than all under the branch above the parent. */
+	{ "border_bound", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(ERASE, 10, 11, 0), RANGE(ERASE, 12, 13, 0) },
+		       { SEARCH(ALLOC, 4, 20, CLEAVE_LOWEST, 4, 5) } } } },
+	/* Beside each other: leaves are divided, shared and joined under one branch. */
+	{ "siblings_divide", BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { AT(CLIP, 18) }, { AT(CLIP, 6) }, { AT(CLIP, 34) } } } },
+	{ "siblings_divide_and_join", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 2 },
+	    .calls = { { AT(CLIP, 18), RANGE(ERASE, 16, 31, 0) }, { AT(CLIP, 30), RANGE(ERASE, 32, 43, 0) } } } },
 	/* A leaf that runs out of cells again and again is divided. */
 	{ "cramped", FULL,
 	  { .nthreads = 2, .ncalls = { 5, 2 },

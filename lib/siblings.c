@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: ISC */
+#include "siblings.h"
+
+#define MOST_CELLS (2 * CLEAVE__CELLS + 2)
+
+struct cell {
+	uint64_t start;
+	void *value;
+};
+
+struct siblings {
+	struct cleave *index;
+	struct cleave_thread *self;
+	struct cleave__branch *parent;
+	unsigned int at;	     /* the number of the first among the parent's children */
+	unsigned int nold;
+	struct cleave__node *old[2]; /* locked, live, in address order */
+
+	/* The cells to come, and after which of them each new leaf ends. */
+	struct cell cells[MOST_CELLS];
+	unsigned int n;
+	unsigned int end[CLEAVE__MOST_FRESH];
+	unsigned int nfresh;
+	struct cleave__node *fresh[CLEAVE__MOST_FRESH];
+	uint64_t gap[CLEAVE__MOST_FRESH];
+};
+
+struct put {
+	uint64_t first;
+	uint64_t last;
+	void *value;
+};
+
+static void init(struct siblings *s, struct cleave *index, struct cleave_thread *self,
+		 const struct cleave__position *position)
+{
+	s->index = index;
+	s->self = self;
+	s->parent = position->parent;
+	s->at = position->index;
+	s->nold = 1;
+	s->old[0] = position->node;
+	s->nfresh = 0;
+}
+
+/* `beside` is the neighbour on the right, or the left, of the first leaf. */
+static void add(struct siblings *s, struct cleave__node *beside, bool right)
+{
+	if (!right) {
+		s->old[1] = s->old[0];
+		s->at--;
+	}
+	s->old[right] = beside;
+	s->nold = 2;
+}
+
+/* ---- The cells to come ---- */
+
+static void append(struct siblings *s, uint64_t start, void *value)
+{
+	if (!value && s->n > 0 && !s->cells[s->n - 1].value)
+		return; /* gaps are joined */
+	s->cells[s->n].start = start;
+	s->cells[s->n++].value = value;
+}
+
+/* Those of the old leaves, with the put (NULL: none) laid over them. */
+static void lay(struct siblings *s, const struct put *put)
+{
+	s->n = 0;
+	for (unsigned int k = 0; k < s->nold; k++) {
+		const struct cleave__leaf *leaf = cleave__leaf(s->old[k]);
+		uint64_t order = cleave__order_locked(leaf);
+		unsigned int count = cleave__count12(cleave__live(order));
+
+		for (unsigned int r = 0; r < count; r++) {
+			struct cleave_entry entry;
+
+			cleave__leaf_entry(leaf, order, count, r, &entry);
+			if (!put || entry.last < put->first || entry.first > put->last) {
+				append(s, entry.first, entry.value);
+				continue;
+			}
+			if (entry.first < put->first)
+				append(s, entry.first, entry.value);
+			if (entry.first <= put->first)
+				append(s, put->first, put->value);
+			if (entry.last > put->last)
+				append(s, put->last + 1, entry.value);
+		}
+	}
+}
+
+/* Share the cells out among `k` leaves.  `first_share`, and where a gap goes: as in repack.c. */
+static void share_out(struct siblings *s, unsigned int k, unsigned int first_share)
+{
+	unsigned int room = 0;
+
+	s->nfresh = 0;
+	for (unsigned int i = 0; i < s->n; i++) {
+		if (i == 0 || (room == 0 && s->cells[i].value)) {
+			room = i == 0 && first_share ? first_share : (s->n - i + k - 1) / k;
+			k--;
+			s->nfresh++;
+		}
+		s->end[s->nfresh - 1] = i + 1;
+		room -= room > 0;
+	}
+}
+
+/* Two leaves, the first with so many cells. */
+static void share_at(struct siblings *s, unsigned int first_share)
+{
+	s->end[0] = first_share;
+	s->end[1] = s->n;
+	s->nfresh = 2;
+}
+
+/* ---- Private nodes ---- */
+
+/* Does the parent have children enough to lose one?  A small branch is better merged itself. */
+static bool may_join(const struct cleave__branch *parent)
+{
+	return parent->node.count > CLEAVE__SMALL + 1;
+}
+
+/* May so many leaves stand in the place of the old ones? */
+static bool parent_suits(const struct siblings *s)
+{
+	return s->nfresh < s->nold ? may_join(s->parent)
+				   : s->parent->node.count - s->nold + s->nfresh <= CLEAVE__FANOUT;
+}
+
+static bool have_nodes(const struct siblings *s)
+{
+	const struct cleave_thread *self = s->self;
+
+	return self->nfree[CLEAVE__LEAF] >= self->reserved[CLEAVE__LEAF] + s->nfresh &&
+	       self->nfree[CLEAVE__BRANCH] > self->reserved[CLEAVE__BRANCH];
+}
+
+static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
+{
+	unsigned int begin = k ? s->end[k - 1] : 0, n = s->end[k] - begin;
+	struct cleave__node *node = cleave__pool_take(s->self, CLEAVE__LEAF);
+	struct cleave__leaf *leaf = cleave__leaf(node);
+	const struct cell *cells = &s->cells[begin];
+	uint64_t gap = 0;
+
+	PORT_ASSERT(n > 0 && n <= CLEAVE__CELLS, "a leaf is not packed beyond its cells");
+	cleave__leaf_init_private(leaf, cells[0].start, last);
+	for (unsigned int c = 0; c < n; c++) {
+		PORT_CELL_WRITE(leaf->start[c], cells[c].start);
+		PORT_CELL_WRITE(leaf->value[c], cells[c].value);
+		if (!cells[c].value) {
+			uint64_t size = cleave__gap_size(cells[c].start, c + 1 < n ? cells[c + 1].start - 1 : last);
+
+			gap = size > gap ? size : gap;
+		}
+	}
+	PORT_STORE(&node->order, cleave__order_of_first(n), PORT_RELAXED);
+	s->fresh[k] = node;
+	s->gap[k] = gap;
+}
+
+static void build_leaves(struct siblings *s)
+{
+	uint64_t last = s->old[s->nold - 1]->last;
+
+	for (unsigned int k = 0; k < s->nfresh; k++)
+		build_leaf(s, k, k + 1 < s->nfresh ? s->cells[s->end[k]].start - 1 : last);
+}
+
+static void copy_child(struct cleave__branch *copy, const struct cleave__branch *branch, unsigned int c)
+{
+	cleave__branch_append_private(copy, cleave__link_read_locked(&branch->child[c]), branch->pivot[c],
+				      cleave__branch_gap(branch, c));
+}
+
+static void copy_parent(const struct siblings *s, struct cleave__branch *copy)
+{
+	const struct cleave__branch *parent = s->parent;
+
+	cleave__branch_init_private(copy, parent->node.level, parent->node.first);
+	for (unsigned int c = 0; c < s->at; c++)
+		copy_child(copy, parent, c);
+	for (unsigned int k = 0; k < s->nfresh; k++) {
+		uint64_t bound = s->nfresh == s->nold ? cleave__branch_gap(parent, s->at + k) : 0;
+
+		/* Where gaps come and go at a border they come back: the bounds stay. */
+		cleave__branch_append_private(copy, s->fresh[k], s->fresh[k]->last,
+					      bound > s->gap[k] ? bound : s->gap[k]);
+	}
+	for (unsigned int c = s->at + s->nold; c < parent->node.count; c++)
+		copy_child(copy, parent, c);
+	cleave__branch_seal_private(copy);
+}
+
+static bool bound_suffices(const struct siblings *s, const struct cleave__branch *above, unsigned int i)
+{
+	uint64_t bound = cleave__branch_gap(above, i);
+
+	for (unsigned int k = 0; k < s->nfresh; k++)
+		if (s->gap[k] > bound)
+			return false;
+	return true;
+}
+
+/* ---- Publication ---- */
+
+/* Try to lock the parent and what is above it, NULL for the root's lock.  The leaves are locked: if it lives, it is theirs. */
+static bool lock_above(const struct siblings *s, struct cleave__branch **above) PORT_UNCHECKED
+{
+	struct cleave__node *parent = &s->parent->node;
+	bool live;
+
+	if (!cleave__trylock(&parent->lock))
+		return false;
+	live = !cleave__dead_locked(parent);
+	if (live && cleave__lock_above(s->index, s->self, parent->level, s->old[0]->first, true, above))
+		return true;
+	cleave__unlock(s->index->domain, &parent->lock, live);
+	return false;
+}
+
+/* The leaves are shared out: build them, and publish them.  True: the old ones and the parent are dead. */
+static bool replace(struct siblings *s) PORT_UNCHECKED
+{
+	struct cleave__branch *above, *copy;
+	unsigned int i;
+	bool fits;
+
+	if (!parent_suits(s) || !have_nodes(s))
+		return false;
+	build_leaves(s);
+	if (!lock_above(s, &above))
+		goto give_up;
+	i = above ? cleave__branch_index(above, s->old[0]->first) : 0;
+	fits = !above || bound_suffices(s, above, i);
+	if (fits) {
+		copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+		copy_parent(s, copy);
+		PORT_YIELD();
+		for (unsigned int k = 0; k < s->nold; k++)
+			cleave__mark_dead_locked(s->old[k]);
+		cleave__mark_dead_locked(&s->parent->node);
+		if (above)
+			cleave__link_publish_locked(&above->child[i], &copy->node);
+		else
+			cleave__root_publish_locked(s->index, &copy->node);
+	}
+	cleave__unlock(s->index->domain, above ? &above->node.lock : &s->index->root_lock, true);
+	cleave__unlock(s->index->domain, &s->parent->node.lock, !fits);
+	if (!fits)
+		goto give_up;
+	PORT_COUNT(s->self->counters.restructures);
+	if (s->nfresh > s->nold)
+		PORT_COUNT(s->self->counters.splits);
+	else if (s->nfresh < s->nold)
+		PORT_COUNT(s->self->counters.merges);
+	return true;
+give_up:
+	for (unsigned int k = 0; k < s->nfresh; k++)
+		cleave__pool_give(s->self, s->fresh[k]);
+	return false;
+}
+
+/* Unlock the neighbour, if there is one, and list what is to be retired beside the caller's leaf. */
+static void settle(const struct siblings *s, const struct cleave__node *own, struct cleave__node **others)
+	PORT_UNCHECKED
+{
+	struct cleave__node *parent = &s->parent->node;
+
+	parent->link = NULL;
+	*others = parent;
+	if (s->nold == 2) {
+		struct cleave__node *beside = s->old[s->old[0] == own];
+
+		cleave__unlock_dead(s->index, beside);
+		beside->link = parent;
+		*others = beside;
+	}
+}
+
+/* ---- What is done with it ---- */
+
+/* Try to lock a neighbour that has at most so many cells. */
+static struct cleave__node *lock_beside(const struct cleave__position *position, bool right, unsigned int most,
+					struct cleave *index) PORT_INSIDE PORT_UNCHECKED
+{
+	const struct cleave__branch *parent = position->parent;
+	struct cleave__node *beside;
+
+	if (right ? position->index + 1 == parent->node.count : position->index == 0)
+		return NULL;
+	beside = cleave__link_read_rcu(&parent->child[right ? position->index + 1 : position->index - 1]);
+	if (cleave__count12(cleave__live(cleave__order_rcu(cleave__leaf_const(beside)))) > most ||
+	    !cleave__trylock(&beside->lock))
+		return NULL;
+	if (!cleave__dead_locked(beside) &&
+	    cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(beside)))) <= most)
+		return beside;
+	cleave__unlock(index->domain, &beside->lock, !cleave__dead_locked(beside));
+	return NULL;
+}
+
+bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
+		    uint64_t first, uint64_t last, void *value, struct cleave__node **others) PORT_UNCHECKED
+{
+	const struct cleave__leaf *leaf = cleave__leaf(position->node);
+	const struct put put = { first, last, value };
+	bool spread = cleave__leaf_cramped(leaf, cleave__count12(cleave__live(cleave__order_locked(leaf)))), right;
+	unsigned int full = spread ? CLEAVE__CRAMPED : CLEAVE__FULL, share;
+	struct cleave__node *beside = NULL;
+	struct siblings s;
+
+	if (!position->parent)
+		return false;
+	init(&s, index, self, position);
+	lay(&s, &put);
+	if (s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
+		return false; /* a copy would hold it */
+	share = s.n > CLEAVE__CELLS ? cleave__uneven_share(leaf, first, last, s.n) : 0;
+	if (!share) {
+		right = position->index + 1 < position->parent->node.count;
+		beside = lock_beside(position, right, CLEAVE__CELLS, index);
+	}
+	if (beside) {
+		add(&s, beside, right);
+		lay(&s, &put);
+		share_out(&s, (s.n + full - 1) / full, 0);
+	} else {
+		share_out(&s, 2, share);
+	}
+	if (replace(&s)) {
+		settle(&s, position->node, others);
+		return true;
+	}
+	if (beside)
+		cleave__unlock_node(index, beside);
+	return false;
+}
+
+/*
+ * The left leaf gets its `left` cells, the last of which is the joint gap, and what was erased from the beginning of the
+ * right one.  Then what is erased next may well be what begins the right one now: so half of that goes along.
+ */
+static unsigned int along(const struct siblings *s, unsigned int left)
+{
+	unsigned int half = left + (s->n - left) / 2;
+
+	half += half < s->n && !s->cells[half].value; /* a gap stays with the entry before it */
+	return half <= CLEAVE__CRAMPED ? half : left;
+}
+
+bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
+			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)
+	PORT_UNCHECKED
+{
+	const struct put put = { first, last, NULL };
+	bool right = beside->first > position->node->first;
+	unsigned int left = 1;
+	struct siblings s;
+
+	init(&s, index, self, position);
+	add(&s, beside, right);
+	lay(&s, &put);
+	while (left < s.n && s.cells[left].start <= first)
+		left++;
+	if (!right)
+		left = along(&s, left);
+	if (left == s.n)
+		share_out(&s, s.n <= CLEAVE__CELLS ? 1 : 2, 0);
+	else if (left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
+		share_at(&s, left);
+	else
+		share_out(&s, (s.n + CLEAVE__FULL - 1) / CLEAVE__FULL, 0);
+	if (!replace(&s))
+		return false;
+	settle(&s, position->node, others);
+	return true;
+}
+
+enum cleave__joined cleave__join(struct cleave *index, struct cleave_thread *self,
+				 const struct cleave__position *position, struct cleave__node **others)
+	PORT_UNCHECKED
+{
+	unsigned int count = cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(position->node))));
+	struct cleave__node *beside;
+	struct siblings s;
+	bool right = true;
+
+	if (!position->parent || !may_join(position->parent))
+		return CLEAVE__ELSEWHERE;
+	beside = lock_beside(position, right, CLEAVE__JOINED - count, index);
+	if (!beside) {
+		right = false;
+		beside = lock_beside(position, right, CLEAVE__JOINED - count, index);
+	}
+	if (!beside) /* a neighbour under another parent is not looked at here */
+		return position->index == 0 || position->index + 1 == position->parent->node.count ? CLEAVE__ELSEWHERE
+												   : CLEAVE__NO_ROOM;
+	init(&s, index, self, position);
+	add(&s, beside, right);
+	lay(&s, NULL);
+	share_out(&s, 1, 0);
+	if (replace(&s)) {
+		settle(&s, position->node, others);
+		return CLEAVE__JOINS;
+	}
+	cleave__unlock_node(index, beside);
+	return CLEAVE__ELSEWHERE;
+}
