@@ -262,7 +262,8 @@ static struct cleave__map_tab *made_lately(struct cleave_map_thread *thread, con
 	if (!own_version(thread, old->version))
 		return NULL;
 	for (unsigned int i = 0; i < 2; i++)
-		if (made[i].kept && made[i].uses < CLEAVE__MAP_USES && suits(thread, made[i].object, old, attributes))
+		if (made[i].kept && made[i].index == hold->txn.index && made[i].uses < CLEAVE__MAP_USES &&
+		    suits(thread, made[i].object, old, attributes))
 			return &made[i];
 	for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		const struct cleave__map_object *object = cleave_hold_beside(hold, steps[i]);
@@ -298,7 +299,7 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 	cleave__map_object_ref(thread, object);
 	settle_made(thread, &thread->made[1]);
 	thread->made[1] = thread->made[0];
-	thread->made[0] = (struct cleave__map_tab){ .object = object, .uses = 1 };
+	thread->made[0] = (struct cleave__map_tab){ .object = object, .index = hold->txn.index, .uses = 1 };
 	PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
 	return object;
 }

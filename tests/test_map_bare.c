@@ -310,6 +310,29 @@ static void the_owner_of_a_busy_map_changes_it(void **state)
 	solo_stop(&solo);
 }
 
+/* One thread changes two maps by turns: what it made for one is not given to the other. */
+static void each_map_has_objects_of_its_own(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = request_fixed(0, 40);
+	struct cleave_map other, *map;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
+	for (unsigned int i = 0; i < 80; i++) {
+		map = i % 2 ? &other : &solo.map;
+		assert_int_equal(cleave_map_protect(map, &solo.thread, AT(i / 2), AT(i / 2 + 1), CLEAVE_PROT_READ, 0, 0),
+				 0);
+	}
+	assert_int_equal(cleave_map_verify(&other, &solo.thread, NULL), 0);
+	cleave_map_destroy(&other, &solo.thread);
+	solo_stop(&solo);
+}
+
 /* ---- Maps that do not sleep ---- */
 
 static void a_map_that_does_not_sleep_says_that_it_is_locked(void **state)
@@ -755,6 +778,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_is_released_may_change_a_map),
 		cmocka_unit_test(a_transaction_takes_references_of_its_own),
 		cmocka_unit_test(a_submap_is_no_object),
+		cmocka_unit_test(each_map_has_objects_of_its_own),
 		cmocka_unit_test(the_owner_of_a_busy_map_changes_it),
 		cmocka_unit_test(a_map_that_does_not_sleep_says_that_it_is_locked),
 		cmocka_unit_test(reserves_fail_or_serve),

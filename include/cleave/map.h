@@ -203,6 +203,7 @@ struct cleave_maps {
 /* Pages of an object that a thread has counted to itself, and writes to the object's counter later. */
 struct cleave__map_tab {
 	struct cleave__map_object *object; /* NULL: of none */
+	const struct cleave *index;	   /* of what the thread made: its map's */
 	uint64_t pages;			   /* modulo 2^64 */
 	uint32_t uses;
 	bool kept; /* of what the thread made: it stays; else it may be gone, and is only compared */
