@@ -93,6 +93,21 @@ static bool run(unsigned int number, struct sim_options *options, uint64_t execu
 	return true;
 }
 
+/* Run one variant where memory may fail, but not everywhere: a quarter of a named one, every fourth of the others. */
+static void run_quarter(unsigned int number, struct sim_options *options, uint64_t executions, double until, bool stop,
+			struct totals *totals)
+{
+	bool named = number < runner->named;
+	double now = seconds();
+
+	options->fail_alloc = !named && number % 4 == 3;
+	run(number, options, executions, named ? now + (until - now) * 3 / 4 : until, totals);
+	if (named && !(stop && totals->failures)) {
+		options->fail_alloc = true;
+		run(number, options, executions / 4 + 1, until, totals);
+	}
+}
+
 static void usage(FILE *file)
 {
 	fprintf(file, "Usage: %s [options]\nRun %s under chosen schedules and judge every execution.\n",
@@ -160,7 +175,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	uint64_t executions = 0;
 	struct totals totals = { 0 };
 	double budget = 60, end;
-	bool stop = false;
+	bool stop = false, fails;
 	int option, fail = -1;
 
 	runner = it;
@@ -226,7 +241,8 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	}
 	if (options.bound == UINT32_MAX)
 		options.bound = options.strategy == SIM_PCT ? 3 : 2;
-	options.fail_alloc = fail < 0 ? options.strategy != SIM_DFS : fail != 0;
+	fails = fail < 0 ? options.strategy != SIM_DFS : fail != 0;
+	options.fail_alloc = fails;
 	if (options.deviations == UINT32_MAX)
 		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
 	last = options.strategy == SIM_DFS ? runner->named : runner->named + runner->random;
@@ -254,7 +270,13 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			: named	   ? seconds() + left / (double)(runner->named - i +
 								 (last > runner->named ? runner->named : 0))
 				   : seconds() + left / (double)(last - i);
-		run(i, &options, executions ? (named ? executions : executions / 20 + 1) : UINT64_MAX, until, &totals);
+
+		uint64_t most = !executions ? UINT64_MAX : named ? executions : executions / 20 + 1;
+
+		if (fails && runner->quarter_fails)
+			run_quarter(i, &options, most, until, stop, &totals);
+		else
+			run(i, &options, most, until, &totals);
 		if (named)
 			printf("%-20s %10llu\n", runner->name(i), (unsigned long long)(totals.executions - before));
 	}

@@ -10,6 +10,8 @@ struct runner {
 	const char *subject;
 	unsigned int named;  /* scenarios with names */
 	unsigned int random; /* numbers above those */
+	/* Where memory may fail much else does not happen: of the executions a quarter is like that, not all. */
+	bool quarter_fails;
 	const char *(*name)(unsigned int number);
 	/* Prepare a scenario, up to the snapshot; its name. */
 	const char *(*choose)(unsigned int number);
