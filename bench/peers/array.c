@@ -139,12 +139,22 @@ static bool insert_one(struct array *array, const struct cleave_entry *entry)
 	return good;
 }
 
+static bool erase_one(struct array *array, const struct cleave_entry *entry)
+{
+	replace(array, entry->first, entry->last, NULL);
+	return true;
+}
+
+static bool store_one(struct array *array, const struct cleave_entry *entry)
+{
+	replace(array, entry->first, entry->last, entry->value);
+	return true;
+}
+
 /* ---- The implementation ---- */
 
-static void *attach(void *index)
-{
-	return index;
-}
+#define PEER struct array
+#include "batches.h"
 
 static void *make(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order)
 {
@@ -172,95 +182,6 @@ static void destroy(void *self)
 	free(array);
 }
 
-static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
-{
-	struct array *array = self;
-	uint64_t sum = 0;
-
-	pthread_rwlock_rdlock(&array->lock);
-	for (size_t i = 0; i < n; i++)
-		sum += (uintptr_t)search(array, addrs[i]);
-	pthread_rwlock_unlock(&array->lock);
-	return sum;
-}
-
-static uint64_t lookup_each(void *self, const uint64_t *addrs, size_t n)
-{
-	struct array *array = self;
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		pthread_rwlock_rdlock(&array->lock);
-		sum += (uintptr_t)search(array, addrs[i]);
-		pthread_rwlock_unlock(&array->lock);
-	}
-	return sum;
-}
-
-static uint64_t chase(void *self, const uint64_t *addrs, size_t n, uint64_t zero)
-{
-	struct array *array = self;
-	uint64_t value = 0;
-
-	pthread_rwlock_rdlock(&array->lock);
-	for (size_t i = 0; i < n; i++)
-		value = (uintptr_t)search(array, addrs[i] + (value & zero));
-	pthread_rwlock_unlock(&array->lock);
-	return value;
-}
-
-static size_t clip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !clip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !unclip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t clip_unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		failed += !clip_one(self, addrs[i]);
-		failed += !unclip_one(self, addrs[i]);
-	}
-	return failed;
-}
-
-static size_t insert(void *self, const struct cleave_entry *entries, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !insert_one(self, &entries[i]);
-	return failed;
-}
-
-static size_t store(void *self, const struct cleave_entry *entries, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		replace(self, entries[i].first, entries[i].last, entries[i].value);
-	return 0;
-}
-
-static size_t erase(void *self, const struct cleave_entry *entries, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		replace(self, entries[i].first, entries[i].last, NULL);
-	return 0;
-}
-
 static size_t iterate(void *self)
 {
 	struct array *array = self;
@@ -286,21 +207,10 @@ static void size(void *self, size_t *entries, size_t *bytes)
 const struct bench_impl peer_array = {
 	.name = "sorted array",
 	.notes = "one pthread_rwlock; a change moves what lies behind; no search for free space",
-	.peer = true,
-	.concurrent = true,
 	.largest = 100000,
+	PEER_BATCHES,
 	.make = make,
 	.destroy = destroy,
-	.attach = attach,
-	.lookup = lookup,
-	.lookup_each = lookup_each,
-	.chase = chase,
-	.clip = clip,
-	.unclip = unclip,
-	.clip_unclip = clip_unclip,
-	.erase = erase,
-	.insert = insert,
-	.store = store,
 	.iterate = iterate,
 	.size = size,
 };

@@ -111,26 +111,9 @@ static void erase_locked(struct judy *judy, uint64_t from, uint64_t to, struct e
 
 /* ---- The implementation ---- */
 
-static void *attach(void *index)
-{
-	return index;
-}
-
-static size_t insert(void *self, const struct cleave_entry *entries, size_t n)
-{
-	struct judy *judy = self;
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct entry *spare = new ();
-
-		pthread_rwlock_wrlock(&judy->lock);
-		failed += !insert_locked(judy, &entries[i], &spare);
-		pthread_rwlock_unlock(&judy->lock);
-		free(spare);
-	}
-	return failed;
-}
+#define PEER struct judy
+#include "entries.h"
+#include "batches.h"
 
 static void *make(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order)
 {
@@ -155,133 +138,6 @@ static void destroy(void *self)
 	JudyLFreeArray(&judy->tree, PJE0);
 	pthread_rwlock_destroy(&judy->lock);
 	free(judy);
-}
-
-static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
-{
-	struct judy *judy = self;
-	uint64_t sum = 0;
-
-	pthread_rwlock_rdlock(&judy->lock);
-	for (size_t i = 0; i < n; i++)
-		sum += (uintptr_t)search(judy, addrs[i]);
-	pthread_rwlock_unlock(&judy->lock);
-	return sum;
-}
-
-static uint64_t lookup_each(void *self, const uint64_t *addrs, size_t n)
-{
-	struct judy *judy = self;
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		pthread_rwlock_rdlock(&judy->lock);
-		sum += (uintptr_t)search(judy, addrs[i]);
-		pthread_rwlock_unlock(&judy->lock);
-	}
-	return sum;
-}
-
-static uint64_t chase(void *self, const uint64_t *addrs, size_t n, uint64_t zero)
-{
-	struct judy *judy = self;
-	uint64_t value = 0;
-
-	pthread_rwlock_rdlock(&judy->lock);
-	for (size_t i = 0; i < n; i++)
-		value = (uintptr_t)search(judy, addrs[i] + (value & zero));
-	pthread_rwlock_unlock(&judy->lock);
-	return value;
-}
-
-static bool clip_one(struct judy *judy, uint64_t addr)
-{
-	struct entry *spare = new ();
-	bool good;
-
-	pthread_rwlock_wrlock(&judy->lock);
-	good = clip_locked(judy, addr, &spare);
-	pthread_rwlock_unlock(&judy->lock);
-	free(spare);
-	return good;
-}
-
-static bool unclip_one(struct judy *judy, uint64_t addr)
-{
-	struct entry *spare = NULL;
-	bool good;
-
-	pthread_rwlock_wrlock(&judy->lock);
-	good = unclip_locked(judy, addr, &spare);
-	pthread_rwlock_unlock(&judy->lock);
-	free(spare);
-	return good;
-}
-
-static size_t clip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !clip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !unclip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t clip_unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		failed += !clip_one(self, addrs[i]);
-		failed += !unclip_one(self, addrs[i]);
-	}
-	return failed;
-}
-
-static bool replace(struct judy *judy, const struct cleave_entry *entry, bool store)
-{
-	struct entry *spare[3] = { new (), new (), store ? new () : NULL }, *gone = NULL, *next;
-	bool good = true;
-
-	pthread_rwlock_wrlock(&judy->lock);
-	erase_locked(judy, entry->first, entry->last, spare, &gone);
-	if (store)
-		good = insert_locked(judy, entry, &spare[2]);
-	pthread_rwlock_unlock(&judy->lock);
-	for (; gone; gone = next) {
-		next = gone->value;
-		free(gone);
-	}
-	for (int i = 0; i < 3; i++)
-		free(spare[i]);
-	return good;
-}
-
-static size_t erase(void *self, const struct cleave_entry *entries, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !replace(self, &entries[i], false);
-	return failed;
-}
-
-static size_t store(void *self, const struct cleave_entry *entries, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !replace(self, &entries[i], true);
-	return failed;
 }
 
 static size_t iterate(void *self)
@@ -309,20 +165,9 @@ static void size(void *self, size_t *entries, size_t *bytes)
 const struct bench_impl peer_judy = {
 	.name = "JudyL rwlock",
 	.notes = "one pthread_rwlock; no search for free space",
-	.peer = true,
-	.concurrent = true,
+	PEER_BATCHES,
 	.make = make,
 	.destroy = destroy,
-	.attach = attach,
-	.lookup = lookup,
-	.lookup_each = lookup_each,
-	.chase = chase,
-	.clip = clip,
-	.unclip = unclip,
-	.clip_unclip = clip_unclip,
-	.erase = erase,
-	.insert = insert,
-	.store = store,
 	.iterate = iterate,
 	.size = size,
 };

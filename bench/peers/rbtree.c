@@ -64,7 +64,7 @@ RB_GENERATE_INTERNAL(tree, entry, link, compare, __attribute__((unused)) static)
 /* ---- One change, under the lock ---- */
 
 /* The entry that holds the address, or NULL. */
-static inline struct entry *search(const struct rbtree *index, uint64_t addr)
+static inline struct entry *entry_at(const struct rbtree *index, uint64_t addr)
 {
 	struct entry *entry = RB_ROOT(&index->tree);
 
@@ -123,7 +123,7 @@ static void take_out(struct rbtree *index, struct entry *before, struct entry *e
 
 static bool clip_locked(struct rbtree *index, uint64_t addr, struct entry **spare)
 {
-	struct entry *lower = search(index, addr), *upper = *spare;
+	struct entry *lower = entry_at(index, addr), *upper = *spare;
 
 	if (!lower || !lower->value)
 		return false;
@@ -141,7 +141,7 @@ static bool clip_locked(struct rbtree *index, uint64_t addr, struct entry **spar
 
 static bool unclip_locked(struct rbtree *index, uint64_t addr, struct entry **spare)
 {
-	struct entry *upper = search(index, addr), *lower;
+	struct entry *upper = entry_at(index, addr), *lower;
 
 	if (!upper || upper->first != addr || !(lower = RB_PREV(tree, &index->tree, upper)) ||
 	    lower->value != upper->value || lower->last + 1 != addr)
@@ -241,31 +241,21 @@ static uint64_t find_locked(const struct rbtree *index, const struct cleave_requ
 
 /* ---- The implementation ---- */
 
+static inline void *search(const struct rbtree *index, uint64_t addr)
+{
+	const struct entry *entry = entry_at(index, addr);
+
+	return entry ? entry->value : NULL;
+}
+
 static struct entry *new (void)
 {
 	return need(malloc(sizeof(struct entry)));
 }
 
-static void *attach(void *index)
-{
-	return index;
-}
-
-static size_t insert(void *self, const struct cleave_entry *entries, size_t n)
-{
-	struct rbtree *index = self;
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct entry *spare = new ();
-
-		pthread_rwlock_wrlock(&index->lock);
-		failed += !insert_locked(index, &entries[i], &spare);
-		pthread_rwlock_unlock(&index->lock);
-		free(spare);
-	}
-	return failed;
-}
+#define PEER struct rbtree
+#include "entries.h"
+#include "batches.h"
 
 static void *make(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order)
 {
@@ -294,143 +284,6 @@ static void destroy(void *self)
 	}
 	pthread_rwlock_destroy(&index->lock);
 	free(index);
-}
-
-static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
-{
-	struct rbtree *index = self;
-	uint64_t sum = 0;
-
-	pthread_rwlock_rdlock(&index->lock);
-	for (size_t i = 0; i < n; i++) {
-		const struct entry *entry = search(index, addrs[i]);
-
-		sum += entry ? (uintptr_t)entry->value : 0;
-	}
-	pthread_rwlock_unlock(&index->lock);
-	return sum;
-}
-
-static uint64_t lookup_each(void *self, const uint64_t *addrs, size_t n)
-{
-	struct rbtree *index = self;
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct entry *entry;
-
-		pthread_rwlock_rdlock(&index->lock);
-		entry = search(index, addrs[i]);
-		sum += entry ? (uintptr_t)entry->value : 0;
-		pthread_rwlock_unlock(&index->lock);
-	}
-	return sum;
-}
-
-static uint64_t chase(void *self, const uint64_t *addrs, size_t n, uint64_t zero)
-{
-	struct rbtree *index = self;
-	uint64_t value = 0;
-
-	pthread_rwlock_rdlock(&index->lock);
-	for (size_t i = 0; i < n; i++) {
-		const struct entry *entry = search(index, addrs[i] + (value & zero));
-
-		value = entry ? (uintptr_t)entry->value : 0;
-	}
-	pthread_rwlock_unlock(&index->lock);
-	return value;
-}
-
-static bool clip_one(struct rbtree *index, uint64_t addr)
-{
-	struct entry *spare = new ();
-	bool good;
-
-	pthread_rwlock_wrlock(&index->lock);
-	good = clip_locked(index, addr, &spare);
-	pthread_rwlock_unlock(&index->lock);
-	free(spare);
-	return good;
-}
-
-static bool unclip_one(struct rbtree *index, uint64_t addr)
-{
-	struct entry *spare = NULL;
-	bool good;
-
-	pthread_rwlock_wrlock(&index->lock);
-	good = unclip_locked(index, addr, &spare);
-	pthread_rwlock_unlock(&index->lock);
-	free(spare);
-	return good;
-}
-
-static size_t clip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !clip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !unclip_one(self, addrs[i]);
-	return failed;
-}
-
-static size_t clip_unclip(void *self, const uint64_t *addrs, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		failed += !clip_one(self, addrs[i]);
-		failed += !unclip_one(self, addrs[i]);
-	}
-	return failed;
-}
-
-/* Two entries to split with, and one to put in; all that is left or taken out is freed after the lock. */
-static bool replace(struct rbtree *index, const struct cleave_entry *entry, bool put)
-{
-	struct entry *spare[3] = { new (), new (), put ? new () : NULL }, *gone = NULL, *next;
-	bool good = true;
-
-	pthread_rwlock_wrlock(&index->lock);
-	erase_locked(index, entry->first, entry->last, spare, &gone);
-	if (put)
-		good = insert_locked(index, entry, &spare[2]);
-	pthread_rwlock_unlock(&index->lock);
-	for (; gone; gone = next) {
-		next = gone->value;
-		free(gone);
-	}
-	for (int i = 0; i < 3; i++)
-		free(spare[i]);
-	return good;
-}
-
-static size_t erase(void *self, const struct cleave_entry *entries, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !replace(self, &entries[i], false);
-	return failed;
-}
-
-static size_t store(void *self, const struct cleave_entry *entries, size_t n)
-{
-	size_t failed = 0;
-
-	for (size_t i = 0; i < n; i++)
-		failed += !replace(self, &entries[i], true);
-	return failed;
 }
 
 static size_t find(void *self, const struct cleave_request *requests, size_t n)
@@ -487,20 +340,9 @@ static void size(void *self, size_t *entries, size_t *bytes)
 const struct bench_impl peer_rbtree = {
 	.name = "rbtree rwlock",
 	.notes = "sys/tree.h, one pthread_rwlock, free space augmented",
-	.peer = true,
-	.concurrent = true,
+	PEER_BATCHES,
 	.make = make,
 	.destroy = destroy,
-	.attach = attach,
-	.lookup = lookup,
-	.lookup_each = lookup_each,
-	.chase = chase,
-	.clip = clip,
-	.unclip = unclip,
-	.clip_unclip = clip_unclip,
-	.erase = erase,
-	.insert = insert,
-	.store = store,
 	.find = find,
 	.alloc = alloc,
 	.iterate = iterate,
