@@ -6,7 +6,8 @@
  *	lock the leaf -> (caller) -> fill clean cells, store the order word -> (caller) -> unlock
  *
  * Only values other than NULL are put, so no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
- * clean cells is copied; one without room is handed over to a transaction, which divides it under the lock that is held.
+ * clean cells is copied, and one without room divided, under the lock that is held.  If neither can be done at once, the
+ * leaf is handed over to a transaction.
  */
 #include "update.h"
 
@@ -41,6 +42,7 @@ void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	}
 	cleave__leaf_entry(leaf, order, position.count, position.r, &hold->entry);
 	hold->leaf = position.node;
+	hold->leaf->link = NULL;
 	hold->dead = NULL;
 	hold->order = order;
 	hold->count = position.count;
@@ -103,7 +105,26 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 	return false;
 }
 
-/* The leaf is full, or cramped: from here on it is a transaction's. */
+/* The leaf is full, or cramped: its place is taken by several, locked. */
+static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave_thread *self = hold->txn.self;
+	struct cleave__node *leaf = hold->leaf;
+	struct cleave__position position;
+	bool done;
+
+	cleave__enter(index, self);
+	index->search->seek_rcu(index, leaf->first, &position); /* finds the leaf, for it is locked and lives */
+	done = cleave__divide(index, self, &position, first, last, value, &hold->leaf, &leaf->link);
+	if (done)
+		cleave__unlock_dead(index, leaf);
+	cleave__leave(index, self);
+	hold->dead = done ? leaf : NULL;
+	return done;
+}
+
+/* Neither could be done at once: from here on it is a transaction's. */
 static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
 {
 	struct cleave_txn *txn = &hold->txn;
@@ -124,7 +145,8 @@ int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 
 	if (!value || first > last || first < hold->entry.first || last > hold->entry.last || hold->put)
 		return -EINVAL;
-	if (!put_here(hold, first, last, value) && !put_in_copy(hold, first, last, value))
+	if (!put_here(hold, first, last, value) && !put_in_copy(hold, first, last, value) &&
+	    !put_in_several(hold, first, last, value))
 		error = put_by_txn(hold, first, last, value);
 	hold->put = true;
 	return error;
@@ -133,14 +155,19 @@ int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 {
 	struct cleave_thread *self = hold->txn.self;
+	struct cleave__node *next;
 
 	if (hold->handed_over) {
 		cleave__finish(&hold->txn, NULL);
 		return;
 	}
 	cleave__unlist(&hold->txn);
-	cleave__unlock_node(hold->txn.index, hold->leaf);
+	do {
+		next = hold->leaf->link;
+		cleave__unlock_node(hold->txn.index, hold->leaf);
+		hold->leaf = next;
+	} while (PORT_UNLIKELY(next != NULL));
 	if (PORT_UNLIKELY(hold->dead != NULL))
-		cleave__pool_retire(self, hold->dead);
+		cleave__pool_retire_with(self, hold->dead, hold->dead->link);
 	cleave__pool_nudge(self);
 }

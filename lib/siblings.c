@@ -14,6 +14,7 @@ struct siblings {
 	struct cleave__branch *parent;
 	unsigned int at;	     /* the number of the first among the parent's children */
 	unsigned int nold;
+	bool keep_locked;	     /* the new leaves are published locked */
 	struct cleave__node *old[2]; /* locked, live, in address order */
 
 	/* The cells to come, and after which of them each new leaf ends. */
@@ -39,6 +40,7 @@ static void init(struct siblings *s, struct cleave *index, struct cleave_thread 
 	s->parent = position->parent;
 	s->at = position->index;
 	s->nold = 1;
+	s->keep_locked = false;
 	s->old[0] = position->node;
 	s->nfresh = 0;
 }
@@ -159,6 +161,7 @@ static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
 		}
 	}
 	PORT_STORE(&node->order, cleave__order_of_first(n), PORT_RELAXED);
+	PORT_STORE(&node->lock, s->keep_locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
 	s->fresh[k] = node;
 	s->gap[k] = gap;
 }
@@ -305,7 +308,8 @@ static struct cleave__node *lock_beside(const struct cleave__position *position,
 }
 
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__node **others) PORT_UNCHECKED
+		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,
+		    struct cleave__node **others) PORT_UNCHECKED
 {
 	const struct cleave__leaf *leaf = cleave__leaf(position->node);
 	const struct put put = { first, last, value };
@@ -317,6 +321,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	if (!position->parent)
 		return false;
 	init(&s, index, self, position);
+	s.keep_locked = locked;
 	lay(&s, &put);
 	if (s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
@@ -334,6 +339,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	}
 	if (replace(&s)) {
 		settle(&s, position->node, others);
+		for (unsigned int k = s.nfresh; locked && k-- > 0; *locked = s.fresh[k])
+			s.fresh[k]->link = k + 1 < s.nfresh ? s.fresh[k + 1] : NULL;
 		return true;
 	}
 	if (beside)

@@ -38,10 +38,12 @@
 
 /*
  * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does not
- * make a gap that meets another one over the leaf's border.
+ * make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published locked,
+ * and it lists them, by link.
  */
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__node **others)
+		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,
+		    struct cleave__node **others)
 	PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 /*

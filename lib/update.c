@@ -207,7 +207,8 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 	if (PORT_UNLIKELY(!fits)) {
 		again = *change;
 		fits = copy_leaf(index, self, &again, position, order, count, r, &edit) ||
-		       (!again.copy && cleave__divide(index, self, position, again.first, again.last, again.value, others));
+		       (!again.copy && cleave__divide(index, self, position, again.first, again.last, again.value, NULL,
+						   others));
 		change->spread = again.spread;
 		return fits ? 0 : RESTART;
 	}

@@ -220,8 +220,8 @@ struct cleave_txn {
 /* A held entry.  All of it belongs to the thread that holds it. */
 struct cleave_hold {
 	struct cleave_entry entry; /* what holds the address; only read */
-	struct cleave__node *leaf; /* its leaf, locked */
-	struct cleave__node *dead; /* published over */
+	struct cleave__node *leaf; /* its leaf, or those in its place, by link: locked */
+	struct cleave__node *dead; /* published over, by link */
 	uint64_t order;		   /* of the leaf, before the put */
 	uint32_t count;
 	uint32_t r;

@@ -139,7 +139,9 @@ plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&posit
 plant hold_cell_retired_early hold.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
 	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
-plant hold_divides_unlocked hold.c 's/cleave__publish\(txn, true\)/cleave__publish(txn, false)/'
+plant hold_divides_unlocked siblings.c 's/s->keep_locked \? CLEAVE__LOCKED : 0/0/'
+plant hold_forgets_a_leaf hold.c 's/\tdo \{\n(\t\tnext = hold->leaf->link;.*?)\} while \(PORT_UNLIKELY\(next != NULL\)\);/\t{\n$1}/s'
+plant hold_hands_over_unlocked hold.c 's/ &&\n\t    !put_in_several\(hold, first, last, value\)//; s/cleave__publish\(txn, true\)/cleave__publish(txn, false)/; s/static bool put_in_several/__attribute__((unused)) $&/'
 plant many_word_twice many.h 's/search_entry_many\(leaf, order,/search_entry_many(leaf, cleave__order_rcu(leaf),/'
 plant many_link_relaxed many.h 's/cleave__link_read_rcu\((&branch->child\[.*?\])\);/(const struct cleave__node *)(uintptr_t)PORT_LOAD($1, PORT_RELAXED);/s'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
