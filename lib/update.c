@@ -197,7 +197,7 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	struct cleave__edit edit;
 	struct change again;
-	bool fits;
+	bool fits, full;
 
 	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
 	if (PORT_LIKELY(change->last <= entry->last))
@@ -206,7 +206,10 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 		fits = cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value);
 	if (PORT_UNLIKELY(!fits)) {
 		again = *change;
-		fits = copy_leaf(index, self, &again, position, order, count, r, &edit) ||
+		/* Inside one entry, without gaps to be joined, it is known what a copy would have to hold. */
+		full = change->value && change->last <= entry->last &&
+		       count + (change->first > entry->first) + (change->last < entry->last) > CLEAVE__CELLS;
+		fits = (!full && copy_leaf(index, self, &again, position, order, count, r, &edit)) ||
 		       (!again.copy && cleave__divide(index, self, position, again.first, again.last, again.value, NULL,
 						   others));
 		change->spread = again.spread;
