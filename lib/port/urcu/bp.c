@@ -14,32 +14,7 @@
 #include <pthread.h>
 #include <urcu-bp.h>
 
-#include "urcu.h"
-
-static void enter(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)domain;
-	cleave__urcu_entered(self);
-	CLEAVE__TSAN_HIDE();
-	rcu_read_lock();
-	CLEAVE__TSAN_SHOW();
-}
-
-static void leave(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	cleave_section_tsan_leave(self);
-	CLEAVE__TSAN_HIDE();
-	rcu_read_unlock();
-	CLEAVE__TSAN_SHOW();
-	cleave__urcu_left(domain, self);
-}
-
-static int inside(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)domain;
-	(void)self;
-	return rcu_read_ongoing() ? 1 : 0;
-}
+#include "moment.h"
 
 static void *register_thread(void)
 {
@@ -83,11 +58,6 @@ static void postfork_child(void)
 	urcu_bp_after_fork_child();
 	PORT_STORE(&owner, 0, PORT_RELAXED);
 	pthread_mutex_unlock(&forking);
-}
-
-static void synchronize(void)
-{
-	synchronize_rcu();
 }
 
 static const struct cleave__urcu_flavour bp = {

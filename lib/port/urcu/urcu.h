@@ -40,22 +40,8 @@ void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self,
 		       uint32_t seen);
 void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count);
 
-/* In `enter` and `leave` of a flavour whose worker chooses its moment (urcu.c). */
+/* An awaited thread has left its section: wake the worker, and let it run. */
 void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thread *thread);
-
-static inline void cleave__urcu_entered(struct cleave_thread *self)
-{
-	PORT_STORE(&cleave__container(self, struct cleave_urcu_thread, thread)->inside, 1, PORT_RELAXED);
-}
-
-static inline void cleave__urcu_left(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
-
-	PORT_STORE(&thread->inside, 0, PORT_RELAXED);
-	if (PORT_UNLIKELY(PORT_LOAD(&thread->awaited, PORT_RELAXED)))
-		cleave__urcu_give_way(domain, thread);
-}
 
 /* The members of `ops` that are the same for all flavours. */
 #define CLEAVE__URCU_OPS                                                                              \

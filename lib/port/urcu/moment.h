@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Read sections of a flavour whose worker chooses its moment (urcu.c): memb and bp.  Included after liburcu's header,
+ * whose functions have the same names in each.
+ */
+#ifndef CLEAVE_URCU_MOMENT_H
+#define CLEAVE_URCU_MOMENT_H
+
+#include "urcu.h"
+
+static void enter(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	PORT_STORE(&cleave__container(self, struct cleave_urcu_thread, thread)->inside, 1, PORT_RELAXED);
+	CLEAVE__TSAN_HIDE();
+	rcu_read_lock();
+	CLEAVE__TSAN_SHOW();
+}
+
+static void leave(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
+
+	cleave_section_tsan_leave(self);
+	CLEAVE__TSAN_HIDE();
+	rcu_read_unlock();
+	CLEAVE__TSAN_SHOW();
+	PORT_STORE(&thread->inside, 0, PORT_RELAXED);
+	if (PORT_UNLIKELY(PORT_LOAD(&thread->awaited, PORT_RELAXED)))
+		cleave__urcu_give_way(domain, thread);
+}
+
+static int inside(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)domain;
+	(void)self;
+	return rcu_read_ongoing() ? 1 : 0;
+}
+
+static void synchronize(void)
+{
+	synchronize_rcu();
+}
+
+#endif
