@@ -3,19 +3,10 @@
 # Does the simulator find bugs of the anonymous store?  Each is planted into a private copy of the library.
 #	tests/sim/anon_planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (of each named variant: a list, each tried if the one before found nothing), STRATEGY.
-set -eu
-export LC_ALL=C
-
-root=$(cd "$1" && pwd)
-shift
-work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
-missed=0
-wanted=$*
+. "$(dirname "$0")/planting.sh"
 
 build() { # the copy in $work/lib
-	set -- -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
-		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u
+	set -- -O1 -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u
 	# The index does not change: built once.
 	if [ ! -e "$work/index.a" ]; then
 		mkdir -p "$work/objects"
@@ -23,11 +14,11 @@ build() { # the copy in $work/lib
 			case ${source##*/} in
 			anon*.c | guard.c | map*.c | fault*.c) [ "${source%/*}" = "$root/tests/sim" ] || continue ;;
 			esac
-			${CC:-cc} "$@" -c -o "$work/objects/$(basename "$source").o" "$source"
+			compile "$@" -c -o "$work/objects/$(basename "$source").o" "$source"
 		done
 		ar rc "$work/index.a" "$work"/objects/*.o
 	fi
-	${CC:-cc} "$@" -o "$work/sim" "$work/objects/anon_sim.c.o" "$work"/lib/anon*.c "$work"/lib/guard.c "$work/index.a"
+	compile "$@" -o "$work/sim" "$work/objects/anon_sim.c.o" "$work"/lib/anon*.c "$work"/lib/guard.c "$work/index.a"
 }
 
 # plant_in SCENARIO MESSAGE NAME FILE PERL...: the bug breaks this scenario, and not by a side effect
@@ -41,44 +32,13 @@ plant_in() {
 # plant NAME FILE PERL...: what the bug is called, where, and how to make it
 only='' message=''
 plant() {
-	name=$1
-	case " $wanted " in
-	"  " | *" $name "*) ;;
-	*) return ;;
-	esac
-	rm -rf "$work/lib"
-	cp -R "$root/lib" "$work/lib"
-	shift
-	while [ $# -gt 0 ]; do
-		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$2" "$work/lib/$1"
-		if cmp -s "$work/before" "$work/lib/$1"; then
-			echo "$name: nothing to change in lib/$1" >&2
-			exit 2
-		fi
-		shift 2
-	done
+	asked "$1" || return 0
+	mutate "$@"
 	build || exit 2
-	total=0
-	for executions in ${EXECUTIONS:-200 2000 20000 100000}; do
-		status=0
-		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
-			${only:+--scenario "$only"} > "$work/out" 2>&1 || status=$?
-		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
-		[ $status -eq 0 ] || break
-	done
-	if [ $status -ne 0 ]; then
-		what=$(sed -n 's/^FAILED: //p' "$work/out")
-		case $what in
-		*"$message"*) ;;
-		*)
-			echo "$name: found by something else: $what" >&2
-			missed=1
-			;;
-		esac
-		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "${what:-crashes (exit $status)}"
-	else
-		printf '%-28s MISSED in %s executions\n' "$name" "$total"
+	hunt '200 2000 20000 100000' --strategy "${STRATEGY:-random}" ${only:+--scenario "$only"}
+	report "$1"
+	if [ $status -eq 1 ] && [ "${what#*"$message"}" = "$what" ] && [ -n "$message" ]; then
+		echo "$1: found by something else" >&2
 		missed=1
 	fi
 }

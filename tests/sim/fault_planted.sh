@@ -4,22 +4,12 @@
 # scenario that its rule is for.
 #	tests/sim/fault_planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (a list, each tried if the one before found nothing), STRATEGY.
-set -eu
-export LC_ALL=C
-
-root=$(cd "$1" && pwd)
-shift
-work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
-missed=0
-wanted=$*
-cp -R "$root/lib" "$work/base"
+. "$(dirname "$0")/planting.sh"
 
 # What includes the headers that bugs are planted in is compiled anew each time, and what was changed.
 build() { # FILE...: the copy in $work/lib
 	changed=" $* "
-	set -- -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
-		-I"$root/tests/sim" -DCLEAVE_SEARCH=live -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u '-DARENA_SIZE=(1u<<22)'
+	set -- -O1 -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u '-DARENA_SIZE=(1u<<22)'
 	mkdir -p "$work/objects" "$work/now"
 	rm -f "$work"/now/*
 	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_[cs]*.c "$root/tests/sim/runner.c"; do
@@ -32,52 +22,24 @@ build() { # FILE...: the copy in $work/lib
 		esac
 		if [ $anew -eq 1 ]; then
 			object=$work/now/$name.o
-			${CC:-cc} "$@" -c -o "$object" "$source"
+			compile "$@" -c -o "$object" "$source"
 		elif [ ! -e "$object" ]; then
-			${CC:-cc} "$@" -c -o "$object" "$source"
+			compile "$@" -c -o "$object" "$source"
 		fi
 		[ $anew -eq 1 ] || cp "$object" "$work/now/$name.o"
 	done
-	${CC:-cc} -o "$work/sim" "$work"/now/*.o
+	compile "$@" -o "$work/sim" "$work"/now/*.o
 }
 
 # plant SCENARIO NAME FILE PERL...: what it breaks, what the bug is called, where, and how to make it
 plant() {
-	scenario=$1 bug=$2
-	case " $wanted " in
-	"  " | *" $bug "*) ;;
-	*) return 0 ;;
-	esac
-	rm -rf "$work/lib"
-	cp -R "$work/base" "$work/lib"
-	shift 2
-	files=
-	while [ $# -gt 0 ]; do
-		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$2" "$work/lib/$1"
-		if cmp -s "$work/before" "$work/lib/$1"; then
-			echo "$bug: nothing to change in lib/$1" >&2
-			exit 2
-		fi
-		files="$files $1"
-		shift 2
-	done
+	asked "$2" || return 0
+	scenario=$1
+	shift
+	mutate "$@"
 	build $files || exit 2
-	total=0
-	for executions in ${EXECUTIONS:-300 3000 30000 200000}; do
-		status=0
-		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
-			--scenario "$scenario" > "$work/out" 2>&1 || status=$?
-		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
-		[ $status -eq 0 ] || break
-	done
-	if [ $status -ne 0 ]; then
-		what=$(sed -n 's/^FAILED: //p' "$work/out")
-		printf '%-30s found after %7s executions: %s\n' "$bug" "$total" "${what:-crashes (exit $status)}"
-	else
-		printf '%-30s MISSED in %s executions of %s\n' "$bug" "$total" "$scenario"
-		missed=1
-	fi
+	hunt '300 3000 30000 200000' --strategy "${STRATEGY:-random}" --scenario "$scenario"
+	report "$1" " of $scenario"
 }
 
 # Guard and check.

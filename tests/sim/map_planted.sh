@@ -3,20 +3,7 @@
 # Does the simulator find bugs of the map?  Each is planted into a private copy of the library.
 #	tests/sim/map_planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (of each named variant: a list, each tried if the one before found nothing).
-set -eu
-export LC_ALL=C
-
-root=$(cd "$1" && pwd)
-shift
-work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
-missed=0
-wanted=$*
-
-compile() { # CC's arguments
-	${CC:-cc} -std=gnu11 -O1 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" \
-		-I"$root/tests/sim" -DCLEAVE_SEARCH=live "$@"
-}
+. "$(dirname "$0")/planting.sh"
 
 build() { # the copy in $work/lib
 	# The index does not change: built once.
@@ -27,46 +14,20 @@ build() { # the copy in $work/lib
 			case ${source##*/} in
 			anon*.c | guard.c | map*.c | fault*.c) [ "${source%/*}" = "$root/tests/sim" ] || continue ;;
 			esac
-			compile -c -o "$work/objects/$(basename "$source").o" "$source"
+			compile -O1 -c -o "$work/objects/$(basename "$source").o" "$source"
 		done
 		ar rc "$work/index.a" "$work"/objects/*.o
 	fi
-	compile -o "$work/sim" "$work/objects/map_sim.c.o" "$work"/lib/map*.c "$work/index.a"
+	compile -O1 -o "$work/sim" "$work/objects/map_sim.c.o" "$work"/lib/map*.c "$work/index.a"
 }
 
 # plant NAME FILE PERL...: what the bug is called, where, and how to make it
 plant() {
-	name=$1
-	case " $wanted " in
-	"  " | *" $name "*) ;;
-	*) return ;;
-	esac
-	rm -rf "$work/lib"
-	cp -R "$root/lib" "$work/lib"
-	shift
-	while [ $# -gt 0 ]; do
-		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$2" "$work/lib/$1"
-		if cmp -s "$work/before" "$work/lib/$1"; then
-			echo "$name: nothing to change in lib/$1" >&2
-			exit 2
-		fi
-		shift 2
-	done
+	asked "$1" || return 0
+	mutate "$@"
 	build || exit 2
-	total=0
-	for executions in ${EXECUTIONS:-10 100 500}; do
-		status=0
-		"$work/sim" --first --executions "$executions" --seed "$executions" > "$work/out" 2>&1 || status=$?
-		total=$((total + $(awk '$1 == "total" { n = $2 } END { print n + 0 }' "$work/out")))
-		[ $status -eq 0 ] || break
-	done
-	if [ $status -eq 1 ]; then
-		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "$(sed -n 's/^FAILED: //p' "$work/out")"
-	else
-		printf '%-28s MISSED in %s executions (exit %s)\n' "$name" "$total" "$status"
-		missed=1
-	fi
+	hunt '10 100 500'
+	report "$1"
 }
 
 # Changes of a held entry

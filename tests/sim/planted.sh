@@ -4,60 +4,21 @@
 #	tests/sim/planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (of each scenario: a list, each tried if the one before found nothing), STRATEGY (random),
 # PATCH (applied to the copy first).
-set -eu
-export LC_ALL=C
-
-root=$(cd "$1" && pwd)
-shift
-work=$(mktemp -d "${TMPDIR:-/tmp}/planted.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
-missed=0
+. "$(dirname "$0")/planting.sh"
 
 build() { # the copy in $work/lib
-	set -- -std=gnu11 -O2 -I"$work/lib" -I"$work/lib/port/sim" -I"$work/lib/port/search/live" -I"$root/include" -I"$root/tests/sim"
-	${CC:-cc} "$@" -DCLEAVE_SEARCH=live -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c \
+	compile -O2 -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c \
 		"$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c
 }
 
-# plant NAME FILE PERL: what the bug is called, where, and how to make it
+# plant NAME FILE PERL...: what the bug is called, where, and how to make it
 plant() {
-	name=$1
-	case " $wanted " in
-	"  " | *" $name "*) ;;
-	*) return ;;
-	esac
-	rm -rf "$work/lib"
-	cp -R "$root/lib" "$work/lib"
-	[ -z "${PATCH:-}" ] || (cd "$work" && patch -s -p1 < "$PATCH")
-	shift
-	while [ $# -gt 0 ]; do
-		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$2" "$work/lib/$1"
-		if cmp -s "$work/before" "$work/lib/$1"; then
-			echo "$name: nothing to change in lib/$1" >&2
-			exit 2
-		fi
-		shift 2
-	done
+	asked "$1" || return 0
+	mutate "$@"
 	build || exit 2
-	# Few executions of each scenario first, then more.
-	total=0
-	for executions in ${EXECUTIONS:-400 3200 25600 200000}; do
-		status=0
-		"$work/sim" --first --strategy "${STRATEGY:-random}" --executions "$executions" --seed "$executions" \
-			> "$work/out" 2>&1 || status=$?
-		total=$((total + $(awk '$1 == "total" { n = $2 + $3 } END { print n + 0 }' "$work/out")))
-		[ $status -eq 0 ] || break
-	done
-	if [ $status -eq 1 ]; then
-		printf '%-28s found after %8s executions: %s\n' "$name" "$total" "$(sed -n 's/^FAILED: //p' "$work/out")"
-	else
-		printf '%-28s MISSED in %s executions (exit %s)\n' "$name" "$total" "$status"
-		missed=1
-	fi
+	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}"
+	report "$1"
 }
-
-wanted=$*
 
 plant relaxed_publication rcu.h 's/PORT_STORE\(link, node, PORT_RELEASE\)/PORT_STORE(link, node, PORT_RELAXED)/'
 plant relaxed_root walk.h 's/(PORT_STORE\(&index->root, .*?)PORT_RELEASE/$1PORT_RELAXED/'
