@@ -110,8 +110,11 @@ int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon
 	if (PORT_UNLIKELY(result))
 		return result;
 	word = &path.leaf->slot[cleave__anon_index(slot, 0)];
-	/* [A2-sc] the anon before the pointer to it; against scans of marks */
-	if (PORT_LIKELY(PORT_CAS(word, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_SEQ_CST)))
+	/*
+	 * [A2-rel] the anon before the pointer to it; [A2-acq] the winner before what it holds.  Nobody fills a slot and then
+	 * looks whether a guard was set on it while it was empty: who cares (a zero page) marks it busy first.
+	 */
+	if (PORT_LIKELY(PORT_CAS(word, &seen, (uintptr_t)anon, PORT_ACQ_REL, PORT_ACQUIRE)))
 		return 0;
 	if (seen & CLEAVE__ANON_MARKS)
 		return slot_taken(context, store, &path, word, seen);
@@ -137,8 +140,8 @@ int cleave_anon_try_replace(struct cleave_anon_context *context, struct cleave_a
 	if (result)
 		return result;
 	word = &path.leaf->slot[cleave__anon_index(slot, 0)];
-	/* [A2-sc] as for a fill */
-	if (PORT_CAS(word, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_SEQ_CST))
+	/* [A2-sc] before whoever drops what was there scans guards */
+	if (PORT_CAS(word, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_ACQUIRE))
 		return 0;
 	if (!seen || seen == CLEAVE__ANON_SEALED)
 		return -ENOENT;
@@ -169,7 +172,7 @@ static int try_remove(struct cleave_anon_context *context, struct cleave_anon *s
 			return -ENOENT;
 		if (seen & CLEAVE__ANON_MARKS)
 			return slot_taken(context, store, path, word, seen);
-		/* [A2-sc] as for a fill */
+		/* [A2-sc] before whoever drops what was there scans guards */
 	} while (!PORT_CAS(word, &seen, 0, PORT_SEQ_CST, PORT_SEQ_CST));
 	*anon = cleave__anon_page(seen);
 	return 0;
@@ -205,7 +208,7 @@ void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon
 	uint64_t seen = (uintptr_t)busy->anon | CLEAVE__ANON_BUSY;
 
 	(void)context;
-	/* [A2-sc] as a fill; only the mark of who waits may come beside */
+	/* [A2-sc] as above; only the mark of who waits may come beside */
 	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_SEQ_CST, PORT_RELAXED))
 		;
 	busy->anon = anon;
