@@ -284,9 +284,11 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 
 	if (tab) {
 		object = tab->object;
-		if (!tab->kept)
+		if (!tab->kept) {
 			cleave__map_pages_add(object, KEPT);
-		tab->kept = true;
+			tab->kept = true;
+			tab->index = hold->txn.index; /* it may be another one's, in the memory of what was made */
+		}
 		tab->uses++;
 		tab->pages += pages;
 		if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR)) /* modulo 2^64 */

@@ -36,6 +36,22 @@ static void start_with(struct solo *solo, struct cleave_map_ops ops)
 	solo->embedder.ops = ops;
 }
 
+static struct cleave__map_object *object_in(struct solo *solo, struct cleave_map *map, unsigned int n)
+{
+	struct cleave_entry entry;
+	void *object;
+
+	manual_enter(&solo->domain);
+	object = cleave_lookup_rcu(&map->index, AT(n), &entry);
+	manual_leave(&solo->domain);
+	return object;
+}
+
+static struct cleave__map_object *object_at(struct solo *solo, unsigned int n)
+{
+	return object_in(solo, &solo->map, n);
+}
+
 /* ---- Callbacks that are left out ---- */
 
 static int empty_store(const struct cleave_map_ops *ops, uint64_t n, void **store)
@@ -328,6 +344,45 @@ static void each_map_has_objects_of_its_own(void **state)
 		assert_int_equal(cleave_map_protect(map, &solo.thread, AT(i / 2), AT(i / 2 + 1), CLEAVE_PROT_READ, 0, 0),
 				 0);
 	}
+	assert_int_equal(cleave_map_verify(&other, &solo.thread, NULL), 0);
+	cleave_map_destroy(&other, &solo.thread);
+	solo_stop(&solo);
+}
+
+/*
+ * What the thread made for one map is gone, and its memory serves the other map: it is given again there, because an entry
+ * beside has it, and to the first map it is not.
+ */
+static void each_map_has_objects_of_its_own_in_memory_that_the_other_had(void **state)
+{
+	struct cleave_map_request request = request_fixed(0, 40);
+	struct cleave_map_config config = solo_config();
+	const void *made, *again = NULL;
+	struct cleave_map other;
+	unsigned int page = 0;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(1), AT(2), 0, 0, 0), 0);
+	made = object_at(&solo, 1);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(1), AT(2), 0), 0);
+	for (unsigned int i = 0; i < 1000 && again != made; i++) {
+		page = 2 * (i % 3);
+		assert_int_equal(cleave_map_unmap(&other, &solo.thread, AT(page), AT(page + 1), 0), 0);
+		request = request_fixed(page, page + 1);
+		request.protection = 0;
+		assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
+		again = object_in(&solo, &other, page);
+	}
+	assert_ptr_equal(again, made);
+	assert_int_equal(cleave_map_protect(&other, &solo.thread, AT(page + 1), AT(page + 2), 0, 0, 0), 0);
+	assert_ptr_equal(object_in(&solo, &other, page + 1), made);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(5), AT(6), 0, 0, 0), 0);
+	assert_ptr_not_equal(object_at(&solo, 5), made);
 	assert_int_equal(cleave_map_verify(&other, &solo.thread, NULL), 0);
 	cleave_map_destroy(&other, &solo.thread);
 	solo_stop(&solo);
@@ -680,17 +735,6 @@ static void assert_said(struct solo *solo, const char *expected)
 	CHECK(strstr(said.text, expected), "not said: %s, but: %s", expected, said.text);
 }
 
-static struct cleave__map_object *object_at(struct solo *solo, unsigned int n)
-{
-	struct cleave_entry entry;
-	void *object;
-
-	manual_enter(&solo->domain);
-	object = cleave_lookup_rcu(&solo->map.index, AT(n), &entry);
-	manual_leave(&solo->domain);
-	return object;
-}
-
 static void the_validator_sees_wrong_objects(void **state)
 {
 	static const char contradict[] = "attributes contradict each other", wiring[] = "a wiring was left over";
@@ -779,6 +823,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_transaction_takes_references_of_its_own),
 		cmocka_unit_test(a_submap_is_no_object),
 		cmocka_unit_test(each_map_has_objects_of_its_own),
+		cmocka_unit_test(each_map_has_objects_of_its_own_in_memory_that_the_other_had),
 		cmocka_unit_test(the_owner_of_a_busy_map_changes_it),
 		cmocka_unit_test(a_map_that_does_not_sleep_says_that_it_is_locked),
 		cmocka_unit_test(reserves_fail_or_serve),
