@@ -403,11 +403,12 @@ void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait)
 	if (thread->releasing)
 		return;
 	thread->releasing = true;
+	settle_tabs(thread);
 	do {
-		settle_tabs(thread);
 		mature(thread);
 		release(thread, wait);
-	} while (wait && (thread->young || thread->old)); /* a callback retired more */
+		settle_tabs(thread); /* a callback changed a map */
+	} while (wait && (thread->young || thread->old));
 	thread->releasing = false;
 }
 

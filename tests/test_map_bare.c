@@ -258,6 +258,38 @@ static void what_is_released_may_change_a_map(void **state)
 	solo_stop(&solo);
 }
 
+static void protect_one_more(const struct cleave_map_ops *ops, void *object, uint32_t flags)
+{
+	(void)ops;
+	(void)object;
+	(void)flags;
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(cleave_map_protect(&changed->map, &changed->thread, AT(20 + i), AT(21 + i), next_page % 2, 0, 0),
+				 0);
+	next_page++;
+}
+
+/* The counts that it keeps to itself are written down before the thread ends, too. */
+static void what_is_released_last_may_change_attributes(void **state)
+{
+	struct cleave_map_request request = request_fixed(0, 1);
+	struct solo solo;
+
+	(void)state;
+	start_with(&solo, (struct cleave_map_ops){ .object_unref = protect_one_more });
+	changed = &solo;
+	next_page = 0;
+	assert_int_equal(solo_map(&solo, 20, 30), 0);
+	request.object = &an_object;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(1), 0), 0);
+	cleave_map_thread_exit(&solo.thread);
+	assert_int_equal(next_page, 1);
+	cleave_map_thread_init(&solo.thread, &solo.maps, &solo.domain.self);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
 /* ---- References in transactions ---- */
 
 static void a_transaction_takes_references_of_its_own(void **state)
@@ -820,6 +852,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(stores_need_no_references),
 		cmocka_unit_test(a_copy_that_fails_needs_no_undo),
 		cmocka_unit_test(what_is_released_may_change_a_map),
+		cmocka_unit_test(what_is_released_last_may_change_attributes),
 		cmocka_unit_test(a_transaction_takes_references_of_its_own),
 		cmocka_unit_test(a_submap_is_no_object),
 		cmocka_unit_test(each_map_has_objects_of_its_own),
