@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGES ((uint64_t)1 << 16)
+#define PAGES ((uint64_t)1 << 16) /* a thread's: of several, each must last longer than a time slice */
 #define SMOKE_PAGES ((uint64_t)1 << 11)
 #define PLACES 4096
 #define FAULTERS 4 /* at the most, and as many others */
@@ -92,7 +92,7 @@ static void add(struct samples *samples, const struct crowd_member *members, uns
 static void one_run(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
 		    unsigned int faulters, struct outcome *outcome)
 {
-	uint64_t pages = suite->smoke ? SMOKE_PAGES : PAGES, share = pages / faulters;
+	uint64_t share = suite->smoke ? SMOKE_PAGES : PAGES, pages = share * faulters;
 	struct bench_impl threads = { .name = path->name,
 				      .attach = path->attach,
 				      .detach = path->detach,

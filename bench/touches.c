@@ -21,7 +21,7 @@
 #include <string.h>
 
 #define SEGMENT_START LAYOUT_TOP /* above all others */
-#define PAGES ((uint64_t)1 << 16)
+#define PAGES ((uint64_t)1 << 16) /* a thread's: of several, each must last longer than a time slice */
 #define SMOKE_PAGES ((uint64_t)1 << 11)
 #define CHUNK_PAGES 16
 #define PLACES 4096
@@ -167,7 +167,7 @@ static void one_run(struct suite *suite, const struct bench_impl *impl, const st
 		    unsigned int faulters, struct outcome *outcome)
 {
 	struct segment segment = { .sparse = sparse,
-				   .pages = suite->smoke ? SMOKE_PAGES : PAGES,
+				   .pages = (suite->smoke ? SMOKE_PAGES : PAGES) * faulters,
 				   .faulters = faulters };
 	struct cleave_entry whole = { SEGMENT_START, SEGMENT_START + segment.pages * LAYOUT_PAGE - 1,
 				      &layout->entries[0] };
