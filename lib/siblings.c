@@ -287,18 +287,28 @@ static void settle(const struct siblings *s, const struct cleave__node *own, str
 
 /* ---- What is done with it ---- */
 
+/* How many cells has a neighbour?  More than a leaf can have: there is none under this parent. */
+static unsigned int cells_beside(const struct cleave__position *position, bool right) PORT_INSIDE
+{
+	const struct cleave__branch *parent = position->parent;
+	const struct cleave__node *beside;
+
+	if (right ? position->index + 1 == parent->node.count : position->index == 0)
+		return CLEAVE__CELLS + 1;
+	beside = cleave__link_read_rcu(&parent->child[right ? position->index + 1 : position->index - 1]);
+	return cleave__count12(cleave__live(cleave__order_rcu(cleave__leaf_const(beside))));
+}
+
 /* Try to lock a neighbour that has at most so many cells. */
 static struct cleave__node *lock_beside(const struct cleave__position *position, bool right, unsigned int most,
 					struct cleave *index) PORT_INSIDE PORT_UNCHECKED
 {
-	const struct cleave__branch *parent = position->parent;
 	struct cleave__node *beside;
 
-	if (right ? position->index + 1 == parent->node.count : position->index == 0)
+	if (cells_beside(position, right) > most)
 		return NULL;
-	beside = cleave__link_read_rcu(&parent->child[right ? position->index + 1 : position->index - 1]);
-	if (cleave__count12(cleave__live(cleave__order_rcu(cleave__leaf_const(beside)))) > most ||
-	    !cleave__trylock(&beside->lock))
+	beside = cleave__link_read_rcu(&position->parent->child[right ? position->index + 1 : position->index - 1]);
+	if (!cleave__trylock(&beside->lock))
 		return NULL;
 	if (!cleave__dead_locked(beside) &&
 	    cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(beside)))) <= most)
@@ -327,7 +337,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		return false; /* a copy would hold it */
 	share = s.n > CLEAVE__CELLS ? cleave__uneven_share(leaf, first, last, s.n) : 0;
 	if (!share) {
-		right = position->index + 1 < position->parent->node.count;
+		right = cells_beside(position, true) <= cells_beside(position, false);
 		beside = lock_beside(position, right, CLEAVE__CELLS, index);
 	}
 	if (beside) {
