@@ -97,8 +97,12 @@ static void translate(const struct cleave_map_ops *ops, struct cleave_map *map, 
 static int wire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 		unsigned int protection)
 {
+	uint64_t bad = AT(world->bad_page[sim_self()]);
+
 	(void)ops;
 	(void)protection;
+	if (map == &world->map && bad > BASE && bad >= start && bad < end)
+		return MISWIRED;
 	for (uint64_t addr = start; map == &world->map && addr < end; addr += PAGE)
 		if (PORT_FETCH_ADD(&world->wired[(addr - BASE) / PAGE], 1, PORT_RELAXED))
 			sim_fail("a page is wired twice");
@@ -249,16 +253,25 @@ static void extract(unsigned int thread, struct record *record)
 			sim_fail("what was extracted is not unmapped");
 }
 
-/* Twice the same, and the owner may write. */
+/* Twice the same, and the owner may write.  A wiring that is on its way ends: what it takes back is not looked at. */
 static void busy(unsigned int thread, struct record *record)
 {
+	uint8_t mask = UINT8_MAX;
 	struct state again;
 
 	cleave_map_busy(&world->map, &world->thread[thread]);
+	for (unsigned int t = 0; t < THREADS; t++)
+		if (world->bad_page[t])
+			mask = (uint8_t)~WIRED;
 	for (unsigned int i = 0; i < PAGES; i++)
 		look(i, &record->state);
 	for (unsigned int i = 0; i < PAGES; i++)
 		look(i, &again);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		record->state.page[i] &= mask;
+		again.page[i] &= mask;
+	}
+	record->mask = mask;
 	if (memcmp(&record->state, &again, sizeof(again)))
 		sim_fail("a busy map changes");
 	record->error = cleave_map_clip_start(&world->map, &world->thread[thread], AT(record->call.first), NULL);
@@ -313,6 +326,11 @@ void map_call(unsigned int t, struct record *record)
 		break;
 	case UNWIRE:
 		record->error = cleave_map_unwire(map, thread, start, end);
+		break;
+	case MISWIRE:
+		world->bad_page[t] = call->end - 1u;
+		record->error = cleave_map_wire(map, thread, start, end);
+		world->bad_page[t] = 0;
 		break;
 	case FORK:
 		fork_map(t, record);

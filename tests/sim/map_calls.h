@@ -28,6 +28,7 @@ struct world {
 	struct cleave_word wired[PAGES];
 	struct cleave_word told[THREADS + 1]; /* the simulator, of a thread's new objects */
 	uint64_t objects;		      /* attribute objects that were allocated and not freed */
+	unsigned int bad_page[THREADS + 1];   /* that a thread cannot wire; 0: none */
 	bool lacked;			      /* some allocation failed */
 	bool backed;			      /* mappings have a backing object */
 };

@@ -10,7 +10,7 @@
 
 const char *const kind_names[KINDS] = { "nothing", "lookup", "check", "snapshot", "protect", "inherit",
 					"replace", "map",    "unmap", "move",	  "clip",    "coalesce",
-					"wire",	   "unwire", "fork",  "extract",  "busy" };
+					"wire",	   "unwire", "miswire", "fork",	  "extract", "busy" };
 
 static unsigned int protection_of(uint8_t page)
 {
@@ -36,6 +36,16 @@ static void set_protection(uint8_t *page, unsigned int protection)
 static void fill(struct state *state, unsigned int first, unsigned int end, uint8_t page)
 {
 	memset(&state->page[first], page, end - first);
+}
+
+/* As others see it. */
+static struct state visible(const struct state *state)
+{
+	struct state seen;
+
+	for (unsigned int i = 0; i < PAGES; i++)
+		seen.page[i] = state->page[i] & (uint8_t)~PASSING;
+	return seen;
 }
 
 /* What a child gets. */
@@ -90,12 +100,13 @@ static int change(struct state *state, const struct call *call)
 		return state->page[call->first] ? 0 : -ENOENT;
 	case WIRE:
 	case UNWIRE:
+	case MISWIRE:
 		error = holes(state, call, -EFAULT, -EINVAL);
 		for (unsigned int i = call->first; !error && i < call->end; i++)
 			if (call->kind == UNWIRE)
 				state->page[i] &= (uint8_t)~WIRED;
-			else if (protection_of(state->page[i]))
-				state->page[i] |= WIRED;
+			else if (protection_of(state->page[i]) && !(state->page[i] & WIRED))
+				state->page[i] |= call->kind == MISWIRE ? WIRED | PASSING : WIRED;
 		break;
 	case EXTRACT:
 		return holes(state, call, -EINVAL, -EINVAL);
@@ -105,27 +116,38 @@ static int change(struct state *state, const struct call *call)
 	return error;
 }
 
+/* A wiring that failed takes back what it had wired. */
+static void take_back(struct state *state, const struct call *call)
+{
+	for (unsigned int i = call->first; i < call->end; i++)
+		if (state->page[i] & PASSING)
+			state->page[i] &= (uint8_t)~(WIRED | PASSING);
+}
+
 /* False: it would have answered otherwise. */
 static bool apply(struct state *state, const struct record *record)
 {
 	const struct call *call = &record->call;
-	struct state child;
+	struct state seen = visible(state), child;
 	bool all = true;
 
 	if (record->error == -ENOMEM && call->kind != MAP)
 		return true; /* an allocation failed: it has done nothing */
 	switch (call->kind) {
 	case LOOKUP:
-		return state->page[call->first] == record->state.page[call->first];
+		return seen.page[call->first] == record->state.page[call->first];
 	case CHECK:
 		for (unsigned int i = call->first; i < call->end; i++)
 			all = all && state->page[i] && !(call->value & ~protection_of(state->page[i]));
 		return record->error == all;
-	case SNAPSHOT:
 	case BUSY:
-		return same(state, &record->state);
+		for (unsigned int i = 0; i < PAGES; i++)
+			seen.page[i] &= record->mask;
+		/* fall through */
+	case SNAPSHOT:
+		return same(&seen, &record->state);
 	case FORK:
-		child_of(state, &child);
+		child_of(&seen, &child);
 		return same(&child, &record->state);
 	case EXTRACT:
 		if (record->error || change(state, call))
@@ -135,15 +157,31 @@ static bool apply(struct state *state, const struct record *record)
 			    (protection_of(state->page[i]) & ~CLEAVE_PROT_EXEC))
 				return false;
 		return true;
+	case MISWIRE:
+		if (record->error == MISWIRED)
+			return change(state, call) == 0;
+		/* Nothing was to be wired where it would have failed, or it was wired already. */
+		if (change(state, call) != record->error)
+			return false;
+		*state = visible(state);
+		return true;
 	default:
+		/* Who changes what a wiring passes over waits for it. */
+		for (unsigned int i = call->first; i < call->end; i++)
+			if (state->page[i] & PASSING)
+				return false;
 		return record->error == change(state, call);
 	}
 }
 
 /* ---- The search ---- */
 
-static const struct record *items[THREADS * MOST_CALLS];
-static uint32_t before[THREADS * MOST_CALLS]; /* items that must come first */
+#define ITEMS (2 * THREADS * MOST_CALLS)
+
+/* A call each; one that fails after it has wired is two. */
+static const struct record *items[ITEMS];
+static bool second[ITEMS];
+static uint32_t before[ITEMS]; /* items that must come first */
 static unsigned int nitems;
 static const struct state *wanted;
 
@@ -154,7 +192,11 @@ static bool search(const struct state *state, uint32_t done)
 	for (unsigned int k = 0; k < nitems; k++) {
 		struct state next = *state;
 
-		if ((done >> k & 1) || (before[k] & ~done) || !apply(&next, items[k]))
+		if ((done >> k & 1) || (before[k] & ~done))
+			continue;
+		if (second[k])
+			take_back(&next, &items[k]->call);
+		else if (!apply(&next, items[k]))
 			continue;
 		if (search(&next, done | UINT32_C(1) << k))
 			return true;
@@ -175,7 +217,7 @@ bool map_explained(const struct state *start, const struct state *end, struct re
 		   const unsigned int *ncalls, bool weak)
 {
 	uint32_t of[THREADS][MOST_CALLS] = { { 0 } };
-	unsigned int thread[THREADS * MOST_CALLS], place[THREADS * MOST_CALLS];
+	unsigned int thread[ITEMS], place[ITEMS];
 
 	nitems = 0;
 	wanted = end;
@@ -183,13 +225,18 @@ bool map_explained(const struct state *start, const struct state *end, struct re
 		for (unsigned int i = 0; i < ncalls[t]; i++) {
 			if (weak && may_be_older(&records[t][i].call, i))
 				continue;
-			of[t][i] = UINT32_C(1) << nitems;
-			thread[nitems] = t;
-			place[nitems] = i;
-			items[nitems++] = &records[t][i];
+			for (bool again = false;; again = true) {
+				of[t][i] = UINT32_C(1) << nitems;
+				thread[nitems] = t;
+				place[nitems] = i;
+				second[nitems] = again;
+				items[nitems++] = &records[t][i];
+				if (again || records[t][i].error != MISWIRED)
+					break;
+			}
 		}
 	for (unsigned int k = 0; k < nitems; k++) {
-		before[k] = 0;
+		before[k] = second[k] ? UINT32_C(1) << (k - 1) : 0;
 		for (unsigned int u = 0; u < THREADS; u++)
 			for (unsigned int j = 0; j < ncalls[u]; j++) {
 				bool first = u == thread[k] ? j < place[k]

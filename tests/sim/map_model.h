@@ -25,6 +25,7 @@ enum kind {
 	COALESCE,
 	WIRE,
 	UNWIRE,
+	MISWIRE, /* the embedder cannot wire the last page */
 	FORK,	 /* what the child has */
 	EXTRACT, /* what the other map has */
 	BUSY,	 /* keep others out, and look twice */
@@ -32,6 +33,8 @@ enum kind {
 };
 
 extern const char *const kind_names[KINDS];
+
+#define MISWIRED (-125) /* what the embedder answers then */
 
 struct call {
 	enum kind kind;
@@ -43,6 +46,7 @@ struct call {
 /* What a page is: 0, or MAPPED | protection << 1 | inheritance << 4 | WIRED. */
 #define MAPPED 1u
 #define WIRED 64u
+#define PASSING 128u /* the model's: by a wiring that fails later */
 #define PAGE_CODE(protection, inheritance) ((uint8_t)(MAPPED | (protection) << 1 | (inheritance) << 4))
 
 struct state {
@@ -53,6 +57,7 @@ struct record {
 	struct call call;
 	int error;
 	struct state state; /* what it has read */
+	uint8_t mask;	    /* of each page; BUSY */
 	uint32_t began;	    /* calls that had returned by then */
 	uint32_t returned;  /* 0: not yet */
 	uint32_t clock;

@@ -59,6 +59,9 @@ plant busy_does_not_wait map_wire.c \
 plant transition_not_looked_at map_txn.c 's/(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\))/$1 \&\& false/'
 plant wirings_counted_late map_wire.c \
 	's/\t\tPORT_FETCH_ADD\(&map->wirings, 1, PORT_RELAXED\);\n//; s/(\t\tif \(error\) \{\n\t\t\tPORT_FETCH_ADD\(&map->wirings)/\t\tPORT_FETCH_ADD(&map->wirings, 1, PORT_RELAXED);\n$1/'
+plant failed_wiring_stays map_wire.c 's/\t\t\tsettled\[n\]->attributes\.wired = moving->attributes\.wired - 1;[^\n]*\n//'
+plant failed_wiring_not_let_go map_wire.c 's/moving->attributes\.wired == 1 && entries\[n\]\.first < done/false/'
+plant failed_wiring_lets_all_go map_wire.c 's/ && entries\[n\]\.first < done//'
 plant unbusy_wakes_nobody map_wire.c 's/(PORT_STORE\(&map->busy, 0, PORT_RELAXED\);\n)\tcleave__map_wake\(map\);\n/$1/'
 plant wired_wakes_nobody map_wire.c 's/(\twire_end\(.*?\n\tPORT_FETCH_ADD\(&map->wirings.*?\n)\tcleave__map_wake\(map\);\n/$1/'
 plant waits_for_what_it_saw_late map_txn.c \

@@ -60,6 +60,10 @@ static struct call call_of(enum kind kind, unsigned int first, unsigned int end,
 	struct call call = { kind, (uint8_t)first, (uint8_t)end, 0 };
 
 	switch (kind) {
+	case MISWIRE: /* what failed is taken back by small transactions: by one, that is */
+		if (end > first + 3)
+			call.end = (uint8_t)(first + 3);
+		break;
 	case CHECK:
 		call.value = CLEAVE_PROT_READ;
 		break;
@@ -133,7 +137,7 @@ static void program_of(unsigned int number, struct program *program)
 			first = (unsigned int)(random >> 20) % PAGES;
 			end = first + 1 + (unsigned int)(random >> 30) % (PAGES - first);
 			kind = (enum kind)(FIRST + (random >> 8) % NKINDS);
-			if (kind == WIRE && t == 2)
+			if ((kind == WIRE || kind == MISWIRE) && t == 2)
 				kind = UNWIRE; /* the arena holds the nodes of two who wire */
 			program->calls[t][i] = call_of(kind, first, end, (unsigned int)(random >> 40));
 		}
@@ -209,7 +213,7 @@ static const char *choose(unsigned int number)
 			nthreads = t + 1;
 		/* So many nodes as a wiring keeps in hand take more steps than all the rest: before the execution, then. */
 		for (unsigned int i = 0; i < ncalls[t]; i++)
-			if (running.calls[t][i].kind == WIRE)
+			if (running.calls[t][i].kind == WIRE || running.calls[t][i].kind == MISWIRE)
 				must(cleave_map_reserve(&world->thread[t], 6));
 	}
 	map_state(&start_state);
