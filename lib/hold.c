@@ -5,9 +5,10 @@
  *
  *	lock the leaf -> (caller) -> fill clean cells, store the order word -> (caller) -> unlock
  *
- * Only values other than NULL are put, so no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
+ * Where a value other than NULL is put no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
  * clean cells is copied, and one without room divided, under the lock that is held.  If neither can be done at once, the
- * leaf is handed over to a transaction.
+ * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; what concerns a
+ * neighbour is not done here.
  */
 #include "update.h"
 
@@ -47,7 +48,7 @@ void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	hold->order = order;
 	hold->count = position.count;
 	hold->r = position.r;
-	hold->handed_over = hold->put = false;
+	hold->handed_over = hold->put = hold->erased = false;
 	hold->txn.index = index;
 	hold->txn.self = self;
 	hold->txn.next = self->txns;
@@ -62,8 +63,16 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
 }
 
+/* A gap is to appear: no bound above may be lower.  Only the leaf is locked, outside of read sections: this may wait. */
+static void raise(struct cleave_hold *hold, uint64_t addr, const struct cleave__edit *edit) PORT_UNCHECKED
+{
+	if (edit->gap)
+		(void)cleave__raise(hold->txn.index, hold->txn.self, 0, addr, edit->gap, false);
+}
+
 /* One store of the order word.  False: there is no clean cell for it. */
-static bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+static PORT_ALWAYS_INLINE bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last,
+					void *value) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = leaf_of(hold);
 	struct cleave_thread *self = hold->txn.self;
@@ -73,8 +82,11 @@ static bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last, vo
 			       cleave__pool_clean_cells(self, leaf, hold->order));
 	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value))
 		return false;
+	if (!value)
+		raise(hold, first, &edit);
 	cleave__leaf_edit_store(&edit);
 	cleave__pool_dropped_cells(self, leaf);
+	hold->count = edit.count;
 	PORT_COUNT(self->counters.edits);
 	return true;
 }
@@ -86,18 +98,19 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 	struct cleave__node *copy;
 	struct cleave__edit edit;
 
-	if (cleave__leaf_cramped(leaf_of(hold), hold->count) ||
-	    self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
+	if (self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(&edit, cleave__leaf(copy), leaf_of(hold), hold->order, hold->count);
 	if (cleave__leaf_edit_put(&edit, hold->r, first, last, value)) {
 		cleave__leaf_edit_store_private(&edit);
 		copy->count = (uint8_t)(hold->leaf->count + 1);
-		if (cleave__swing_leaf(hold->txn.index, self, hold->leaf, copy, 0, true, false)) {
+		raise(hold, first, &edit);
+		if (cleave__swing_leaf(hold->txn.index, self, hold->leaf, copy, edit.gap, true, false)) {
 			cleave__unlock_dead(hold->txn.index, hold->leaf);
 			hold->dead = hold->leaf;
 			hold->leaf = copy;
+			hold->count = edit.count;
 			return true;
 		}
 	}
@@ -139,28 +152,49 @@ static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, v
 	return error;
 }
 
+static inline bool may_put(const struct cleave_hold *hold, uint64_t first, uint64_t last)
+{
+	return first <= last && first >= hold->entry.first && last <= hold->entry.last && !hold->put;
+}
+
 int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
 {
 	int error = 0;
 
-	if (!value || first > last || first < hold->entry.first || last > hold->entry.last || hold->put)
+	if (!value || !may_put(hold, first, last))
 		return -EINVAL;
-	if (!put_here(hold, first, last, value) && !put_in_copy(hold, first, last, value) &&
+	/* A cramped leaf is better divided than copied once more. */
+	if (!put_here(hold, first, last, value) &&
+	    (cleave__leaf_cramped(leaf_of(hold), hold->count) || !put_in_copy(hold, first, last, value)) &&
 	    !put_in_several(hold, first, last, value))
 		error = put_by_txn(hold, first, last, value);
 	hold->put = true;
 	return error;
 }
 
+int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last)
+{
+	if (!hold->entry.value || !may_put(hold, first, last))
+		return -EINVAL;
+	/* A neighbour may have a gap there, to be joined with this one. */
+	if (cleave__border_reached(hold->leaf, first, last) ||
+	    (!put_here(hold, first, last, NULL) && !put_in_copy(hold, first, last, NULL)))
+		return -EAGAIN;
+	hold->put = hold->erased = true;
+	return 0;
+}
+
 void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 {
 	struct cleave_thread *self = hold->txn.self;
 	struct cleave__node *next;
+	bool small;
 
 	if (hold->handed_over) {
 		cleave__finish(&hold->txn, NULL);
 		return;
 	}
+	small = hold->erased && hold->count <= CLEAVE__SMALL && (hold->leaf->first != 0 || hold->leaf->last != UINT64_MAX);
 	cleave__unlist(&hold->txn);
 	do {
 		next = hold->leaf->link;
@@ -169,5 +203,7 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 	} while (PORT_UNLIKELY(next != NULL));
 	if (PORT_UNLIKELY(hold->dead != NULL))
 		cleave__pool_retire_with(self, hold->dead, hold->dead->link);
+	if (PORT_UNLIKELY(small))
+		cleave__merge_small(hold->txn.index, self, hold->entry.first);
 	cleave__pool_nudge(self);
 }

@@ -259,6 +259,24 @@ struct cleave__map_rule {
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			    const struct cleave__map_rule *rule);
 
+/*
+ * Unmap [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.  `keep`: -EPERM if it
+ * is immutable.  Return: as above.
+ */
+int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			   bool keep);
+/*
+ * Map [addr, addr + request->size), inside the map, if it is free and nothing else is concerned, for a checked request.
+ * Return: as above; a request that may not have the range is NOT_SIMPLE.
+ */
+int cleave__map_map_held(struct cleave_map *map, struct cleave_map_thread *thread,
+			 const struct cleave_map_request *request, uint64_t addr);
+
+/* ---- map_space.c ---- */
+
+/* What an entry for a request at `addr` has. */
+struct cleave_map_attributes cleave__map_requested(const struct cleave_map_request *request, uint64_t addr);
+
 /* ---- map_range.c ---- */
 
 /*

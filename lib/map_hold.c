@@ -1,21 +1,30 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Other attributes for a part of one entry, without a transaction: the entry is held, checked and changed by one store.
- * Only what concerns nothing beside the entry, its object and the accounts is done here; all the rest, and whatever must
+ * Other attributes for a part of one entry, its end, or an entry where nothing is, without a transaction: what is there is
+ * held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts is done here; all the rest, and whatever must
  * wait, is left to the transaction, from scratch.
  */
 #include "map.h"
 
-/* May the held entry be changed here?  As for a transaction, `busy` is read after the leaf was locked. */
+/* Maps in which an entry's neighbours are concerned, or whose callers do not wait. */
+#define NOT_HELD (CLEAVE_MAP_GUARD_PAGES | CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP)
+
+/* May the map be changed now?  As for a transaction, `busy` is read after the leaf was locked. */
+static bool undisturbed(const struct cleave_map *map, const struct cleave_map_thread *thread)
+{
+	uint64_t busy = PORT_LOAD(&map->busy, PORT_RELAXED);
+
+	return (!busy || busy == (uint64_t)(uintptr_t)thread) && !PORT_LOAD(&map->wire_future, PORT_RELAXED);
+}
+
+/* May the held entry be changed here? */
 static bool simple(const struct cleave_hold *hold, const struct cleave_map *map, const struct cleave_map_thread *thread,
 		   uint64_t end)
 {
 	const struct cleave__map_object *object = hold->entry.value;
-	uint64_t busy = PORT_LOAD(&map->busy, PORT_RELAXED);
 
 	return hold->entry.last >= end - 1 && cleave__map_is_mapped(object) && !object->attributes.wired &&
-	       !(object->attributes.flags & CLEAVE_MAP_IN_TRANSITION) &&
-	       (!busy || busy == (uint64_t)(uintptr_t)thread) && !PORT_LOAD(&map->wire_future, PORT_RELAXED);
+	       !(object->attributes.flags & CLEAVE_MAP_IN_TRANSITION) && undisturbed(map, thread);
 }
 
 /* What is left to do when the entry is released. */
@@ -130,4 +139,109 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 	if (thread->nyoung != retired && result != CLEAVE__NOT_SIMPLE)
 		cleave__map_tidy(thread, true);
 	return result;
+}
+
+/* ---- Unmap ---- */
+
+/* Under the lock: windows, the stacks' serial and submaps are a transaction's. */
+static int unmap(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
+		 uint64_t end, bool keep)
+{
+	const struct cleave_map_ops *ops = cleave__map_ops(map);
+	const struct cleave__map_object *old = hold->entry.value;
+
+	if (!simple(hold, map, thread, end) || old->attributes.store ||
+	    (old->attributes.flags & (CLEAVE_MAP_STACK | CLEAVE_MAP_SUBMAP)))
+		return CLEAVE__NOT_SIMPLE;
+	if (keep && (old->attributes.flags & CLEAVE_MAP_IMMUTABLE))
+		return -EPERM;
+	if (cleave_hold_erase(hold, start, end - 1))
+		return CLEAVE__NOT_SIMPLE;
+	if (ops->translate)
+		ops->translate(ops, map, start, end, CLEAVE_MAP_REMOVE);
+	return 0;
+}
+
+int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			   bool keep)
+{
+	struct cleave__map_object *old;
+	struct cleave__map_bytes bytes;
+	struct cleave_hold hold;
+	int error;
+
+	if (map->config.flags & NOT_HELD)
+		return CLEAVE__NOT_SIMPLE;
+	cleave_hold_begin(&hold, &map->index, thread->self, start);
+	old = hold.entry.value;
+	error = unmap(&hold, map, thread, start, end, keep);
+	cleave_hold_end(&hold);
+	if (error)
+		return error;
+	bytes = (struct cleave__map_bytes){ end - start, cleave__map_data(map, old, start, end) };
+	cleave__map_pages_left(thread, old, bytes.size >> map->config.page_shift);
+	cleave__map_uncharge(map, &bytes);
+	cleave__map_credit(map, thread, (uint64_t)0 - bytes.size, (uint64_t)0 - bytes.data);
+	cleave__map_tidy(thread, true);
+	return 0;
+}
+
+/* ---- Map ---- */
+
+/* An object for so many pages, whose reference to what stands behind is the caller's until it succeeds. */
+static struct cleave__map_object *object_for(struct cleave_map_thread *thread, const struct cleave_map_request *request,
+					     uint64_t addr, uint64_t pages)
+{
+	struct cleave_map_attributes attributes = cleave__map_requested(request, addr);
+	struct cleave__map_object *object = cleave__map_object_new(thread, &attributes);
+
+	if (object)
+		PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
+	return object;
+}
+
+/* Put the object where nothing is. */
+static int put_entry(struct cleave_map *map, struct cleave_map_thread *thread, struct cleave__map_object *object,
+		     uint64_t start, uint64_t end, const struct cleave__map_bytes *bytes)
+{
+	struct cleave_hold hold;
+	int error = CLEAVE__NOT_SIMPLE;
+
+	cleave_hold_begin(&hold, &map->index, thread->self, start);
+	if (!hold.entry.value && hold.entry.last >= end - 1 && undisturbed(map, thread)) {
+		error = cleave__map_charge(map, bytes);
+		if (!error) {
+			error = cleave_hold_put(&hold, start, end - 1, object);
+			if (error)
+				cleave__map_uncharge(map, bytes);
+		}
+	}
+	cleave_hold_end(&hold);
+	return error;
+}
+
+int cleave__map_map_held(struct cleave_map *map, struct cleave_map_thread *thread,
+			 const struct cleave_map_request *request, uint64_t addr)
+{
+	struct cleave__map_object *object;
+	struct cleave__map_bytes bytes;
+	int error;
+
+	if ((map->config.flags & NOT_HELD) ||
+	    (request->flags & (CLEAVE_MAP_QUERY | CLEAVE_MAP_TRY | CLEAVE_MAP_OVERLAY)) ||
+	    (request->entry_flags & CLEAVE_MAP_HOLE) ||
+	    ((request->entry_flags & CLEAVE_MAP_STACK) && (request->flags & CLEAVE_MAP_FIXED)))
+		return CLEAVE__NOT_SIMPLE;
+	object = object_for(thread, request, addr, request->size >> map->config.page_shift);
+	if (!object)
+		return -ENOMEM;
+	bytes = (struct cleave__map_bytes){ request->size, cleave__map_data(map, object, addr, addr + request->size) };
+	error = put_entry(map, thread, object, addr, addr + request->size, &bytes);
+	if (error) {
+		cleave__map_object_free(thread, object);
+		return error;
+	}
+	cleave__map_credit(map, thread, bytes.size, bytes.data);
+	cleave__map_tidy(thread, true);
+	return 0;
 }

@@ -92,6 +92,9 @@ int cleave_map_unmap(struct cleave_map *map, struct cleave_map_thread *thread, u
 
 	if (error)
 		return error < 0 ? error : 0;
+	error = cleave__map_unmap_held(map, thread, start, end, flags & CLEAVE_MAP_KEEP_IMMUTABLE);
+	if (error != CLEAVE__NOT_SIMPLE)
+		return error;
 	error = cleave__map_begin(&txn, map, thread, start, end, 0);
 	if (error)
 		return error;
@@ -128,6 +131,9 @@ int cleave_map_munmap(struct cleave_map *map, struct cleave_map_thread *thread, 
 		return -EINVAL;
 	if (len == 0)
 		return 0;
+	error = cleave__map_unmap_held(map, thread, addr, addr + len, true);
+	if (error != CLEAVE__NOT_SIMPLE)
+		return error;
 	error = cleave__map_begin(&txn, map, thread, addr, addr + len, 0);
 	if (error)
 		return error;

@@ -252,25 +252,30 @@ static int check_range(struct cleave_map_txn *txn, const struct cleave_map_reque
 	return occupied ? -ENOMEM : 0;
 }
 
-/* Stage the entry.  *fresh: its object, not yet published; the backing object's reference is still the caller's. */
-static int stage_entry(struct cleave_map_txn *txn, const struct cleave_map_request *request, uint64_t addr,
-		       struct cleave__map_object **fresh)
+struct cleave_map_attributes cleave__map_requested(const struct cleave_map_request *request, uint64_t addr)
 {
-	const struct cleave_map_ops *ops = cleave__map_ops(txn->map);
-	struct cleave_map_attributes attributes = {
+	bool lazy = (request->entry_flags & CLEAVE_MAP_COW) && !(request->flags & CLEAVE_MAP_OVERLAY);
+
+	return (struct cleave_map_attributes){
 		.object = request->object,
 		.delta = request->object ? request->offset - addr : 0,
-		.flags = request->entry_flags,
+		.flags = request->entry_flags | (lazy ? CLEAVE_MAP_NEEDS_COPY : 0),
 		.protection = request->protection,
 		.max_protection = request->max_protection,
 		.inheritance = request->inheritance,
 		.advice = request->advice,
 	};
+}
+
+/* Stage the entry.  *fresh: its object, not yet published; the backing object's reference is still the caller's. */
+static int stage_entry(struct cleave_map_txn *txn, const struct cleave_map_request *request, uint64_t addr,
+		       struct cleave__map_object **fresh)
+{
+	const struct cleave_map_ops *ops = cleave__map_ops(txn->map);
+	struct cleave_map_attributes attributes = cleave__map_requested(request, addr);
 	bool overlay = request->flags & CLEAVE_MAP_OVERLAY;
 	int error = 0;
 
-	if ((attributes.flags & CLEAVE_MAP_COW) && !overlay)
-		attributes.flags |= CLEAVE_MAP_NEEDS_COPY;
 	*fresh = cleave__map_object_new(txn->thread, &attributes);
 	if (!*fresh) {
 		txn->error = -ENOMEM;
@@ -327,6 +332,9 @@ static int map_fixed(struct cleave_map *map, struct cleave_map_thread *thread, c
 	if (request->addr < map->config.min || request->addr >= map->config.max ||
 	    request->size > map->config.max - request->addr)
 		return -ENOMEM;
+	error = cleave__map_map_held(map, thread, request, request->addr);
+	if (error != CLEAVE__NOT_SIMPLE)
+		return error;
 	error = lock_range(&txn, map, thread, request, request->addr);
 	if (error)
 		return error;
@@ -364,6 +372,9 @@ static int map_anywhere(struct cleave_map *map, struct cleave_map_thread *thread
 		hint = hint && available(map, thread, addr, request->size);
 		error = hint ? 0 : cleave_map_find_space(map, thread, request, &addr);
 		if (error || (request->flags & CLEAVE_MAP_QUERY))
+			break;
+		error = cleave__map_map_held(map, thread, request, addr);
+		if (error != CLEAVE__NOT_SIMPLE)
 			break;
 		error = lock_range(&txn, map, thread, request, addr);
 		if (error)

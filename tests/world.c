@@ -201,6 +201,8 @@ void operation_random(struct world *world, struct operation *operation)
 			operation->value = model_at(&world->model, operation->first)->value;
 		if (!operation->value)
 			operation->value = value_random(rng);
+		if (rng_one_in(rng, 3))
+			operation->value = NULL;
 		break;
 	default:
 		break;
@@ -340,8 +342,9 @@ static int call_hold(struct world *world, const struct operation *operation, str
 	if (last > hold.entry.last)
 		last = hold.entry.last;
 	if (operation->commit) {
-		result = cleave_hold_put(&hold, first, last, operation->value);
-		CHECK(cleave_hold_put(&hold, first, first, operation->value) == -EINVAL, "the second put");
+		result = operation->value ? cleave_hold_put(&hold, first, last, operation->value)
+					  : cleave_hold_erase(&hold, first, last);
+		CHECK(result || cleave_hold_put(&hold, first, first, operation->value) == -EINVAL, "the second put");
 	}
 	cleave_hold_end(&hold);
 	return result;
@@ -492,7 +495,13 @@ void world_follow(struct world *world, const struct operation *operation, const 
 	case CALL_HOLD:
 		entry = *model_at(model, operation->first);
 		has_entry = true;
-		if (operation->commit)
+		if (!operation->commit)
+			break;
+		if (!operation->value && !entry.value)
+			result = -EINVAL;
+		else if (!operation->value && outcome->result == -EAGAIN)
+			result = -EAGAIN; /* it takes a transaction */
+		else
 			model_store(model, operation->first,
 				    operation->last < entry.last ? operation->last : entry.last, operation->value,
 				    NULL);

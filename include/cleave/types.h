@@ -223,9 +223,10 @@ struct cleave_hold {
 	struct cleave__node *leaf; /* its leaf, or those in its place, by link: locked */
 	struct cleave__node *dead; /* published over, by link */
 	uint64_t order;		   /* of the leaf, before the put */
-	uint32_t count;
+	uint32_t count; /* of its cells; after the erasure, too */
 	uint32_t r;
 	bool put;	  /* done */
+	bool erased;	  /* it was a gap */
 	bool handed_over; /* the leaf is the transaction's */
 	struct cleave_txn txn;
 };

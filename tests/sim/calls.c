@@ -187,12 +187,18 @@ static void hold(struct cleave_thread *self, const struct call *call, struct ans
 	answer->n = 1;
 	if (last > hold.entry.last)
 		last = hold.entry.last;
-	answer->error = cleave_hold_put(&hold, call->first, last, VALUE(call->value));
-	if (!answer->error) {
+	if (!call->value && !hold.entry.value)
+		last = call->first - 1u; /* there is nothing to erase */
+	else if (call->value)
+		answer->error = cleave_hold_put(&hold, call->first, last, VALUE(call->value));
+	else
+		answer->error = cleave_hold_erase(&hold, call->first, last);
+	if (!answer->error && last >= call->first) {
 		sim_ops.enter(&world->domain, self);
 		cleave_lookup_rcu(&world->index, call->first, &again);
 		sim_ops.leave(&world->domain, self);
-		if (again.first != call->first || again.last != last || again.value != VALUE(call->value))
+		if (again.value != VALUE(call->value) || (call->value && (again.first != call->first || again.last != last)) ||
+		    again.last < last)
 			sim_fail("between put and release the held range is not what was put");
 	}
 	cleave_hold_end(&hold);

@@ -35,10 +35,15 @@ plant counted_after_unlock map_hold.c \
 	's/cleave__map_object_made\(thread, hold, attributes, pages\)/cleave__map_object_made(thread, hold, attributes, 0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
+plant unmap_translated_after_unlock map_hold.c \
+	's/\tif \(ops->translate\)\n\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_REMOVE\);\n/\t(void)ops;\n/; s/(\terror = unmap\(&hold, .*?\n\tcleave_hold_end\(&hold\);\n)/$1\tif (!error && cleave__map_ops(map)->translate)\n\t\tcleave__map_ops(map)->translate(cleave__map_ops(map), map, start, end, CLEAVE_MAP_REMOVE);\n/'
+plant map_ignores_busy map_hold.c 's/ && undisturbed\(map, thread\)\) \{\n\t\terror = cleave__map_charge/) {\n\t\terror = cleave__map_charge/'
+plant map_counted_late map_hold.c \
+	's/PORT_STORE\(&object->pages, pages, PORT_RELAXED\);/(void)pages;/; s/(\tcleave__map_credit\(map, thread, bytes\.size, bytes\.data\);\n)/\tcleave__map_pages_add(object, request->size >> map->config.page_shift);\n$1/'
 plant checked_before_lock map_hold.c \
 	's/(int cleave__map_change_held\()/static struct cleave_map_attributes stale[CLEAVE_MAP_STRIPES];\n$1/; s/(\tcleave_hold_begin\(&hold)/\tstruct cleave_entry seen;\n\tthread->self->domain->ops->enter(thread->self->domain, thread->self);\n\tcleave_lookup_rcu(&map->index, start, &seen);\n\tif (cleave__map_is_mapped(seen.value))\n\t\tstale[thread->stripe] = ((struct cleave__map_object *)seen.value)->attributes;\n\tthread->self->domain->ops->leave(thread->self->domain, thread->self);\n$1/; s/(\/\* Under the lock\. \*\/\n)/extern struct cleave_map_attributes *stale_of(struct cleave_map_thread *thread);\n$1/; s/attributes = old->attributes;/attributes = *stale_of(thread);/; s/\z/\nstruct cleave_map_attributes *stale_of(struct cleave_map_thread *thread)\n{\n\treturn &stale[thread->stripe];\n}\n/'
 plant busy_read_before_lock map_hold.c \
-	's/(\/\* May the held entry be changed here)/static uint64_t busy_seen[CLEAVE_MAP_STRIPES];\n\n$1/; s/uint64_t busy = PORT_LOAD\(&map->busy, PORT_RELAXED\);/uint64_t busy = busy_seen[thread->stripe];/; s/(\tcleave_hold_begin\(&hold)/\tbusy_seen[thread->stripe] = PORT_LOAD(&map->busy, PORT_RELAXED);\n$1/'
+	's/(\/\* May the map be changed now)/static uint64_t busy_seen[CLEAVE_MAP_STRIPES];\n\n$1/; s/uint64_t busy = PORT_LOAD\(&map->busy, PORT_RELAXED\);/uint64_t busy = busy_seen[thread->stripe];/; s/(\tcleave_hold_begin\(&hold)/\tbusy_seen[thread->stripe] = PORT_LOAD(&map->busy, PORT_RELAXED);\n$1/'
 plant transition_changed_in_place map_hold.c \
 	's/ && !object->attributes\.wired//; s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
 plant made_not_kept map_object.c \

@@ -125,6 +125,10 @@ static void program_of(unsigned int number, struct program *program)
 		program->shape = (enum shape)(number / PLACES % SHAPES);
 		program->calls[0][0] = call_of(kinds[0], range[0][0], range[0][1], 0);
 		program->calls[1][0] = call_of(kinds[1], range[1][0], range[1][1], 1);
+		/* There is one place to map at. */
+		for (unsigned int t = 0; t < 2; t++)
+			if (kinds[t] == MAP && (program->shape == HOLED || program->shape == GUARDED))
+				program->calls[t][0] = call_of(MAP, 4, 5, t);
 		return;
 	}
 	program->shape = (enum shape)(random % SHAPES);

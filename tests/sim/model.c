@@ -322,8 +322,10 @@ static bool apply(struct model *model, const struct item *item)
 		}
 		return answer->error == -ENOENT && same(&entry, &answer->entries[0]);
 	case HOLD:
-		if (answer->error || !same(&entry, &answer->entries[0]))
+		if (!same(&entry, &answer->entries[0]))
 			return false;
+		if (answer->error)
+			return answer->error == -EAGAIN && !call->value;
 		put(model, call->first, unit_of(entry.last) < call->last ? unit_of(entry.last) : call->last, call->value,
 		    UNITS);
 		return true;

@@ -95,7 +95,11 @@ plant siblings_parent_not_locked siblings.c \
 	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//; s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//; s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.order\)\)/if (false)/'
-plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, 0, )true, false/${1}false, false/'
+plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
+plant hold_gap_not_raised hold.c 's/\tif \(edit->gap\)\n\t\t\(void\)cleave__raise/\tif (edit->gap \&\& false)\n\t\t(void)cleave__raise/'
+plant hold_gap_raised_late hold.c \
+	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__leaf_edit_store\(&edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
+plant hold_gap_at_border hold.c 's/cleave__border_reached\(hold->leaf, first, last\) \|\|\n\t    //'
 plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_retired_early hold.c \
 	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
