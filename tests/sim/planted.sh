@@ -84,7 +84,7 @@ plant border_of_dead_leaf border.c 's/if \(cleave__dead_locked\(beside\)\)/if (f
 plant siblings_of_dead_parent siblings.c 's/live = !cleave__dead_locked\(parent\);/live = true;/'
 plant siblings_of_dead_leaf siblings.c 's/if \(!cleave__dead_locked\(beside\) &&\n\t    /if (/'
 plant siblings_not_locked siblings.c \
-	's/ \|\|\n\t    !cleave__trylock\(&beside->lock\)\)/)/; s/\tcleave__unlock\(index->domain, &beside->lock, !cleave__dead_locked\(beside\)\);\n//; s/\t\tcleave__unlock_dead\(s->index, beside\);\n//; s/\tif \(beside\)\n\t\tcleave__unlock_node\(index, beside\);\n//; s/\tcleave__unlock_node\(index, beside\);\n//' \
+	's/\tif \(!cleave__trylock\(&beside->lock\)\)\n\t\treturn NULL;\n//; s/\tcleave__unlock\(index->domain, &beside->lock, !cleave__dead_locked\(beside\)\);\n//; s/\t\tcleave__unlock_dead\(s->index, beside\);\n//; s/\tif \(beside\)\n\t\tcleave__unlock_node\(index, beside\);\n//; s/\tcleave__unlock_node\(index, beside\);\n//' \
 	border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
 plant siblings_live_on siblings.c 's/\t\t\tcleave__mark_dead_locked\(s->old\[k\]\);/\t\t\t;/'
 plant siblings_parent_lives_on siblings.c 's/\t\tcleave__mark_dead_locked\(&s->parent->node\);\n//'
