@@ -117,7 +117,7 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  *	2. another one replaced it by its own, v7 of a thread with a lower number
  *	3. this thread would put v5 there again, for it is no older than v7 in any order that both know
  * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is displaced,
- * they are in ascending order.
+ * they are in ascending order.  (Joining alone may bring a neighbour's object back to where it was: the same attributes.)
  */
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);

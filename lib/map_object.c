@@ -321,6 +321,8 @@ void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map
 	for (tab = thread->left; tab < thread->left + 2; tab++) {
 		if (tab->object == object) {
 			tab->pages += pages;
+			if (PORT_UNLIKELY(PORT_LOAD(&object->pages, PORT_RELAXED) == tab->pages))
+				settle_left(thread, tab); /* all are gone: the object need not wait for other changes */
 			return;
 		}
 	}

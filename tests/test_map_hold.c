@@ -200,6 +200,23 @@ static void an_object_goes_with_the_last_count_that_a_thread_keeps(void **state)
 	solo_stop(&solo);
 }
 
+/* Page after page of an object is taken by one thread: with the last page it ends, and need not be asked for. */
+static void an_object_ends_with_its_last_page(void **state)
+{
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 0, 8), 0);
+	for (unsigned int i = 0; i < 8; i++) {
+		assert_int_equal(solo.thread.nyoung, 0);
+		assert_int_equal(protect(&solo, &solo.thread, i, i + 1, CLEAVE_PROT_READ), 0);
+	}
+	assert_int_equal(solo.thread.nyoung, 1);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
 /* So many pages that what a thread keeps to itself could be taken for what it adds to keep the object. */
 static void more_pages_than_a_thread_keeps_to_itself(void **state)
 {
@@ -265,6 +282,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_object_goes_with_the_last_count_that_a_thread_keeps),
+		cmocka_unit_test(an_object_ends_with_its_last_page),
 		cmocka_unit_test(more_pages_than_a_thread_keeps_to_itself),
 		cmocka_unit_test(accounts_add_up_over_all_stripes),
 		cmocka_unit_test(neighbours_that_get_the_same_share_an_object),

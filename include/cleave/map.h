@@ -127,7 +127,8 @@ struct cleave_map_ops {
 	/*
 	 * References to backing objects, submaps (flags has CLEAVE_MAP_SUBMAP) and stores: one for each attribute
 	 * object that names one.  `ref` is called with leaf locks held and neither sleeps nor fails; `unref` a grace
-	 * period after the last entry with these attributes went, without any lock.
+	 * period after the last entry with these attributes went, and no thread keeps a count of them to itself any more
+	 * (cleave_map_thread_flush()), without any lock.
 	 */
 	void (*object_ref)(const struct cleave_map_ops *ops, void *object, uint32_t flags);
 	void (*object_unref)(const struct cleave_map_ops *ops, void *object, uint32_t flags);
