@@ -93,6 +93,12 @@ static void lay(struct siblings *s, const struct put *put)
 	}
 }
 
+/* So many leaves for `n` cells, with room for a gap that stays with the entry before it. */
+static unsigned int leaves_for(unsigned int n)
+{
+	return n <= CLEAVE__CELLS ? 1 : (n + CLEAVE__FULL - 1) / CLEAVE__FULL;
+}
+
 /* Share the cells out among `k` leaves.  `first_share`, and where a gap goes: as in repack.c. */
 static void share_out(struct siblings *s, unsigned int k, unsigned int first_share)
 {
@@ -324,7 +330,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	const struct cleave__leaf *leaf = cleave__leaf(position->node);
 	const struct put put = { first, last, value };
 	bool spread = cleave__leaf_cramped(leaf, cleave__count12(cleave__live(cleave__order_locked(leaf)))), right;
-	unsigned int full = spread ? CLEAVE__CRAMPED : CLEAVE__FULL, share;
+	unsigned int full = spread ? CLEAVE__CRAMPED : CLEAVE__FULL, alone, share;
 	struct cleave__node *beside = NULL;
 	struct siblings s;
 
@@ -335,7 +341,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	lay(&s, &put);
 	if (s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
-	share = s.n > CLEAVE__CELLS ? cleave__uneven_share(leaf, first, last, s.n) : 0;
+	alone = leaves_for(s.n);
+	share = alone == 2 ? cleave__uneven_share(leaf, first, last, s.n) : 0;
 	if (!share) {
 		right = cells_beside(position, true) <= cells_beside(position, false);
 		beside = lock_beside(position, right, CLEAVE__CELLS, index);
@@ -345,7 +352,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		lay(&s, &put);
 		share_out(&s, (s.n + full - 1) / full, 0);
 	} else {
-		share_out(&s, 2, share);
+		share_out(&s, alone > 1 ? alone : 2, share);
 	}
 	if (replace(&s)) {
 		settle(&s, position->node, others);
@@ -386,12 +393,10 @@ bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const
 		left++;
 	if (!right)
 		left = along(&s, left);
-	if (left == s.n)
-		share_out(&s, s.n <= CLEAVE__CELLS ? 1 : 2, 0);
-	else if (left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
+	if (left < s.n && left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
 		share_at(&s, left);
 	else
-		share_out(&s, (s.n + CLEAVE__FULL - 1) / CLEAVE__FULL, 0);
+		share_out(&s, leaves_for(s.n), 0);
 	if (!replace(&s))
 		return false;
 	settle(&s, position->node, others);
@@ -403,16 +408,17 @@ enum cleave__joined cleave__join(struct cleave *index, struct cleave_thread *sel
 	PORT_UNCHECKED
 {
 	unsigned int count = cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(position->node))));
+	unsigned int most = count < CLEAVE__JOINED ? CLEAVE__JOINED - count : 0;
 	struct cleave__node *beside;
 	struct siblings s;
 	bool right = true;
 
 	if (!position->parent || !may_join(position->parent))
 		return CLEAVE__ELSEWHERE;
-	beside = lock_beside(position, right, CLEAVE__JOINED - count, index);
+	beside = lock_beside(position, right, most, index);
 	if (!beside) {
 		right = false;
-		beside = lock_beside(position, right, CLEAVE__JOINED - count, index);
+		beside = lock_beside(position, right, most, index);
 	}
 	if (!beside) /* a neighbour under another parent is not looked at here */
 		return position->index == 0 || position->index + 1 == position->parent->node.count ? CLEAVE__ELSEWHERE
