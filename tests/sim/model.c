@@ -365,7 +365,8 @@ static bool apply(struct model *model, const struct item *item)
 static uint64_t hash_of(const struct model *model, uint32_t done)
 {
 	const unsigned char *bytes = (const unsigned char *)model;
-	uint64_t hash = salt ^ done;
+	/* spread before the first word comes: that one holds values of low units, and must not undo what is done */
+	uint64_t hash = (salt ^ done) * UINT64_C(0x9e3779b97f4a7c15);
 
 	for (size_t i = 0; i + 8 <= sizeof(*model); i += 8) {
 		uint64_t x;
