@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: ISC */
-/* Cursors: they keep a key and walk again for each leaf, so that any change and any pause is survived. */
+/*
+ * Cursors: between calls they keep a key alone, so that any change and any pause is survived.  Inside a call they go from
+ * leaf to leaf through the branch above, while that lives, and walk again where it does not.
+ */
 #include "walk.h"
 
 void cleave_cursor_init(struct cleave_cursor *cursor, const struct cleave *index, uint64_t addr, bool gaps)

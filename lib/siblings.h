@@ -20,7 +20,7 @@
  *	2. T2: replaces P by P2, which has A too (for another child's sake); P is dead
  *	3. T1: locks P, sees that it is dead, gives up.  Had it copied P, the other child's change would be lost.
  *
- * What cannot be done so (P is full, or has too few children; a lock is held; a bound above G must rise; no nodes) takes a
+ * What cannot be done so (P is full, or has too few children; a lock is held; G's bound for P must rise; no nodes) takes a
  * restructure.
  */
 #ifndef CLEAVE_SIBLINGS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The simple changes.  Each is one put, decided under the lock of the leaf that holds its first address.  If that leaf
- * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, the same change is made by a
- * range transaction, from scratch.
+ * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, a copy takes its place, or it is
+ * divided (siblings.h).  If that cannot be done at once, the same change is made by a range transaction, from scratch.
  */
 #include "update.h"
 
