@@ -194,8 +194,15 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 		cleave__finish(&hold->txn, NULL);
 		return;
 	}
-	small = hold->erased && hold->count <= CLEAVE__SMALL && (hold->leaf->first != 0 || hold->leaf->last != UINT64_MAX);
 	cleave__unlist(&hold->txn);
+	/*
+	 * A small leaf is merged, unless this thread holds more, for that locks the leaf again, out of order:
+	 *	1. T1: holds an entry of A, and B after it; erases, ends the hold on A
+	 *	2. T2: begins on that leaf of A; begins on B, waits for T1
+	 *	3. T1: locks the leaf of A to merge it, waits for T2
+	 */
+	small = hold->erased && hold->count <= CLEAVE__SMALL && !self->txns &&
+		(hold->leaf->first != 0 || hold->leaf->last != UINT64_MAX);
 	do {
 		next = hold->leaf->link;
 		cleave__unlock_node(hold->txn.index, hold->leaf);

@@ -97,6 +97,46 @@ static void shrinks_with_its_contents(void **state)
 	manual_stop(&manual);
 }
 
+/*
+ * The end of a hold merges a leaf that its erasure left small; but while the thread holds more, it locks nothing: that would
+ * be out of the order in which indexes are begun.
+ */
+static void a_hold_that_ends_inside_a_transaction_merges_nothing(void **state)
+{
+	struct cleave_entry entries[13];
+	struct manual_domain manual;
+
+	(void)state;
+	for (unsigned int i = 0; i < 13; i++)
+		entries[i] = (struct cleave_entry){ 10 * i, 10 * i + 9, entries };
+	manual_start(&manual, GRACE_AT_ONCE, NULL, 1000);
+	for (unsigned int within = 0; within < 2; within++) {
+		struct cleave index, other;
+		struct cleave_hold hold;
+		struct cleave_txn txn;
+		uint64_t merges;
+
+		/* twelve entries | one and a gap;  then seven cells | two */
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_init(&other, &manual.self), 0);
+		assert_int_equal(cleave_build(&index, &manual.self, entries, 13), 0);
+		assert_int_equal(cleave_erase(&index, &manual.self, 10, 69, NULL), 0);
+		merges = manual.self.counters.merges;
+		cleave_hold_begin(&hold, &index, &manual.self, 125);
+		if (within)
+			assert_int_equal(cleave_begin(&txn, &other, &manual.self, 0, 9), 0);
+		assert_int_equal(cleave_hold_erase(&hold, 125, 129), 0);
+		cleave_hold_end(&hold);
+		if (within)
+			cleave_abort(&txn);
+		assert_int_equal(manual.self.counters.merges - merges, !within);
+		check_index(&index);
+		cleave_destroy(&index, &manual.self);
+		cleave_destroy(&other, &manual.self);
+	}
+	manual_stop(&manual);
+}
+
 /* ---- Corners ---- */
 
 static struct manual_domain manual;
@@ -446,6 +486,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(agrees_with_the_model_when_grace_periods_are_late),
 		cmocka_unit_test(agrees_with_the_model_when_only_waiting_ends_grace_periods),
 		cmocka_unit_test(shrinks_with_its_contents),
+		cmocka_unit_test(a_hold_that_ends_inside_a_transaction_merges_nothing),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
