@@ -78,7 +78,7 @@ static size_t evict_round(void)
 	size_t evicted = 0;
 
 	for (uint32_t i = 0; i < n && over_limit(low_mark()); i++) {
-		struct process *process = process_use(evictor.turn++ % n);
+		struct process *process = process_at(evictor.turn++ % n);
 
 		if (!process)
 			continue;
@@ -100,7 +100,7 @@ static void sample_entries(void)
 		return;
 	sampled_at = now;
 	for (uint32_t i = 0; i < pager.nprocesses; i++) {
-		struct process *process = process_use(i);
+		struct process *process = process_at(i);
 
 		if (!process)
 			continue;

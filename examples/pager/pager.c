@@ -206,7 +206,7 @@ static void look_around(void)
 		return;
 	looked_at = clock_ns();
 	for (uint32_t i = 0; i < pager.nprocesses; i++) {
-		struct process *process = process_use(i);
+		struct process *process = process_at(i);
 
 		if (!process)
 			continue;

@@ -72,7 +72,7 @@ struct engine_space; /* the engine's */
 struct process {
 	_Atomic uint32_t state;
 	_Atomic uint32_t users; /* whoever handles one of its faults or calls */
-	uint32_t number;	/* [I] in the table */
+	uint32_t number;	/* [I] its place in the table, and in the high bits how often that was taken */
 	pid_t pid;
 	int uffd;
 	int pidfd;
@@ -252,6 +252,7 @@ static inline uint64_t get(const _Atomic uint64_t *counter)
 /* process.c */
 struct process *process_make(void);	      /* OPENING, with a use; NULL: too many */
 struct process *process_use(uint32_t number); /* NULL: it is gone */
+struct process *process_at(uint32_t i);	      /* whichever has this place in the table; NULL: none */
 void process_leave(struct process *process);
 void process_died(struct process *process); /* freed with its last use */
 void processes_bury(void);		    /* those without users; by the evictor */

@@ -26,29 +26,32 @@ static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 struct process *process_make(void)
 {
 	struct process *process = NULL;
+	uint32_t number;
 
 	pthread_mutex_lock(&table_lock);
 	for (uint32_t i = 0; i < PROCESSES && !process; i++)
 		if (pager.processes[i].state == PROCESS_FREE)
 			process = &pager.processes[i];
 	if (process) {
+		/* Another one each time, for events and calls of a process that is gone may still be on their way. */
+		number = (process->number & ~(PROCESSES - 1)) + PROCESSES + (uint32_t)(process - pager.processes);
 		memset(process, 0, sizeof(*process));
-		process->number = (uint32_t)(process - pager.processes);
+		process->number = number & INT32_MAX;
 		process->uffd = process->pidfd = process->pagemap = -1;
 		pthread_mutex_init(&process->helper_lock, NULL);
 		pthread_mutex_init(&process->changes_lock, NULL);
 		process->state = PROCESS_OPENING;
 		process->users = 2; /* the table's and the caller's */
-		if (process->number >= pager.nprocesses)
-			pager.nprocesses = process->number + 1;
+		if (process->number % PROCESSES >= pager.nprocesses)
+			pager.nprocesses = process->number % PROCESSES + 1;
 	}
 	pthread_mutex_unlock(&table_lock);
 	return process;
 }
 
-struct process *process_use(uint32_t number)
+struct process *process_at(uint32_t i)
 {
-	struct process *process = &pager.processes[number % PROCESSES];
+	struct process *process = &pager.processes[i];
 	uint32_t users = process->users;
 
 	do {
@@ -56,6 +59,16 @@ struct process *process_use(uint32_t number)
 			return NULL;
 	} while (!atomic_compare_exchange_weak(&process->users, &users, users + 1));
 	if (process->state != PROCESS_DEAD)
+		return process;
+	process_leave(process);
+	return NULL;
+}
+
+struct process *process_use(uint32_t number)
+{
+	struct process *process = process_at(number % PROCESSES);
+
+	if (!process || process->number == number)
 		return process;
 	process_leave(process);
 	return NULL;
@@ -76,7 +89,7 @@ void process_died(struct process *process)
 static void former_image_died(pid_t pid, const struct process *except)
 {
 	for (uint32_t i = 0; i < pager.nprocesses; i++) {
-		struct process *process = process_use(i);
+		struct process *process = process_at(i);
 
 		if (!process)
 			continue;
@@ -351,9 +364,10 @@ long process_hello(struct pager_slot *slot)
 		process->uffd = fd;
 	}
 	if (!result) {
-		process->heap_end = (uint64_t)target_call(process, slot, SYS_brk, 0, 0, 0, 0, 0, 0);
+		result = target_call(process, slot, SYS_brk, 0, 0, 0, 0, 0, 0);
+		process->heap_end = (uint64_t)result;
 		process->heap_start = page_up(process->heap_end);
-		result = fill(process);
+		result = is_error(result) ? result : fill(process);
 	}
 	if (result) {
 		violation("process %d cannot be paged: %s", (int)process->pid, strerror((int)-result));

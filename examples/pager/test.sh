@@ -92,6 +92,17 @@ programs)
 	serves sh -c 'for i in 1 2 3; do (ls / | cat | wc -l) >/dev/null; done; no-such-program 2>/dev/null; exec true'
 	at_least forks 6
 	;;
+processes)
+	# Many short lives at once: places in the pager's table are taken again while events of the dead are on their way.
+	permille=0
+	n=$(ls / | wc -l)
+	for round in 1 2 3 4 5 6 7 8; do
+		serves sh -c 'for k in 1 2 3 4; do
+			(for i in 1 2 3 4 5 6 7 8 9 10; do [ "$(ls / | cat | wc -l)" = "$1" ] || echo wrong; done) &
+			done; wait' sh "$n" >"$work/said"
+		[ ! -s "$work/said" ] || fail "round $round: $(cat "$work/said" "$work/report")"
+	done
+	;;
 python)
 	has python3 || skip "no python3"
 	cat >"$work/threads.py" <<'TEXT'
