@@ -17,8 +17,8 @@
  *	wired); clean.
  *   B. Writers whose ranges lie in different leaves write no common cache line, save a limit's counter where a limit
  *	was asked for, now and then the page counter of an object that both cut, a counter of the map where both put a
- *	mapping in the place of another, and, when both divide or join leaves, the branches above them and the domain's
- *	count of retired nodes.
+ *	mapping in the place of another, and, when both divide or join leaves, the branches above them, a leaf between
+ *	them whose room both share, and the domain's count of retired nodes.
  *   C. Lookups take no lock and never retry.
  *
  * Context, unless said otherwise: `_rcu` inside a read section of the maps' domain; all others outside; they may sleep

@@ -63,7 +63,8 @@ static const struct scenario scenarios[] = {
 	{ "one object, parts", true, true, 0, RW, { { 2, 1, 2, 1 }, { 54, 2, 3, 1 } }, NOTHING },
 	{ "a data limit", false, false, CLEAVE_MAP_LIMITS, 0, { { 2, 0, 4, RW }, { 55, 0, 4, RW } }, LIMIT },
 	{ "limits, nothing grows", false, false, CLEAVE_MAP_LIMITS, RW, { { 2, 0, 4, 1 }, { 55, 0, 4, 1 } }, NOTHING },
-	{ "full leaves are divided", false, false, 0, RW, { { 2, 1, 2, 1 }, { 30, 1, 2, 1 } }, BRANCHES },
+	/* Not so near that both share the room of one leaf between them. */
+	{ "full leaves are divided", false, false, 0, RW, { { 2, 1, 2, 1 }, { 44, 1, 2, 1 } }, BRANCHES },
 };
 
 static struct world *world;
