@@ -177,7 +177,7 @@ void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thre
 	PORT_STORE(&thread->awaited, 0, PORT_RELAXED);
 	PORT_FETCH_ADD(&urcu->left, 1, PORT_RELAXED);
 	cleave__user_wake(&urcu->left);
-	sched_yield(); /* mostly, the worker sleeps on this processor */
+	sched_yield(); /* mostly, the worker sleeps on this processor; a leaf may be locked, which costs others time only */
 	errno = saved;
 }
 
