@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: ISC */
+/* Leaves that are replaced without a transaction: what they become, what stands in the way, and that then nothing changes. */
+#include "siblings.h"
+
+#include "world.h"
+
+#define LENGTH 10 /* of an entry */
+
+static struct manual_domain manual;
+
+static int setup(void **state)
+{
+	(void)state;
+	manual_start(&manual, GRACE_LATE, NULL, 1000);
+	return 0;
+}
+
+/* Checks that nothing leaked. */
+static int teardown(void **state)
+{
+	(void)state;
+	manual_stop(&manual);
+	return 0;
+}
+
+/* ---- The tree, and one of its leaves ---- */
+
+/* Entries side by side that fill the address space, and leaves that are packed full. */
+static void plant(struct world *world, unsigned int leaves)
+{
+	static const struct keyspace any = { "all addresses", 0, 0, 1, 0 };
+	struct cleave_entry entry[32 * CLEAVE__CELLS];
+	unsigned int n = leaves * CLEAVE__CELLS;
+
+	assert_true(leaves <= 32);
+	for (unsigned int i = 0; i < n; i++)
+		entry[i] = (struct cleave_entry){ i * LENGTH, i * LENGTH + LENGTH - 1, (void *)(uintptr_t)(i + 1) };
+	entry[n - 1].last = UINT64_MAX;
+	world_start(world, &manual.domain, &manual.self, &any, 1);
+	assert_int_equal(cleave_build(&world->index, &manual.self, entry, n), 0);
+	for (unsigned int i = 0; i < n; i++)
+		model_store(&world->model, entry[i].first, entry[i].last, entry[i].value, NULL);
+	assert_int_equal(cleave__pool_fill(&manual.self, 8, 8, false), 0);
+}
+
+static uint64_t start_of(unsigned int leaf, unsigned int entry)
+{
+	return (leaf * CLEAVE__CELLS + entry) * LENGTH;
+}
+
+static void erase(struct world *world, unsigned int leaf, unsigned int entry, unsigned int n)
+{
+	uint64_t first = start_of(leaf, entry), last = first + n * LENGTH - 1;
+
+	assert_int_equal(cleave_erase(&world->index, &manual.self, first, last, NULL), 0);
+	model_store(&world->model, first, last, NULL, NULL);
+}
+
+struct held {
+	struct cleave__position position;
+	struct cleave__node *others;
+	unsigned int nfree[2]; /* private nodes before the call */
+	uint64_t root;
+};
+
+/* As a change does: find the leaf, lock it, stay in the section. */
+static void hold(struct world *world, uint64_t addr, struct held *held)
+{
+	memset(held, 0, sizeof(*held));
+	manual_enter(&manual);
+	world->index.search->seek_rcu(&world->index, addr, &held->position);
+	assert_true(cleave__trylock(&held->position.node->lock));
+	held->nfree[CLEAVE__LEAF] = manual.self.nfree[CLEAVE__LEAF];
+	held->nfree[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
+	held->root = world->index.root.word;
+}
+
+static struct cleave__node *beside(const struct held *held, int step)
+{
+	return cleave__link_read_locked(&held->position.parent->child[(int)held->position.index + step]);
+}
+
+/* The leaf has been replaced: what a change does then. */
+static void let_go_replaced(struct world *world, struct held *held)
+{
+	assert_true(cleave__dead_locked(held->position.node));
+	assert_true(cleave__dead_locked(&held->position.parent->node));
+	cleave__unlock_dead(&world->index, held->position.node);
+	manual_leave(&manual);
+	cleave__pool_retire_with(&manual.self, held->position.node, held->others);
+	world_compare(world);
+}
+
+/* Nothing has changed, no lock was kept but the caller's, no node was lost. */
+static void let_go_unchanged(struct world *world, struct held *held)
+{
+	assert_false(cleave__dead_locked(held->position.node));
+	assert_null(held->others);
+	assert_true(held->root == world->index.root.word);
+	assert_int_equal(manual.self.nfree[CLEAVE__LEAF], held->nfree[CLEAVE__LEAF]);
+	assert_int_equal(manual.self.nfree[CLEAVE__BRANCH], held->nfree[CLEAVE__BRANCH]);
+	cleave__unlock_node(&world->index, held->position.node);
+	manual_leave(&manual);
+	world_compare(world); /* the validator finds a lock that is held */
+}
+
+/* Nobody else is there: no section is needed. */
+static struct cleave__branch *parent_of(struct world *world, uint64_t addr)
+{
+	struct cleave__position position;
+
+	world->index.search->seek_rcu(&world->index, addr, &position);
+	return position.parent;
+}
+
+static unsigned int cells_of(const struct cleave__branch *parent, unsigned int child)
+{
+	return cleave__count12(cleave__live(cleave__leaf_const(parent->child[child].word)->node.order.word));
+}
+
+/* ---- Division ---- */
+
+/* Inside an entry of a full leaf: two cells more. */
+static bool divide(struct world *world, struct held *held, unsigned int leaf, unsigned int entry, void *value,
+		   struct cleave__node **locked)
+{
+	uint64_t first = start_of(leaf, entry) + 3;
+
+	hold(world, first, held);
+	if (!cleave__divide(&world->index, &manual.self, &held->position, first, first + 3, value, locked,
+			    &held->others))
+		return false;
+	model_store(&world->model, first, first + 3, value, NULL);
+	return true;
+}
+
+static void a_full_leaf_and_a_full_neighbour_become_three(void **state)
+{
+	struct world world;
+	struct held held;
+	struct cleave__node *right;
+
+	(void)state;
+	plant(&world, 5);
+	assert_true(divide(&world, &held, 2, 5, &world, NULL));
+	right = beside(&held, 1);
+	assert_ptr_equal(held.others, right);
+	assert_ptr_equal(right->link, &held.position.parent->node);
+	assert_null(held.position.parent->node.link);
+	let_go_replaced(&world, &held);
+	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	for (unsigned int child = 2; child < 5; child++)
+		assert_int_equal(cells_of(parent_of(&world, 0), child), child < 4 ? 9 : 8);
+	assert_int_equal(manual.self.counters.splits, 1);
+	world_stop(&world);
+}
+
+static void a_full_leaf_shares_its_neighbours_room(void **state)
+{
+	struct world world;
+	struct held held;
+
+	(void)state;
+	for (unsigned int side = 1; side <= 3; side += 2) {
+		uint64_t splits = manual.self.counters.splits;
+
+		plant(&world, 5);
+		erase(&world, side, 3, 6); /* six entries and a gap */
+		assert_true(divide(&world, &held, 2, 5, &world, NULL));
+		let_go_replaced(&world, &held);
+		assert_int_equal(parent_of(&world, 0)->node.count, 5);
+		assert_int_equal(cells_of(parent_of(&world, 0), side == 1 ? 1 : 2), 11);
+		assert_int_equal(cells_of(parent_of(&world, 0), side == 1 ? 2 : 3), 10);
+		assert_int_equal(manual.self.counters.splits, splits);
+		world_stop(&world);
+	}
+}
+
+static void a_leaf_beside_a_locked_one_is_divided_alone(void **state)
+{
+	struct cleave__node *right;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	erase(&world, 3, 3, 6);
+	right = &cleave__leaf(parent_of(&world, 0)->child[3].word)->node;
+	assert_true(cleave__trylock(&right->lock));
+	assert_true(divide(&world, &held, 2, 5, &world, NULL));
+	assert_ptr_equal(held.others, &held.position.parent->node);
+	cleave__unlock_node(&world.index, right);
+	let_go_replaced(&world, &held);
+	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	assert_ptr_equal(parent_of(&world, 0)->child[4].word, right);
+	world_stop(&world);
+}
+
+/* Ascending insertion leaves full leaves behind. */
+static void a_put_at_the_end_leaves_a_full_leaf(void **state)
+{
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	assert_true(divide(&world, &held, 2, CLEAVE__CELLS - 1, &world, NULL));
+	let_go_replaced(&world, &held);
+	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	assert_int_equal(cells_of(parent_of(&world, 0), 2), CLEAVE__FULL);
+	assert_int_equal(cells_of(parent_of(&world, 0), 3), 3);
+	world_stop(&world);
+}
+
+static void new_leaves_are_published_locked_for_who_asks(void **state)
+{
+	struct cleave__node *locked = NULL, *node;
+	unsigned int n = 0;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	assert_true(divide(&world, &held, 2, 5, &world, &locked));
+	for (node = locked; node; node = node->link, n++) {
+		assert_false(cleave__trylock(&node->lock));
+		assert_ptr_equal(node, parent_of(&world, 0)->child[2 + n].word);
+		cleave__unlock_node(&world.index, node);
+	}
+	assert_int_equal(n, 3);
+	let_go_replaced(&world, &held);
+	world_stop(&world);
+}
+
+/* What was copied again and again for want of cells gets more room than it needs. */
+static void a_cramped_leaf_is_spread(void **state)
+{
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	erase(&world, 2, 7, 3); /* nine entries and a gap */
+	cleave__leaf(parent_of(&world, 0)->child[2].word)->node.count = CLEAVE__COPIES;
+	assert_true(divide(&world, &held, 2, 3, &world, NULL));
+	let_go_replaced(&world, &held);
+	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	for (unsigned int child = 2; child < 5; child++)
+		assert_true(cells_of(parent_of(&world, 0), child) <= CLEAVE__CRAMPED);
+	world_stop(&world);
+}
+
+static void what_stands_in_the_way_of_a_division(void **state)
+{
+	struct cleave__node *parent;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	parent = &parent_of(&world, 0)->node;
+
+	check_context("the parent is locked");
+	assert_true(cleave__trylock(&parent->lock));
+	assert_false(divide(&world, &held, 2, 5, &world, NULL));
+	cleave__unlock_node(&world.index, parent);
+	let_go_unchanged(&world, &held);
+
+	check_context("the root is locked");
+	assert_true(cleave__trylock(&world.index.root_lock));
+	assert_false(divide(&world, &held, 2, 5, &world, NULL));
+	cleave__unlock(&manual.domain, &world.index.root_lock, true);
+	let_go_unchanged(&world, &held);
+
+	check_context("a copy holds it");
+	erase(&world, 2, 2, 3);
+	assert_false(divide(&world, &held, 2, 8, &world, NULL));
+	let_go_unchanged(&world, &held);
+
+	check_context("nodes are promised to others");
+	manual.self.reserved[CLEAVE__LEAF] = manual.self.nfree[CLEAVE__LEAF] - 2;
+	assert_false(divide(&world, &held, 3, 5, &world, NULL));
+	manual.self.reserved[CLEAVE__LEAF] = 0;
+	let_go_unchanged(&world, &held);
+	manual.self.reserved[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
+	assert_false(divide(&world, &held, 3, 5, &world, NULL));
+	manual.self.reserved[CLEAVE__BRANCH] = 0;
+	let_go_unchanged(&world, &held);
+	assert_true(divide(&world, &held, 3, 5, &world, NULL));
+	let_go_replaced(&world, &held);
+	world_stop(&world);
+
+	check_context("the parent is full");
+	plant(&world, CLEAVE__FANOUT);
+	assert_int_equal(parent_of(&world, 0)->node.count, CLEAVE__FANOUT);
+	assert_false(divide(&world, &held, 2, 5, &world, NULL));
+	let_go_unchanged(&world, &held);
+	world_stop(&world);
+
+	check_context("a lone leaf has no parent");
+	plant(&world, 1);
+	assert_false(divide(&world, &held, 0, 5, &world, NULL));
+	let_go_unchanged(&world, &held);
+	world_stop(&world);
+}
+
+/* A bound is raised before a gap is published, and not here. */
+static void a_gap_above_the_bound_is_not_for_siblings(void **state)
+{
+	struct cleave__branch *parent;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 20);
+	assert_int_equal(cleave__root_level(world.index.root.word), 2);
+	assert_false(divide(&world, &held, 2, 5, NULL, NULL));
+	let_go_unchanged(&world, &held);
+
+	/* With a gap of that size beneath the same parent it is. */
+	parent = parent_of(&world, 0);
+	erase(&world, parent->node.count - 1, 4, 1);
+	assert_true(divide(&world, &held, 2, 5, NULL, NULL));
+	let_go_replaced(&world, &held);
+	world_stop(&world);
+}
+
+/* ---- Borders ---- */
+
+/* Erase an entry at the border of `leaf`, beside a gap of the leaf at `step`. */
+static bool move(struct world *world, struct held *held, unsigned int leaf, unsigned int entry, int step)
+{
+	uint64_t first = start_of(leaf, entry), last = first + LENGTH - 1;
+
+	hold(world, first, held);
+	assert_true(cleave__trylock(&beside(held, step)->lock));
+	if (!cleave__move_border(&world->index, &manual.self, &held->position, beside(held, step), first, last,
+				 &held->others))
+		return false;
+	model_store(&world->model, first, last, NULL, NULL);
+	return true;
+}
+
+static void a_joint_gap_goes_to_the_left(void **state)
+{
+	static const struct {
+		unsigned int gap, erased; /* the leaf that ends or begins with the gap; where the erased entry is */
+		int step;
+	} sides[] = { { 2, 3, -1 }, { 3, 2, 1 } };
+	struct cleave__branch *parent;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2; i++) {
+		unsigned int gap = sides[i].gap, erased = sides[i].erased;
+
+		check_context("the gap is of leaf %u", gap);
+		plant(&world, 5);
+		erase(&world, 2, 4, 3);
+		erase(&world, gap, gap == 2 ? CLEAVE__CELLS - 1 : 0, 1);
+		assert_true(move(&world, &held, erased, erased == 2 ? CLEAVE__CELLS - 1 : 0, sides[i].step));
+		let_go_replaced(&world, &held);
+		parent = parent_of(&world, 0);
+		assert_int_equal(parent->node.count, 5);
+		assert_true(parent->child[2].word->last >= start_of(3, 1) - 1);
+		world_stop(&world);
+	}
+}
+
+static void what_stands_in_the_way_of_a_border(void **state)
+{
+	struct cleave__node *parent, *left;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	erase(&world, 2, CLEAVE__CELLS - 1, 1);
+	parent = &parent_of(&world, 0)->node;
+	assert_true(cleave__trylock(&parent->lock));
+	assert_false(move(&world, &held, 3, 0, -1));
+	cleave__unlock_node(&world.index, parent);
+	/* The neighbour is the caller's still. */
+	left = beside(&held, -1);
+	assert_false(cleave__trylock(&left->lock));
+	cleave__unlock_node(&world.index, left);
+	let_go_unchanged(&world, &held);
+	world_stop(&world);
+}
+
+/* ---- Joining ---- */
+
+static enum cleave__joined join(struct world *world, struct held *held, unsigned int leaf)
+{
+	hold(world, start_of(leaf, 0), held);
+	return cleave__join(&world->index, &manual.self, &held->position, &held->others);
+}
+
+static void a_leaf_is_joined_with_a_small_neighbour(void **state)
+{
+	struct world world;
+	struct held held;
+
+	(void)state;
+	for (unsigned int side = 1; side <= 3; side += 2) {
+		uint64_t merges = manual.self.counters.merges;
+
+		plant(&world, 5);
+		erase(&world, 2, 3, 8);
+		erase(&world, side, 3, 9);
+		assert_int_equal(join(&world, &held, 2), CLEAVE__JOINS);
+		let_go_replaced(&world, &held);
+		assert_int_equal(parent_of(&world, 0)->node.count, 4);
+		assert_int_equal(cells_of(parent_of(&world, 0), side == 3 ? 2 : 1), 9);
+		assert_int_equal(manual.self.counters.merges, merges + 1);
+		world_stop(&world);
+	}
+}
+
+static void what_stands_in_the_way_of_joining(void **state)
+{
+	struct cleave__node *parent, *right;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	erase(&world, 2, 3, 8);
+	assert_int_equal(join(&world, &held, 2), CLEAVE__NO_ROOM);
+	let_go_unchanged(&world, &held);
+	erase(&world, 0, 3, 8);
+	assert_int_equal(join(&world, &held, 0), CLEAVE__ELSEWHERE); /* there may be one under another parent */
+	let_go_unchanged(&world, &held);
+	erase(&world, 4, 3, 7);
+	assert_int_equal(join(&world, &held, 4), CLEAVE__ELSEWHERE);
+	let_go_unchanged(&world, &held);
+
+	/* The only small neighbour is locked, then the parent is. */
+	erase(&world, 3, 3, 9);
+	parent = &parent_of(&world, 0)->node;
+	right = &cleave__leaf(parent_of(&world, 0)->child[3].word)->node;
+	assert_true(cleave__trylock(&right->lock));
+	assert_int_equal(join(&world, &held, 2), CLEAVE__NO_ROOM);
+	cleave__unlock_node(&world.index, right);
+	let_go_unchanged(&world, &held);
+	assert_true(cleave__trylock(&parent->lock));
+	assert_int_equal(join(&world, &held, 2), CLEAVE__ELSEWHERE);
+	cleave__unlock_node(&world.index, parent);
+	let_go_unchanged(&world, &held);
+	world_stop(&world);
+
+	/* A branch of few children is better merged itself. */
+	plant(&world, CLEAVE__SMALL + 1);
+	erase(&world, 1, 3, 8);
+	erase(&world, 2, 3, 8);
+	assert_int_equal(join(&world, &held, 1), CLEAVE__ELSEWHERE);
+	let_go_unchanged(&world, &held);
+	world_stop(&world);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_full_leaf_and_a_full_neighbour_become_three, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_leaf_shares_its_neighbours_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_leaf_beside_a_locked_one_is_divided_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
+		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_a_division, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_gap_above_the_bound_is_not_for_siblings, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_joint_gap_goes_to_the_left, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_a_border, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_leaf_is_joined_with_a_small_neighbour, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_joining, setup, teardown),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
