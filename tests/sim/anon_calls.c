@@ -241,6 +241,46 @@ static void remove_slot(struct cleave_anon_context *context, struct record *reco
 	}
 }
 
+/* As for a page that nobody writes meanwhile: the slot is not marked, and its share is dropped when guards have gone. */
+static void replace_slot(struct cleave_anon_context *context, struct record *record)
+{
+	uint8_t s = record->call.store, slot = record->call.slot;
+	struct cleave_anon_page *fresh = take_anon(context, record->call.value), *old = NULL;
+	int result;
+
+	record->answer = 0;
+	record->failed = !fresh;
+	if (!fresh)
+		return;
+	for (;;) {
+		result = cleave_anon_guard(context, world->stores[s], slot, slot);
+		if (!result) {
+			result = cleave_anon_try_lookup(context, world->stores[s], slot, &old);
+			if (!result && old)
+				result = cleave_anon_try_replace(context, world->stores[s], slot, old, fresh);
+			if (!result && old)
+				record->answer = page_number(cleave_anon_page_content(old));
+			cleave_anon_unguard(context);
+		}
+		if (result == -EAGAIN)
+			cleave_anon_wait(context);
+		else if (result != -EEXIST && result != -ENOENT &&
+			 (result != -ENOMEM || cleave_anon_prepare(context, world->stores[s])))
+			break;
+	}
+	if (result == -EINVAL)
+		record->answer = NO_SLOT;
+	else if (result && result != -ENOMEM)
+		sim_fail("replace: %d", result);
+	record->failed = result == -ENOMEM;
+	if (!result && old) {
+		cleave_anon_wait_guards(context, world->stores[s], slot, slot);
+		cleave_anon_page_drop(context, old);
+	} else {
+		cleave_anon_page_drop(context, fresh);
+	}
+}
+
 static void clone_store(struct cleave_anon_context *context, struct record *record)
 {
 	uint8_t s = record->call.store;
@@ -450,6 +490,9 @@ void anon_call(unsigned int thread, struct record *record)
 		break;
 	case REMOVE:
 		remove_slot(context, record);
+		break;
+	case REPLACE:
+		replace_slot(context, record);
 		break;
 	case WIPE:
 		record->failed = cleave_anon_wipe(context, world->stores[call->store], call->slot,

@@ -38,7 +38,7 @@ static bool apply(struct state *state, const struct item *item)
 	uint8_t *value = &state->value[call->store][item->slot];
 
 	if (item->slot >= state->size[call->store] && (call->kind == READ || call->kind == FILL || call->kind == WRITE ||
-						       call->kind == REMOVE))
+						       call->kind == REMOVE || call->kind == REPLACE))
 		return item->record->answer == NO_SLOT;
 	switch (call->kind) {
 	case READ:
@@ -59,6 +59,12 @@ static bool apply(struct state *state, const struct item *item)
 	case POKE:
 		*value = call->value;
 		return true;
+	case REPLACE:
+		if (*value != item->record->answer)
+			return false;
+		if (*value)
+			*value = call->value;
+		return true;
 	case REMOVE:
 		if (*value != item->record->answer)
 			return false;
@@ -68,7 +74,8 @@ static bool apply(struct state *state, const struct item *item)
 		*value = 0;
 		return true;
 	case ITERATE:
-		return (*value != 0) == (item->record->answer >> item->slot & 1);
+		return (*value != 0) == (item->record->answer >> item->slot & 1) ||
+		       item->slot >= state->size[call->store]; /* what is truncated goes slot by slot */
 	case BOTH:
 		copy_store(state, 0, call->value);
 		copy_store(state, 1, call->value + SECOND);

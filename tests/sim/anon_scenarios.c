@@ -28,6 +28,7 @@ const struct scenario anon_scenarios[] = {
 				{ { WIPE, 0, 0, 1, 0 }, C(FILL, 0, 0, 5) } } },
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
 	{ "read_remove_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 1, 0), C(WRITE, 1, 1, 6) } } },
+	{ "read_replace_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(REPLACE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
 	{ "read_wipe_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { { WIPE, 0, 1, 1, 0 }, C(WRITE, 1, 1, 6) } } },
 	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
 				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
@@ -91,7 +92,7 @@ const unsigned int anon_nscenarios = sizeof(anon_scenarios) / sizeof(anon_scenar
 
 const char *const anon_kind_names[] = { "nothing", "read",  "look",	 "fill",  "write", "poke",
 					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child",
-					  "resize",  "drought", "both", "end", "iterate", "copy", "stop", "reopen" };
+					  "resize",  "drought", "both", "end", "iterate", "copy", "stop", "reopen", "replace" };
 
 static uint64_t mix(uint64_t x)
 {
@@ -116,7 +117,7 @@ void anon_random_program(unsigned int number, struct scenario *scenario)
 
 			random = mix(random + t + 7 * i);
 			call->kind = (enum kind)(READ + (random >> 8) % (KINDS - READ));
-			if (poke && (call->kind == REMOVE || call->kind == WIPE || call->kind == UNMAP))
+			if (poke && (call->kind == REMOVE || call->kind == REPLACE || call->kind == WIPE || call->kind == UNMAP))
 				call->kind = POKE; /* they leave translations to their callers */
 			if (!poke && call->kind == POKE)
 				call->kind = WRITE;
