@@ -181,19 +181,19 @@ static void hold(struct cleave_thread *self, const struct call *call, struct ans
 	uint64_t last = address(call->last);
 	struct cleave_entry again;
 	struct cleave_hold hold;
+	bool puts;
 
 	cleave_hold_begin(&hold, &world->index, self, call->first);
 	answer->entries[0] = hold.entry;
 	answer->n = 1;
 	if (last > hold.entry.last)
 		last = hold.entry.last;
-	if (!call->value && !hold.entry.value)
-		last = call->first - 1u; /* there is nothing to erase */
-	else if (call->value)
+	puts = call->value || hold.entry.value; /* else there is nothing to erase */
+	if (call->value)
 		answer->error = cleave_hold_put(&hold, call->first, last, VALUE(call->value));
-	else
+	else if (puts)
 		answer->error = cleave_hold_erase(&hold, call->first, last);
-	if (!answer->error && last >= call->first) {
+	if (!answer->error && puts) {
 		sim_ops.enter(&world->domain, self);
 		cleave_lookup_rcu(&world->index, call->first, &again);
 		sim_ops.leave(&world->domain, self);

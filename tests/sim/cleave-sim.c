@@ -14,6 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#define DRAWN_SPACES 200u /* so many are explored by dfs */
+
 struct settings {
 	double seconds;
 	uint64_t executions;
@@ -269,7 +271,14 @@ static void print_line(struct cleave_lines *lines, const char *text)
 static void print_history(void)
 {
 	struct cleave_lines lines = { print_line };
+	struct cleave_entry entry;
 
+	printf("  before:");
+	for (uint64_t unit = 0; unit < UNITS; unit = entry.last == UINT64_MAX ? UNITS : entry.last + 1) {
+		model_entry(&start, (unsigned int)unit, &entry);
+		print_entry(&entry);
+	}
+	putchar('\n');
 	for (unsigned int t = 0; t < variant.nthreads; t++)
 		for (unsigned int i = 0; i < variant.ncalls[t]; i++) {
 			struct record *record = &records[t][i];
@@ -395,24 +404,31 @@ static bool limit(const struct settings *settings, double until, uint64_t n, uin
 	return n > 0 && n % 16 == 0 && now() >= until;
 }
 
+/* The k-th that is run. */
+static unsigned int pick(const struct settings *settings, unsigned int nvariants, uint64_t k)
+{
+	return (unsigned int)((nvariants == DRAWN ? sim_hash(sim_hash(0, settings->sim.seed), k) : k) % nvariants);
+}
+
 /* Random strategies take the variants in turns, in bursts because a variant must be prepared. */
 static void run_random(const struct settings *settings, unsigned int scenario, double seconds, struct report *report,
 		       struct set *schedules, struct set *classes)
 {
-	unsigned int nvariants = scenario_variants(scenario), number = 0;
+	unsigned int nvariants = scenario_variants(scenario);
 	double until = now() + seconds;
-	uint64_t i = 0, burst;
+	uint64_t turn = 0, i = 0, burst;
 
 	while (!report->failed) {
 		struct sim_options options = settings->sim;
+		unsigned int number = pick(settings, nvariants, turn++);
 
-		prepare(scenario, number % nvariants);
+		prepare(scenario, number);
 		set_options(&options, settings->memory != 0);
 		sim_explore(&options);
-		at.number = number % nvariants;
+		at.number = number;
 		at.options = &options;
 		burst = settings->executions && settings->executions < 4096 ? settings->executions / nvariants + 1
-									    : 256;
+									    : nvariants == DRAWN ? 32 : 256;
 		for (uint64_t k = 0; k < burst; k++, i++) {
 			struct sim_execution execution;
 
@@ -420,7 +436,7 @@ static void run_random(const struct settings *settings, unsigned int scenario, d
 				return;
 			at.i = i;
 			if (execute(i, &execution) == SIM_FAILED) {
-				report_failure(report->name, number % nvariants, &options, i, &execution);
+				report_failure(report->name, number, &options, i, &execution);
 				report->failed = true;
 				report->executions++;
 				break;
@@ -429,10 +445,9 @@ static void run_random(const struct settings *settings, unsigned int scenario, d
 			report->steps += execution.steps;
 			if (execution.steps > report->longest)
 				report->longest = execution.steps;
-			set_add(schedules, sim_hash(number % nvariants, execution.schedule));
-			set_add(classes, sim_hash(number % nvariants, execution.trace));
+			set_add(schedules, sim_hash(number, execution.schedule));
+			set_add(classes, sim_hash(number, execution.trace));
 		}
-		number++;
 	}
 }
 
@@ -440,7 +455,8 @@ static void run_dfs(const struct settings *settings, unsigned int scenario, doub
 		    struct set *schedules, struct set *classes)
 {
 	unsigned int nvariants = scenario_variants(scenario);
-	unsigned int memories = settings->memory < 0 ? 2 : 1, spaces = nvariants * memories;
+	unsigned int memories = settings->memory < 0 ? 2 : 1;
+	unsigned int spaces = (nvariants == DRAWN ? DRAWN_SPACES : nvariants) * memories;
 	double begin = now();
 	uint64_t most = 0;
 
@@ -449,8 +465,9 @@ static void run_dfs(const struct settings *settings, unsigned int scenario, doub
 		struct sim_options options = settings->sim;
 		bool stale = settings->memory < 0 ? space % 2 == 1 : settings->memory == 1, more = true;
 		double until = begin + seconds * (space + 1) / spaces;
+		unsigned int number = pick(settings, nvariants, space / memories);
 
-		prepare(scenario, space / memories);
+		prepare(scenario, number);
 		if (stale && variant.ordered_only)
 			continue;
 		report->spaces++;
@@ -463,7 +480,7 @@ static void run_dfs(const struct settings *settings, unsigned int scenario, doub
 
 			if (limit(settings, until, report->executions + report->pruned, most))
 				break;
-			at.number = space / memories;
+			at.number = number;
 			at.options = &options;
 			result = execute(0, &execution);
 			report->steps += execution.steps;
@@ -477,7 +494,7 @@ static void run_dfs(const struct settings *settings, unsigned int scenario, doub
 				set_add(classes, sim_hash(space, execution.trace));
 			}
 			if (result == SIM_FAILED) {
-				report_failure(report->name, space / memories, &options, 0, &execution);
+				report_failure(report->name, number, &options, 0, &execution);
 				report->failed = true;
 				break;
 			}

@@ -9,7 +9,7 @@
 #include <cleave/cleave.h>
 
 #define UNITS 64u
-#define MAX_ENTRIES 32u
+#define MAX_ENTRIES UNITS
 #define MAX_ITEMS 32u
 
 enum kind {

@@ -8,7 +8,7 @@
 
 build() { # the copy in $work/lib
 	compile -O2 -o "$work/sim" "$work"/lib/*.c "$work"/lib/port/sim/*.c \
-		"$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c
+		"$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c "$root"/tests/sim/drawn.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c
 }
 
 # plant NAME FILE PERL...: what the bug is called, where, and how to make it

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "scenarios.h"
 
+#include "drawn.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -494,7 +496,7 @@ static const struct named named[] = {
 unsigned int scenario_count(void)
 {
 	list_pairs();
-	return NAMED + npairs + TRIPLES;
+	return NAMED + npairs + TRIPLES + 1;
 }
 
 const char *scenario_name(unsigned int i)
@@ -507,15 +509,20 @@ const char *scenario_name(unsigned int i)
 	i -= NAMED;
 	if (i < npairs)
 		snprintf(name, sizeof(name), "pair/%s/%s", kind_names[pairs[i][0]], kind_names[pairs[i][1]]);
-	else
+	else if (i < npairs + TRIPLES)
 		snprintf(name, sizeof(name), "triple/%s/%s/%s", kind_names[triples[i - npairs][0]],
 			 kind_names[triples[i - npairs][1]], kind_names[triples[i - npairs][2]]);
+	else
+		return "drawn";
 	return name;
 }
 
 /* Pairs and triples: each shape, all at one place or beside each other. */
 unsigned int scenario_variants(unsigned int i)
 {
+	list_pairs();
+	if (i == NAMED + npairs + TRIPLES)
+		return DRAWN;
 	return i < NAMED ? 1 : 2 * SHAPES;
 }
 
@@ -530,6 +537,10 @@ void scenario_variant(unsigned int i, unsigned int number, struct variant *varia
 		return;
 	}
 	i -= NAMED;
+	if (i == npairs + TRIPLES) {
+		drawn_variant(number, variant);
+		return;
+	}
 	memset(variant, 0, sizeof(*variant));
 	variant->shape = &shapes[number / 2];
 	variant->nthreads = i < npairs ? 2 : 3;

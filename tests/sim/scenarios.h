@@ -6,6 +6,7 @@
 #include "calls.h"
 
 #define MAX_PREPARE 8u
+#define DRAWN UINT32_MAX /* variants of the scenario that is drawn */
 
 /* A prepared index, and the places in it that are of interest. */
 struct shape {
