@@ -79,15 +79,16 @@ static void slot_set(struct pager_slot *slot, uint32_t state)
 
 static void slot_post(struct pager_slot *slot, enum slot_kind kind)
 {
-	uint32_t place;
+	uint32_t *posted = &shared()->posted, number = (uint32_t)(slot - shared()->slots) + 1;
 
 	slot->kind = kind;
 	slot->space = agent.space;
 	slot->pid = agent.pid;
-	__atomic_store_n(&slot->state, SLOT_POSTED, __ATOMIC_RELEASE);
-	place = COUNT(shared()->posted) % PAGER_SLOTS;
-	__atomic_store_n(&shared()->ring[place], (uint32_t)(slot - shared()->slots) + 1, __ATOMIC_RELEASE);
-	sys3(SYS_futex, &shared()->posted, FUTEX_WAKE, 1);
+	__atomic_store_n(&slot->state, SLOT_POSTED, __ATOMIC_RELAXED);
+	slot->next = __atomic_load_n(posted, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(posted, &slot->next, number, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+	sys3(SYS_futex, posted, FUTEX_WAKE, 1);
 }
 
 /* If the pager is gone, nobody answers, and nobody serves faults either: the process ends. */

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <cleave/map.h>
 
@@ -22,6 +23,7 @@
 #define HUGE_SHIFT_DEFAULT 21u
 #define HUGE_SHIFT_MASK 0x3fu
 #define TRIES 64
+#define REGISTER_TRIES 1000
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
@@ -72,9 +74,15 @@ void change_commit(struct change *change)
 
 void register_paged(struct process *process, uint64_t start, uint64_t end)
 {
+	const struct timespec moment = { 0, 1000000 };
 	int error = start < end ? uffd_register(process, start, end) : 0;
 
-	if (error && error != -ESRCH)
+	/* There is no memory, or no address space: then the process was killed, which is known soon. */
+	for (unsigned int i = 0; i < REGISTER_TRIES && error == -ENOMEM && process->state != PROCESS_DEAD; i++) {
+		nanosleep(&moment, NULL);
+		error = uffd_register(process, start, end);
+	}
+	if (error && error != -ESRCH && process->state != PROCESS_DEAD)
 		violation("process %d: %llx-%llx cannot be registered: error %d", (int)process->pid,
 			  (unsigned long long)start, (unsigned long long)end, -error);
 }

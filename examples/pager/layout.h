@@ -49,6 +49,7 @@ struct pager_slot {
 	uint32_t space; /* the process's number with the pager; HELLO: told by it */
 	uint32_t child; /* with the command of a fork: the child's */
 	uint32_t pid;
+	uint32_t next; /* while it is posted: the slot posted before, as in `posted` */
 	int64_t number; /* the call, or the command */
 	uint64_t argument[6];
 	int64_t result; /* of the command; with ANSWERED: of the call */
@@ -57,8 +58,12 @@ struct pager_slot {
 
 struct pager_shared {
 	struct trap_shared trap;
-	uint32_t posted __attribute__((aligned(64))); /* [a] and futex: slots posted, ever; the place in the ring */
-	uint32_t ring[PAGER_SLOTS];		      /* [a] slot number + 1; 0: nothing (yet) */
+	/*
+	 * [a] and futex: the slot posted last, its number + 1; 0: none.  Threads push with one compare-and-swap, the pager
+	 * takes all at once: a thread may be killed between any two instructions, and nobody may wait for what it has
+	 * not done.
+	 */
+	uint32_t posted __attribute__((aligned(64)));
 	struct pager_slot slots[PAGER_SLOTS];
 };
 

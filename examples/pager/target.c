@@ -19,7 +19,7 @@
 
 static struct {
 	pthread_mutex_t lock; /* who waits for a post */
-	uint32_t head;	      /* [lock] posts taken */
+	uint32_t taken;	      /* [lock] posts that nobody serves yet, the oldest first; as in pager_shared */
 	_Atomic uint32_t idle;
 	_Atomic uint32_t n;
 } servers = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -85,25 +85,45 @@ int target_discard(struct process *process, const struct slot_range *ranges, uns
 
 /* ---- Servers ---- */
 
+static struct pager_slot *slot_numbered(uint32_t number)
+{
+	return number ? &pager.shared->slots[number - 1] : NULL;
+}
+
+/* All that is posted, turned round: the oldest first.  Called with the lock held. */
+static void take_posts(void)
+{
+	uint32_t number = __atomic_exchange_n(&pager.shared->posted, 0, __ATOMIC_ACQUIRE), before;
+
+	for (; number; number = before) {
+		struct pager_slot *slot = slot_numbered(number);
+
+		before = slot->next;
+		slot->next = servers.taken;
+		servers.taken = number;
+	}
+}
+
 /* The next slot that was posted; NULL: the end. */
 static struct pager_slot *next_slot(void)
 {
-	struct pager_shared *shared = pager.shared;
-	uint32_t number = 0;
+	struct pager_slot *slot;
 
 	atomic_fetch_add(&servers.idle, 1);
 	pthread_mutex_lock(&servers.lock);
-	while (!pager.ending) {
-		number = __atomic_exchange_n(&shared->ring[servers.head % PAGER_SLOTS], 0, __ATOMIC_ACQUIRE);
-		if (number)
+	for (;;) {
+		if (!servers.taken)
+			take_posts();
+		if (servers.taken || pager.ending)
 			break;
-		/* Counted, but not yet written: it is a moment. */
-		futex_wait(&shared->posted, servers.head);
+		futex_wait(&pager.shared->posted, 0);
 	}
-	servers.head += number != 0;
+	slot = pager.ending ? NULL : slot_numbered(servers.taken);
+	if (slot)
+		servers.taken = slot->next;
 	pthread_mutex_unlock(&servers.lock);
 	atomic_fetch_sub(&servers.idle, 1);
-	return number ? &shared->slots[number - 1] : NULL;
+	return slot;
 }
 
 static void serve(struct pager_slot *slot)

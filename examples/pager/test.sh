@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# test.sh NAME CLEAVE-PAGER CLEAVE-PAGER-STRESS: runs the test of that name.  77: skipped.
+# test.sh NAME CLEAVE-PAGER CLEAVE-PAGER-STRESS CLEAVE-PAGER-KILLED: runs the test of that name.  77: skipped.
 set -u
 
-name=$1 pager=$2 stress=$3
+name=$1 pager=$2 stress=$3 killed=$4
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -102,6 +102,12 @@ processes)
 			done; wait' sh "$n" >"$work/said"
 		[ ! -s "$work/said" ] || fail "round $round: $(cat "$work/said" "$work/report")"
 	done
+	;;
+killed)
+	# One that was killed while it asked once held up all that asked later.
+	permille=0
+	serves "$killed" 1500 "$(date +%s)"
+	at_least forks 6000
 	;;
 python)
 	has python3 || skip "no python3"
