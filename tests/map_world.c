@@ -379,11 +379,17 @@ void solo_start(struct solo *solo, const struct cleave_map_config *config)
 void solo_stop(struct solo *solo)
 {
 	solo_check(solo);
-	solo->embedder.destroying = true;
-	cleave_map_destroy(&solo->map, &solo->thread);
+	solo_destroy(solo, &solo->map);
 	cleave_map_thread_exit(&solo->thread);
 	embedder_stop(&solo->embedder);
 	manual_stop(&solo->domain);
+}
+
+void solo_destroy(struct solo *solo, struct cleave_map *map)
+{
+	solo->embedder.destroying = true;
+	cleave_map_destroy(map, &solo->thread);
+	solo->embedder.destroying = false;
 }
 
 static void print_line(struct cleave_lines *lines, const char *text)
@@ -418,14 +424,19 @@ int solo_map(struct solo *solo, unsigned int from, unsigned int to)
 	return cleave_map_map(&solo->map, &solo->thread, &request);
 }
 
-bool solo_lookup(struct solo *solo, unsigned int n, struct cleave_map_entry *entry)
+bool solo_lookup_in(struct solo *solo, struct cleave_map *map, uint64_t addr, struct cleave_map_entry *entry)
 {
 	bool mapped;
 
 	manual_enter(&solo->domain);
-	mapped = cleave_map_lookup_rcu(&solo->map, AT(n), entry);
+	mapped = cleave_map_lookup_rcu(map, addr, entry);
 	manual_leave(&solo->domain);
 	return mapped;
+}
+
+bool solo_lookup(struct solo *solo, unsigned int n, struct cleave_map_entry *entry)
+{
+	return solo_lookup_in(solo, &solo->map, AT(n), entry);
 }
 
 uint64_t map_entries(struct cleave_map *map, struct cleave_map_thread *thread)

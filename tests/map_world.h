@@ -92,6 +92,8 @@ struct solo {
 /* A map of SOLO_PAGES pages from SOLO_BASE, if config is NULL. */
 void solo_start(struct solo *solo, const struct cleave_map_config *config);
 void solo_stop(struct solo *solo);
+/* Another map of the same embedder's, with all that is in it. */
+void solo_destroy(struct solo *solo, struct cleave_map *map);
 void solo_check(struct solo *solo);
 struct cleave_map_config solo_config(void);
 
@@ -103,6 +105,7 @@ int solo_map(struct solo *solo, unsigned int from, unsigned int to);
 struct cleave_map_request request_fixed(unsigned int from, unsigned int to);
 /* The entry at page n; false: it is not mapped. */
 bool solo_lookup(struct solo *solo, unsigned int n, struct cleave_map_entry *entry);
+bool solo_lookup_in(struct solo *solo, struct cleave_map *map, uint64_t addr, struct cleave_map_entry *entry);
 /* Number of entries. */
 uint64_t map_entries(struct cleave_map *map, struct cleave_map_thread *thread);
 uint64_t solo_entries(struct solo *solo);

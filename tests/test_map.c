@@ -381,9 +381,7 @@ static void m9_immutable_blocks_what_it_should(void **state)
 	assert_true(entry.attributes.flags & CLEAVE_MAP_IMMUTABLE);
 	assert_int_equal(cleave_map_fork(map, thread, &child), 0);
 	assert_int_equal(cleave_map_munmap(&child, thread, AT(10), PAGE), -EPERM);
-	solo.embedder.destroying = true;
-	cleave_map_destroy(&child, thread);
-	solo.embedder.destroying = false;
+	solo_destroy(&solo, &child);
 	assert_int_equal(unmap(&solo, 12, 13), 0);
 	solo_stop(&solo);
 }
@@ -714,13 +712,9 @@ static void m15_fork_follows_inheritance(void **state)
 	assert_int_equal(cleave_map_fork(map, &solo.thread, &forked), 0);
 	assert_int_equal(embedder_watched(&solo.embedder, map)->translations[14].protection, CLEAVE_PROT_READ);
 	for (unsigned int i = 0; i < 8; i++) {
-		bool mapped;
-
 		assert_true(solo_lookup(&solo, 10 + 4 * i, &parent[i]));
-		manual_enter(&solo.domain);
-		mapped = cleave_map_lookup_rcu(&forked, AT(10 + 4 * i), &child[i]);
-		manual_leave(&solo.domain);
-		assert_int_equal(mapped, kinds[i % 4] != CLEAVE_INHERIT_NONE);
+		assert_int_equal(solo_lookup_in(&solo, &forked, AT(10 + 4 * i), &child[i]),
+				 kinds[i % 4] != CLEAVE_INHERIT_NONE);
 	}
 	/* SHARE: one store, made for the purpose */
 	assert_true(parent[0].attributes.store && parent[0].attributes.store == child[0].attributes.store);
@@ -744,9 +738,7 @@ static void m15_fork_follows_inheritance(void **state)
 	}
 	assert_int_equal(map_entries(&forked, &solo.thread), 6);
 	assert_int_equal(cleave_map_verify(&forked, &solo.thread, NULL), 0);
-	solo.embedder.destroying = true;
-	cleave_map_destroy(&forked, &solo.thread);
-	solo.embedder.destroying = false;
+	solo_destroy(&solo, &forked);
 	assert_int_equal(unmap(&solo, 0, 128), 0);
 	cleave_map_thread_flush(&solo.thread, true);
 	assert_int_equal(thing_refs(object), 1);

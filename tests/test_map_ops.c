@@ -246,9 +246,7 @@ static void op_extract_shares_without_exec(void **state)
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), PAGE, MAP, 0, &addr), -EINVAL);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(11), 2 * PAGE, &kernel, 0, &addr), 0);
 	assert_int_equal(addr, config.min);
-	manual_enter(&solo.domain);
-	assert_true(cleave_map_lookup_rcu(&kernel, addr + PAGE, &entry));
-	manual_leave(&solo.domain);
+	assert_true(solo_lookup_in(&solo, &kernel, addr + PAGE, &entry));
 	assert_int_equal(entry.attributes.protection, CLEAVE_PROT_READ);
 	assert_true(solo_lookup(&solo, 12, &source));
 	assert_true(source.attributes.store && source.attributes.store == entry.attributes.store);
@@ -256,15 +254,11 @@ static void op_extract_shares_without_exec(void **state)
 	/* The same page of the store, at another address */
 	assert_int_equal(addr + PAGE + entry.attributes.store_delta, AT(12) + source.attributes.store_delta);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(12), PAGE, &kernel, CLEAVE_EXTRACT_FIXPROT, &addr), 0);
-	manual_enter(&solo.domain);
-	assert_true(cleave_map_lookup_rcu(&kernel, addr, &entry));
-	manual_leave(&solo.domain);
+	assert_true(solo_lookup_in(&solo, &kernel, addr, &entry));
 	assert_int_equal(entry.attributes.protection, RW);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), 10 * PAGE, &kernel, 0, &addr), 0);
 	assert_int_equal(cleave_map_verify(&kernel, THREAD, NULL), 0);
-	solo.embedder.destroying = true;
-	cleave_map_destroy(&kernel, THREAD);
-	solo.embedder.destroying = false;
+	solo_destroy(&solo, &kernel);
 	solo_stop(&solo);
 }
 
@@ -298,13 +292,9 @@ static void op_fork_copies_wired_pages_at_once(void **state)
 	assert_int_equal(cleave_map_wire(MAP, THREAD, AT(12), AT(15)), 0);
 	assert_int_equal(cleave_map_fork(MAP, THREAD, &child), 0);
 	assert_int_equal(solo.embedder.copied, 3);
-	manual_enter(&solo.domain);
-	assert_true(cleave_map_lookup_rcu(&child, AT(12), &entry));
-	manual_leave(&solo.domain);
+	assert_true(solo_lookup_in(&solo, &child, AT(12), &entry));
 	assert_int_equal(entry.attributes.wired, 0);
-	solo.embedder.destroying = true;
-	cleave_map_destroy(&child, THREAD);
-	solo.embedder.destroying = false;
+	solo_destroy(&solo, &child);
 	solo_stop(&solo);
 }
 
