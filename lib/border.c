@@ -38,13 +38,9 @@ bool cleave__border_look(struct cleave *index, const struct cleave__position *po
 		if (!reaches[side] || cleave__leaf_gap_at_end(cleave__leaf_const(node), side == RIGHT))
 			continue;
 		beside = neighbour(index, position, side);
-		if (!cleave__trylock(&beside->lock))
-			goto busy;
 		/* Live leaves tile the addresses, and a range is fixed for life: a live one is the neighbour. */
-		if (cleave__dead_locked(beside)) {
-			cleave__unlock_dead(index, beside);
+		if (!cleave__trylock_live(index, beside))
 			goto busy;
-		}
 		if (cleave__leaf_gap_at_end(cleave__leaf(beside), side == LEFT))
 			border->joins[side] = beside;
 		else

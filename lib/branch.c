@@ -25,6 +25,22 @@ void cleave__branch_append_private(struct cleave__branch *branch, struct cleave_
 	branch->node.last = last;
 }
 
+void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from, unsigned int c,
+					  unsigned int end)
+{
+	unsigned int i = branch->node.count;
+
+	if (c == end)
+		return;
+	branch->node.count = (uint8_t)(i + (end - c));
+	branch->node.last = from->pivot[end - 1];
+	for (; c < end; c++, i++) {
+		branch->pivot[i] = from->pivot[c];
+		cleave__link_init_private(&branch->child[i], cleave__link_read_locked(&from->child[c]));
+		PORT_STORE(&branch->gap[i], cleave__branch_gap(from, c), PORT_RELAXED);
+	}
+}
+
 void cleave__branch_seal_private(struct cleave__branch *branch)
 {
 	/* Unused pivots are never below an address of this branch, so that a search needs no count. */

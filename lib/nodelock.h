@@ -62,6 +62,18 @@ static inline void cleave__unlock(struct cleave_domain *domain, struct cleave_wo
 		cleave__unlock_waiters(domain, lock, live);
 }
 
+/* Inside a read section: lock the node, if it is free and live. */
+static inline bool cleave__trylock_live(struct cleave *index, struct cleave__node *node) PORT_INSIDE
+	PORT_TRYLOCKS(node->lock) PORT_UNCHECKED
+{
+	if (!cleave__trylock(&node->lock))
+		return false;
+	if (PORT_LIKELY(!cleave__dead_locked(node)))
+		return true;
+	cleave__unlock(index->domain, &node->lock, false);
+	return false;
+}
+
 /* One thread's wait for one node. */
 struct cleave__wait {
 	struct cleave_word32 *lock; /* where the mark was set; NULL: nowhere */

@@ -66,31 +66,52 @@ static void append(struct siblings *s, uint64_t start, void *value)
 	s->cells[s->n++].value = value;
 }
 
-/* Those of the old leaves, with the put (NULL: none) laid over them. */
+/* The cells of the ranks [r, end) of a leaf; only the first may be a gap that joins the one before. */
+static void append_cells(struct siblings *s, const struct cleave__leaf *leaf, uint64_t order, unsigned int r,
+			 unsigned int end)
+{
+	struct cell *cell;
+
+	if (r == end)
+		return;
+	append(s, PORT_CELL_READ(leaf->start[cleave__cell(order, r)]),
+	       PORT_CELL_READ(leaf->value[cleave__cell(order, r)]));
+	for (cell = &s->cells[s->n]; ++r < end; cell++) {
+		cell->start = PORT_CELL_READ(leaf->start[cleave__cell(order, r)]);
+		cell->value = PORT_CELL_READ(leaf->value[cleave__cell(order, r)]);
+	}
+	s->n = (unsigned int)(cell - s->cells);
+}
+
+/* The cells of one old leaf, with the put laid over them if it is of that leaf. */
+static void lay_leaf(struct siblings *s, unsigned int k, const struct put *put)
+{
+	const struct cleave__leaf *leaf = cleave__leaf(s->old[k]);
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order)), i, j;
+	struct cleave_entry head, tail;
+
+	if (!put || put->first < leaf->node.first || put->first > leaf->node.last) {
+		append_cells(s, leaf, order, 0, count);
+		return;
+	}
+	i = cleave__leaf_rank(leaf, order, count, 0, put->first);
+	j = cleave__leaf_rank(leaf, order, count, i, put->last);
+	cleave__leaf_entry(leaf, order, count, i, &head);
+	cleave__leaf_entry(leaf, order, count, j, &tail);
+	append_cells(s, leaf, order, 0, i + (head.first < put->first));
+	append(s, put->first, put->value);
+	if (put->last < tail.last)
+		append(s, put->last + 1, tail.value);
+	append_cells(s, leaf, order, j + 1, count);
+}
+
+/* Those of all old leaves. */
 static void lay(struct siblings *s, const struct put *put)
 {
 	s->n = 0;
-	for (unsigned int k = 0; k < s->nold; k++) {
-		const struct cleave__leaf *leaf = cleave__leaf(s->old[k]);
-		uint64_t order = cleave__order_locked(leaf);
-		unsigned int count = cleave__count12(cleave__live(order));
-
-		for (unsigned int r = 0; r < count; r++) {
-			struct cleave_entry entry;
-
-			cleave__leaf_entry(leaf, order, count, r, &entry);
-			if (!put || entry.last < put->first || entry.first > put->last) {
-				append(s, entry.first, entry.value);
-				continue;
-			}
-			if (entry.first < put->first)
-				append(s, entry.first, entry.value);
-			if (entry.first <= put->first)
-				append(s, put->first, put->value);
-			if (entry.last > put->last)
-				append(s, put->last + 1, entry.value);
-		}
-	}
+	for (unsigned int k = 0; k < s->nold; k++)
+		lay_leaf(s, k, put);
 }
 
 /* So many leaves for `n` cells, with room for a gap that stays with the entry before it. */
@@ -158,13 +179,13 @@ static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
 	PORT_ASSERT(n > 0 && n <= CLEAVE__CELLS, "a leaf is not packed beyond its cells");
 	cleave__leaf_init_private(leaf, cells[0].start, last);
 	for (unsigned int c = 0; c < n; c++) {
+		/* Which cells are gaps is as good as random: no branch on it. */
+		uint64_t end = c + 1 < n ? cells[c + 1].start - 1 : last;
+		uint64_t size = cleave__gap_size(cells[c].start, end) & (0 - (uint64_t)!cells[c].value);
+
 		PORT_CELL_WRITE(leaf->start[c], cells[c].start);
 		PORT_CELL_WRITE(leaf->value[c], cells[c].value);
-		if (!cells[c].value) {
-			uint64_t size = cleave__gap_size(cells[c].start, c + 1 < n ? cells[c + 1].start - 1 : last);
-
-			gap = size > gap ? size : gap;
-		}
+		gap = size > gap ? size : gap;
 	}
 	PORT_STORE(&node->order, cleave__order_of_first(n), PORT_RELAXED);
 	PORT_STORE(&node->lock, s->keep_locked ? CLEAVE__LOCKED : 0, PORT_RELAXED);
@@ -180,19 +201,12 @@ static void build_leaves(struct siblings *s)
 		build_leaf(s, k, k + 1 < s->nfresh ? s->cells[s->end[k]].start - 1 : last);
 }
 
-static void copy_child(struct cleave__branch *copy, const struct cleave__branch *branch, unsigned int c)
-{
-	cleave__branch_append_private(copy, cleave__link_read_locked(&branch->child[c]), branch->pivot[c],
-				      cleave__branch_gap(branch, c));
-}
-
 static void copy_parent(const struct siblings *s, struct cleave__branch *copy)
 {
 	const struct cleave__branch *parent = s->parent;
 
 	cleave__branch_init_private(copy, parent->node.level, parent->node.first);
-	for (unsigned int c = 0; c < s->at; c++)
-		copy_child(copy, parent, c);
+	cleave__branch_append_copies_private(copy, parent, 0, s->at);
 	for (unsigned int k = 0; k < s->nfresh; k++) {
 		uint64_t bound = s->nfresh == s->nold ? cleave__branch_gap(parent, s->at + k) : 0;
 
@@ -200,8 +214,7 @@ static void copy_parent(const struct siblings *s, struct cleave__branch *copy)
 		cleave__branch_append_private(copy, s->fresh[k], s->fresh[k]->last,
 					      bound > s->gap[k] ? bound : s->gap[k]);
 	}
-	for (unsigned int c = s->at + s->nold; c < parent->node.count; c++)
-		copy_child(copy, parent, c);
+	cleave__branch_append_copies_private(copy, parent, s->at + s->nold, parent->node.count);
 	cleave__branch_seal_private(copy);
 }
 
@@ -314,12 +327,11 @@ static struct cleave__node *lock_beside(const struct cleave__position *position,
 	if (cells_beside(position, right) > most)
 		return NULL;
 	beside = cleave__link_read_rcu(&position->parent->child[right ? position->index + 1 : position->index - 1]);
-	if (!cleave__trylock(&beside->lock))
+	if (!cleave__trylock_live(index, beside))
 		return NULL;
-	if (!cleave__dead_locked(beside) &&
-	    cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(beside)))) <= most)
+	if (cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(beside)))) <= most)
 		return beside;
-	cleave__unlock(index->domain, &beside->lock, !cleave__dead_locked(beside));
+	cleave__unlock_node(index, beside);
 	return NULL;
 }
 
@@ -349,7 +361,10 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	}
 	if (beside) {
 		add(&s, beside, right);
-		lay(&s, &put);
+		if (right)
+			lay_leaf(&s, 1, NULL);
+		else
+			lay(&s, &put);
 		share_out(&s, (s.n + full - 1) / full, 0);
 	} else {
 		share_out(&s, alone > 1 ? alone : 2, share);
@@ -365,25 +380,13 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	return false;
 }
 
-/*
- * The left leaf gets its `left` cells, the last of which is the joint gap, and what was erased from the beginning of the
- * right one.  Then what is erased next may well be what begins the right one now: so half of that goes along.
- */
-static unsigned int along(const struct siblings *s, unsigned int left)
-{
-	unsigned int half = left + (s->n - left) / 2;
-
-	half += half < s->n && !s->cells[half].value; /* a gap stays with the entry before it */
-	return half <= CLEAVE__CRAMPED ? half : left;
-}
-
 bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)
 	PORT_UNCHECKED
 {
 	const struct put put = { first, last, NULL };
 	bool right = beside->first > position->node->first;
-	unsigned int left = 1;
+	unsigned int left = 0;
 	struct siblings s;
 
 	init(&s, index, self, position);
@@ -391,9 +394,8 @@ bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const
 	lay(&s, &put);
 	while (left < s.n && s.cells[left].start <= first)
 		left++;
-	if (!right)
-		left = along(&s, left);
-	if (left < s.n && left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
+	left -= !right; /* the joint gap is the last of these */
+	if (left > 0 && left < s.n && left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
 		share_at(&s, left);
 	else
 		share_out(&s, leaves_for(s.n), 0);

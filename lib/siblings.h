@@ -47,8 +47,9 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 /*
- * Erase [first, last] of the leaf, which meets a gap of `beside`, its locked live neighbour under the same parent: the left
- * one gets the joint gap, so that the border between the two moves.  Then `beside` is dead too, and unlocked.
+ * Erase [first, last] of the leaf, which meets a gap of `beside`, its locked live neighbour under the same parent: the leaf
+ * gets the joint gap, so that the border between the two moves, and that what is erased next, where entries are taken out
+ * one after the other, does not meet the border again.  Then `beside` is dead too, and unlocked.
  */
 bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)
