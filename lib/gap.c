@@ -30,12 +30,11 @@ static uint64_t node_gap_rcu(const struct cleave__node *node) PORT_INSIDE
 static void lower(const struct search *search, const struct cleave__gap_found *found) PORT_INSIDE
 {
 	for (unsigned int k = 0; k < found->nstale; k++) {
-		const struct cleave__branch *parent = found->stale[k].parent;
+		struct cleave__branch *parent = found->stale[k].parent;
 		unsigned int i = found->stale[k].index;
 
 		if (node_gap_rcu(cleave__link_read_rcu(&parent->child[i])) < cleave__branch_gap(parent, i))
-			cleave__lower_rcu((struct cleave *)search->index, search->self, parent->node.level - 1u,
-					  parent->pivot[i]);
+			cleave__lower_rcu((struct cleave *)search->index, search->self, parent, i);
 	}
 }
 

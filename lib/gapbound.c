@@ -43,8 +43,20 @@ static uint64_t with_room(uint64_t gap)
 	return gap + gap / 2 < gap ? UINT64_MAX : gap + gap / 2;
 }
 
+static struct cleave__branch *lock_branch(struct cleave *index, struct cleave_thread *self, unsigned int level,
+					  uint64_t addr, struct cleave__branch *known, bool try_only) PORT_UNCHECKED
+{
+	struct cleave__node *node;
+	bool lower;
+
+	if (known)
+		return cleave__trylock_live(index, &known->node) ? known : NULL;
+	node = cleave__lock_node(index, self, level, addr, try_only, &lower);
+	return node ? cleave__branch(node) : NULL;
+}
+
 bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr, uint64_t gap,
-		   bool try_only) PORT_UNCHECKED
+		   struct cleave__branch *parent, bool try_only) PORT_UNCHECKED
 {
 	/* All stay locked to the end: a bound above may be too low only while the branch below is locked. */
 	struct cleave__branch *held[CLEAVE__LEVELS];
@@ -52,21 +64,20 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 	unsigned int n = 0;
 	bool ok = true;
 
-	while (!high_enough(index, self, level, addr, gap, try_only)) {
-		bool lower;
-		struct cleave__node *node = cleave__lock_node(index, self, ++level, addr, try_only, &lower);
+	for (; parent || !high_enough(index, self, level, addr, gap, try_only); parent = NULL) {
+		struct cleave__branch *branch = lock_branch(index, self, ++level, addr, parent, try_only);
 		unsigned int i;
 
 		if (n == 0)
 			gap = with_room(gap);
-		ok = node != NULL;
+		ok = branch != NULL;
 		if (!ok)
 			break;
-		held[n] = cleave__branch(node);
-		i = cleave__branch_index(held[n], addr);
-		before[n] = cleave__branch_gap(held[n], i);
+		i = cleave__branch_index(branch, addr);
+		held[n] = branch;
+		before[n] = cleave__branch_gap(branch, i);
 		if (before[n] < gap) {
-			cleave__branch_set_gap_locked(held[n], i, gap);
+			cleave__branch_set_gap_locked(branch, i, gap);
 			PORT_COUNT(self->counters.raises);
 		}
 		n++;
@@ -80,26 +91,21 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 	return ok;
 }
 
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr)
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i)
 	PORT_UNCHECKED
 {
-	bool lower;
-	struct cleave__node *child = cleave__lock_node(index, self, level, addr, true, &lower);
-	struct cleave__node *parent;
+	struct cleave__node *child = cleave__link_read_rcu(&parent->child[i]);
 
-	if (!child)
+	if (!cleave__trylock_live(index, child))
 		return;
-	parent = cleave__lock_node(index, self, level + 1, addr, true, &lower);
-	if (parent) {
-		struct cleave__branch *branch = cleave__branch(parent);
-		unsigned int i = cleave__branch_index(branch, addr);
+	if (cleave__trylock_live(index, &parent->node)) {
 		uint64_t gap = cleave__node_gap(child);
 
-		if (gap < cleave__branch_gap(branch, i)) {
-			cleave__branch_set_gap_locked(branch, i, gap);
+		if (gap < cleave__branch_gap(parent, i)) {
+			cleave__branch_set_gap_locked(parent, i, gap);
 			PORT_COUNT(self->counters.lowers);
 		}
-		cleave__unlock_node(index, parent);
+		cleave__unlock_node(index, &parent->node);
 	}
 	cleave__unlock_node(index, child);
 }

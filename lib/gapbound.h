@@ -12,16 +12,19 @@
 /*
  * A gap of this size is about to appear inside the locked live node of `level` that holds `addr`: no bound above it
  * may be lower.  Blocks outside of read sections; with `try_only` it is called inside one.
- * False: `try_only`, and a branch is locked; nothing is raised.
+ * `parent` (may be NULL, and is if this may block): the node's, found by a walk of this section, whose bound is too low.
+ * False: `try_only`, and a branch is locked, or the parent dead; nothing is raised.
  */
 bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr, uint64_t gap,
-		   bool try_only);
+		   struct cleave__branch *parent, bool try_only);
 
 /*
- * A search found nothing under the child of `level` that holds `addr`, though its bound let it in: if child and parent
- * are free to lock, lower the bound to what the child has.  Inside a read section; never waits.
+ * A search found nothing under the i-th child of a branch, though its bound let it in: if both are free to lock, and live,
+ * lower the bound to what the child has.  (Live, they are child and parent still: a child dies before another takes its
+ * place.)  Inside the section of the search; never waits.
  */
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr) PORT_INSIDE;
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i)
+	PORT_INSIDE;
 
 /* The largest gap inside a node: exact for a leaf, the largest bound for a branch.  The node is locked or private. */
 uint64_t cleave__node_gap(struct cleave__node *node);

@@ -57,8 +57,6 @@ static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *
 	uint64_t down = search->max < node->last ? search->max : node->last;
 	unsigned int count = search_count(cleave__live(order)), edge, ranks;
 
-	PORT_PREFETCH(&leaf->start[0]);
-	PORT_PREFETCH(&leaf->start[8]);
 	/* Not those behind the edge that the search comes from. */
 	edge = search_count(search_leaf(leaf, order, search->up ? from : down)) - 1;
 	ranks = search_free(leaf, order, count) & (search->up ? 0u - (1u << edge) : (2u << edge) - 1);
@@ -80,7 +78,7 @@ static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *
 }
 
 /* Nothing fits in the i-th child, although its bound said so.  (A gap that reaches out of the window does not count.) */
-static inline void misled(const struct cleave__gap_search *search, const struct cleave__branch *parent, unsigned int i,
+static inline void misled(const struct cleave__gap_search *search, struct cleave__branch *parent, unsigned int i,
 			  const struct cleave__node *child, struct cleave__gap_found *found)
 {
 	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE)
@@ -88,6 +86,14 @@ static inline void misled(const struct cleave__gap_search *search, const struct 
 	found->stale[found->nstale].parent = parent;
 	found->stale[found->nstale].index = i;
 	found->nstale++;
+}
+
+/* Where the search begins in a branch that it reaches. */
+static PORT_ALWAYS_INLINE uint64_t edge_in(const struct cleave__gap_search *search, const struct cleave__branch *branch)
+{
+	uint64_t last = branch->pivot[CLEAVE__FANOUT - 1]; /* its own, as in unused ones */
+
+	return search->up ? search->min : search->max < last ? search->max : last;
 }
 
 /* Depth first, without recursion. */
@@ -110,32 +116,38 @@ static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search 
 		return search_gap_leaf(search, node, found);
 	for (;;) {
 		struct cleave__branch *branch = cleave__branch(node);
-		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max), i;
+		/* Mostly the child at the edge has room: a guess that is right is a shorter way to it than the mask. */
+		size_t i = search_branch(branch, edge_in(search, branch));
+		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max);
+		bool at_edge = ahead >> i & 1;
 
 		for (;;) {
-			if (PORT_UNLIKELY(!ahead)) {
-				if (level == top)
-					return false;
-				level++;
-				misled(search, path[level].branch, path[level].index, &branch->node, found);
-				branch = path[level].branch;
-				ahead = path[level].ahead;
-				continue;
+			if (PORT_UNLIKELY(!at_edge)) {
+				if (PORT_UNLIKELY(!ahead)) {
+					if (level == top)
+						return false;
+					level++;
+					misled(search, path[level].branch, path[level].index, &branch->node, found);
+					branch = path[level].branch;
+					ahead = path[level].ahead;
+					continue;
+				}
+				i = next_of(search, ahead);
 			}
-			i = next_of(search, ahead);
+			at_edge = false;
 			ahead &= ~(1u << i);
 			node = cleave__link_read_rcu(&branch->child[i]);
 			if (level > 1)
 				break;
 			if (PORT_LIKELY(search_gap_leaf(search, node, found))) {
 				found->position.parent = branch;
-				found->position.index = i;
+				found->position.index = (unsigned int)i;
 				return true;
 			}
-			misled(search, branch, i, node, found);
+			misled(search, branch, (unsigned int)i, node, found);
 		}
 		path[level].branch = branch;
-		path[level].index = i;
+		path[level].index = (unsigned int)i;
 		path[level].ahead = ahead;
 		level--;
 	}

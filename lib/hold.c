@@ -67,7 +67,7 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 static void raise(struct cleave_hold *hold, uint64_t addr, const struct cleave__edit *edit) PORT_UNCHECKED
 {
 	if (edit->gap)
-		(void)cleave__raise(hold->txn.index, hold->txn.self, 0, addr, edit->gap, false);
+		(void)cleave__raise(hold->txn.index, hold->txn.self, 0, addr, edit->gap, NULL, false);
 }
 
 /* One store of the order word.  False: there is no clean cell for it. */

@@ -341,7 +341,7 @@ static bool raise_cover(struct cleave_txn *txn, struct cleave__branch *cover, st
 		return true;
 	cleave__branch_set_gap_locked(cover, i, gap);
 	PORT_COUNT(txn->self->counters.raises);
-	if (cleave__raise(txn->index, txn->self, cover->node.level, run->first, gap, txn->try_only))
+	if (cleave__raise(txn->index, txn->self, cover->node.level, run->first, gap, NULL, txn->try_only))
 		return true;
 	cleave__branch_set_gap_locked(cover, i, before);
 	cleave__unlock_node(txn->index, &cover->node);

@@ -388,7 +388,7 @@ static bool publish_in_leaf(struct cleave_txn *txn, bool keep_locked) PORT_UNCHE
 		txn->spread |= cleave__leaf_cramped(leaf, count);
 		return !txn->spread && publish_copy(txn, node, order, count, keep_locked);
 	}
-	if (edit.gap && !cleave__raise(txn->index, txn->self, 0, node->first, edit.gap, txn->try_only))
+	if (edit.gap && !cleave__raise(txn->index, txn->self, 0, node->first, edit.gap, NULL, txn->try_only))
 		return false;
 	for (unsigned int p = 0; p < txn->nputs; p++)
 		displaced(txn, leaf, order, &txn->puts[p]);

@@ -165,7 +165,9 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
-	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value))
+	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value) ||
+	    (edit->gap > cleave__branch_gap(parent, position->index) &&
+	     !cleave__raise(index, self, 0, change->first, edit->gap, parent, true)))
 		goto give_up;
 	cleave__leaf_edit_store_private(edit);
 	copy->count = (uint8_t)(position->node->count + 1);
@@ -218,12 +220,12 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 	if (edit.gap && position->parent &&
 	    (cleave__branch_gap(position->parent, position->index) < edit.gap ||
 	     cleave__dead_locked(&position->parent->node)) &&
-	    !cleave__raise(index, self, 0, change->first, edit.gap, true)) {
+	    !cleave__raise(index, self, 0, change->first, edit.gap, position->parent, true)) {
 		if (change->try_only)
 			return -EAGAIN;
 		*left = true;
 		cleave__leave(index, self);
-		cleave__raise(index, self, 0, change->first, edit.gap, false);
+		cleave__raise(index, self, 0, change->first, edit.gap, NULL, false);
 	}
 	cleave__leaf_edit_store(&edit);
 	cleave__pool_dropped_cells(self, leaf);

@@ -41,7 +41,7 @@ struct cleave__gap_found {
 	/* Nodes wholly inside the window in which nothing fitted, leaves before the branches above them. */
 	unsigned int nstale;
 	struct {
-		const struct cleave__branch *parent;
+		struct cleave__branch *parent;
 		unsigned int index;
 	} stale[CLEAVE__STALE];
 };
