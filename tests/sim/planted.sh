@@ -53,11 +53,13 @@ plant cover_raises_late restructure.c \
 	's/\tif \(cover && !raise_cover\(txn, cover, &txn->runs\[0\]\)\)\n\t\tgoto fail;\n//' \
 	restructure.c \
 	's/(static bool raise_cover\(.*?\n\}\n)/$1\nstatic void late(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__run *run)\n{\n\traise_cover(txn, cover, run);\n}\n/s; s/(run->fresh\);\n)(\t\tcleave__unlock_node\(index, &cover->node\);)/$1\t\tlate(txn, cover, &txn->runs[0]);\n$2/'
-plant raise_stops_at_parent gapbound.c 's/\twhile \(!high_enough\(index, self, level, addr, gap, try_only\)\)/\tfor (bool once = !high_enough(index, self, level, addr, gap, try_only); once; once = false)/'
+plant raise_stops_at_parent gapbound.c 's/\tfor \(; (parent \|\| !high_enough\(index, self, level, addr, gap, try_only\)); parent = NULL\)/\tfor (bool once = $1; once; once = false)/'
+plant raise_in_dead_parent gapbound.c 's/cleave__trylock_live\(index, &known->node\)/cleave__trylock(&known->node.lock)/'
 plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
 	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/'
 plant lower_without_child gapbound.c \
-	's/(cleave__branch_set_gap_locked\(branch, i, gap\);\n\t\t\tPORT_COUNT\(self->counters\.lowers\);\n\t\t\})/$1/; s/\tparent = cleave__lock_node\(index, self, level \+ 1, addr, true, &lower\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$&/; s/uint64_t gap = cleave__node_gap\(child\);/uint64_t gap = early;/; s/\t\tcleave__unlock_node\(index, parent\);\n\t\}\n\tcleave__unlock_node\(index, child\);/\t\tcleave__unlock_node(index, parent);\n\t}/'
+	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n\t\tuint64_t gap = )cleave__node_gap\(child\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$1early;/; s/(\t\tcleave__unlock_node\(index, &parent->node\);\n\t\}\n)\tcleave__unlock_node\(index, child\);\n/$1/'
+plant lower_by_dead_child gapbound.c 's/cleave__trylock_live\(index, child\)/cleave__trylock(&child->lock)/'
 plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/'
 plant lock_not_checked_dead nodelock.h \
 	's/PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/true/'
@@ -78,13 +80,13 @@ plant txn_right_neighbour_free txn.c 's/last < UINT64_MAX \? last \+ 1 : last, t
 	repack.c 's/return cleave__leaf_gap_at_end\(cleave__leaf_const\(leaf->link\)/return leaf->link && cleave__leaf_gap_at_end(cleave__leaf_const(leaf->link)/'
 plant border_not_looked_at border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
 plant border_not_locked border.c \
-	's/if \(!cleave__trylock\(&beside->lock\)\)\n\t\t\tgoto busy;//; s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/; s/(\tif \(cleave__dead_locked\(beside\)\) \{\n)\t\t\tcleave__unlock_dead\(index, beside\);\n/$1/'
-plant border_of_dead_leaf border.c 's/if \(cleave__dead_locked\(beside\)\)/if (false)/'
+	's/cleave__trylock_live\(index, beside\)/cleave__dead_locked(beside) == false/; s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/'
+plant border_of_dead_leaf border.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
 # leaves of one branch, replaced
 plant siblings_of_dead_parent siblings.c 's/live = !cleave__dead_locked\(parent\);/live = true;/'
-plant siblings_of_dead_leaf siblings.c 's/if \(!cleave__dead_locked\(beside\) &&\n\t    /if (/'
+plant siblings_of_dead_leaf siblings.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
 plant siblings_not_locked siblings.c \
-	's/\tif \(!cleave__trylock\(&beside->lock\)\)\n\t\treturn NULL;\n//; s/\tcleave__unlock\(index->domain, &beside->lock, !cleave__dead_locked\(beside\)\);\n//; s/\t\tcleave__unlock_dead\(s->index, beside\);\n//; s/\tif \(beside\)\n\t\tcleave__unlock_node\(index, beside\);\n//; s/\tcleave__unlock_node\(index, beside\);\n//' \
+	's/!cleave__trylock_live\(index, beside\)/cleave__dead_locked(beside)/; s/\t\tcleave__unlock_dead\(s->index, beside\);\n//; s/\tif \(beside\)\n\t\tcleave__unlock_node\(index, beside\);\n//; s/\tcleave__unlock_node\(index, beside\);\n//g' \
 	border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
 plant siblings_live_on siblings.c 's/\t\t\tcleave__mark_dead_locked\(s->old\[k\]\);/\t\t\t;/'
 plant siblings_parent_lives_on siblings.c 's/\t\tcleave__mark_dead_locked\(&s->parent->node\);\n//'
