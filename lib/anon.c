@@ -111,10 +111,10 @@ int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon
 		return result;
 	word = &path.leaf->slot[cleave__anon_index(slot, 0)];
 	/*
-	 * [A2-rel] the anon before the pointer to it; [A2-acq] the winner before what it holds.  Nobody fills a slot and then
-	 * looks whether a guard was set on it while it was empty: who cares (a zero page) marks it busy first.
+	 * [A2-rel] the anon before the pointer to it; [A2-acq] where it fails: the winner before what it holds.  Nobody fills
+	 * a slot and then looks whether a guard was set on it while it was empty: who cares (a zero page) marks it busy first.
 	 */
-	if (PORT_LIKELY(PORT_CAS(word, &seen, (uintptr_t)anon, PORT_ACQ_REL, PORT_ACQUIRE)))
+	if (PORT_LIKELY(PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELEASE, PORT_ACQUIRE)))
 		return 0;
 	if (seen & CLEAVE__ANON_MARKS)
 		return slot_taken(context, store, &path, word, seen);
@@ -141,7 +141,7 @@ int cleave_anon_try_replace(struct cleave_anon_context *context, struct cleave_a
 		return result;
 	word = &path.leaf->slot[cleave__anon_index(slot, 0)];
 	/* [A2-sc] before whoever drops what was there scans guards */
-	if (PORT_CAS(word, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_ACQUIRE))
+	if (PORT_CAS(word, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_RELAXED))
 		return 0;
 	if (!seen || seen == CLEAVE__ANON_SEALED)
 		return -ENOENT;
@@ -173,7 +173,7 @@ static int try_remove(struct cleave_anon_context *context, struct cleave_anon *s
 		if (seen & CLEAVE__ANON_MARKS)
 			return slot_taken(context, store, path, word, seen);
 		/* [A2-sc] before whoever drops what was there scans guards */
-	} while (!PORT_CAS(word, &seen, 0, PORT_SEQ_CST, PORT_SEQ_CST));
+	} while (!PORT_CAS(word, &seen, 0, PORT_SEQ_CST, PORT_RELAXED));
 	*anon = cleave__anon_page(seen);
 	return 0;
 }
@@ -197,7 +197,7 @@ int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon
 		if (seen & CLEAVE__ANON_MARKS)
 			return slot_taken(context, store, &path, word, seen);
 		/* [A2-sc] the mark, before what its holder reads */
-	} while (!PORT_CAS(word, &seen, seen | CLEAVE__ANON_BUSY, PORT_SEQ_CST, PORT_SEQ_CST));
+	} while (!PORT_CAS(word, &seen, seen | CLEAVE__ANON_BUSY, PORT_SEQ_CST, PORT_RELAXED));
 	*busy = (struct cleave_anon_busy){ word, cleave__anon_page(seen) };
 	return 0;
 }
@@ -208,8 +208,8 @@ void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon
 	uint64_t seen = (uintptr_t)busy->anon | CLEAVE__ANON_BUSY;
 
 	(void)context;
-	/* [A2-sc] as above; only the mark of who waits may come beside */
-	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_SEQ_CST, PORT_RELAXED))
+	/* [A2-rel] the anon before the pointer; guards are scanned after the mark.  Only a waiter's mark may come beside. */
+	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_RELEASE, PORT_RELAXED))
 		;
 	busy->anon = anon;
 }
@@ -220,10 +220,10 @@ void cleave_anon_release(struct cleave_anon_context *context, struct cleave_anon
 	uint64_t seen = (uintptr_t)busy->anon | CLEAVE__ANON_BUSY;
 
 	PORT_ASSERT(cleave__guard_is_set(&context->guard), "a slot is busy only under a guard");
-	/* [A2-sc] what was done while it was busy */
-	if (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon, PORT_SEQ_CST, PORT_RELAXED)) {
+	/* [A2-rel] what was done while it was busy */
+	if (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon, PORT_RELEASE, PORT_RELAXED)) {
 		PORT_ASSERT(seen & CLEAVE__ANON_BUSY, "a busy slot is released once");
-		PORT_STORE(busy->slot, (uintptr_t)anon, PORT_SEQ_CST); /* [A2-sc] */
+		PORT_STORE(busy->slot, (uintptr_t)anon, PORT_RELEASE); /* [A2-rel] */
 		cleave__guards_wake(&context->domain->guards, busy->slot);
 	}
 	busy->slot = NULL;

@@ -12,8 +12,8 @@ static void let_writers_go_on(struct cleave_anon_context *context, struct cleave
 {
 	for (size_t i = 0; i < n; i++) {
 		PORT_ASSERT(PORT_LOAD(&stores[i]->cloning, PORT_RELAXED) > 0, "a clone is done once");
-		/* [A7-sc] the new generation before the flag: who sees it cleared, sees that */
-		PORT_FETCH_ADD(&stores[i]->cloning, UINT32_MAX, PORT_SEQ_CST);
+		/* [A7-rel] the new generation before the flag: who sees it cleared, sees that */
+		PORT_FETCH_ADD(&stores[i]->cloning, UINT32_MAX, PORT_RELEASE);
 		cleave__guards_wake(&context->domain->guards, &stores[i]->cloning);
 	}
 }
@@ -61,7 +61,7 @@ void cleave_anon_clone_end(struct cleave_anon_context *context, struct cleave_an
 		root = cleave__anon_slot_visit(&store->root);
 		if (root)
 			cleave__anon_node_get(cleave__anon_node_of(root));
-		PORT_STORE(&clone->root, root, PORT_SEQ_CST); /* [A1-sc] nobody knows the clone yet */
+		PORT_STORE(&clone->root, root, PORT_RELEASE); /* [A1-rel] nobody knows the clone yet */
 		cleave__anon_unlock(&context->domain->guards, &store->root_lock);
 		PORT_STORE(&clone->nslots, cleave_anon_slots(store), PORT_RELAXED);
 		cleave__anon_register(context, clone);

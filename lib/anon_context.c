@@ -352,8 +352,8 @@ void cleave__anon_await_clone(struct cleave_anon_context *context, struct cleave
 {
 	struct cleave_word32 *count = cleave__guards_count(&context->domain->guards, &store->cloning);
 
-	context->seen = PORT_LOAD(count, PORT_ACQUIRE);				  /* [A4-acq] */
-	context->count = PORT_LOAD(&store->cloning, PORT_SEQ_CST) ? count : NULL; /* [A7-sc] */
+	context->seen = PORT_LOAD(count, PORT_ACQUIRE); /* [A4-acq] */
+	context->count = PORT_LOAD(&store->cloning, PORT_RELAXED) ? count : NULL;
 }
 
 void cleave_anon_wait(struct cleave_anon_context *context)

@@ -118,7 +118,7 @@ void cleave_anon_postfork_parent(struct cleave_anon_fork *fork)
 		struct cleave_anon *store = fork->stores[i].store;
 
 		cleave__anon_unlock(guards, &store->root_lock);
-		PORT_FETCH_ADD(&store->cloning, UINT32_MAX, PORT_SEQ_CST); /* [A7-sc] */
+		PORT_FETCH_ADD(&store->cloning, UINT32_MAX, PORT_RELEASE); /* [A7-rel] */
 		cleave__guards_wake(guards, &store->cloning);
 	}
 	cleave__anon_unlock(guards, &fork->context->domain->lock);

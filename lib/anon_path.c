@@ -131,7 +131,7 @@ static int link_new(struct cleave_anon_context *context, struct cleave_word *lin
 	if (!fresh)
 		return -ENOMEM;
 	/* [A1-sc] an empty node; who loses takes the winner's */
-	if (!PORT_CAS(link, &seen, (uintptr_t)fresh, PORT_SEQ_CST, PORT_SEQ_CST))
+	if (!PORT_CAS(link, &seen, (uintptr_t)fresh, PORT_SEQ_CST, PORT_RELAXED))
 		cleave__anon_give(context, fresh);
 	return 0;
 }

@@ -82,7 +82,7 @@ static int clear_leaf(struct cut *cut, struct cleave__anon_node *leaf, uint64_t 
 				return -EAGAIN;
 			}
 			/* [A2-sc] as a removal */
-		} while (!PORT_CAS(&leaf->slot[i], &seen, 0, PORT_SEQ_CST, PORT_SEQ_CST));
+		} while (!PORT_CAS(&leaf->slot[i], &seen, 0, PORT_SEQ_CST, PORT_RELAXED));
 		if (cleave__anon_page(seen))
 			cut->gone[cut->ngone++] = cleave__anon_page(seen);
 	}

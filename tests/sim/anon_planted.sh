@@ -66,7 +66,7 @@ plant removed_without_sealing anon_path.c 's/cleave__anon_seal_locked\(node\)/cl
 plant unsealed_by_nobody anon_node.c 's/\twhile \(i-- > 0\)\n.*?\n//'
 plant copy_relaxed anon_path.c \
 	's/(PORT_STORE\(link, !fresh \? .*?)PORT_SEQ_CST/$1PORT_RELAXED/s'
-plant fill_relaxed anon.c 's/PORT_CAS\(word, &seen, \(uintptr_t\)anon, PORT_ACQ_REL, PORT_ACQUIRE\)\)\)\n\t\treturn 0;/PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELAXED, PORT_RELAXED)))\n\t\treturn 0;/'
+plant fill_relaxed anon.c 's/PORT_CAS\(word, &seen, \(uintptr_t\)anon, PORT_RELEASE, PORT_ACQUIRE\)\)\)\n\t\treturn 0;/PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELAXED, PORT_RELAXED)))\n\t\treturn 0;/'
 plant_in read_wipe_in_place 'no order' share_dropped_under_guards anon_wipe.c 's/\t\tcleave__guards_wait_slots\(&context->domain->guards, context->self, &context->guard, cut->store.*?;\n/\t\t;\n/s'
 plant share_dropped_twice anon_wipe.c \
 	's/(\t\tcleave_anon_page_drop\(context, )cut->gone\[--cut->ngone\]\);/$1cut->gone[cut->ngone - 1]),\n$1cut->gone[--cut->ngone]);/'

@@ -110,9 +110,8 @@ static unsigned int items_of(const struct call *call)
 /* An entry of the beginning, or two neighbours, or any range. */
 static void draw_range(struct draw *draw, unsigned int nentries, struct call *call)
 {
-	const struct call *entry = NULL;
-
 	if (nentries > 0 && once_in(draw, 2)) {
+		const struct call *entry;
 		unsigned int i = 0;
 
 		while (i + 1 < nentries && shape.entries[i].last < draw->focus)
@@ -128,8 +127,6 @@ static void draw_range(struct draw *draw, unsigned int nentries, struct call *ca
 		if (once_in(draw, 20))
 			call->last = UNITS - 1;
 	}
-	if (call->last == 0) /* for the preparation, it is where they end */
-		call->last = 1;
 }
 
 static bool is_transaction(enum kind kind)

@@ -3,7 +3,7 @@
 # Does the simulator find bugs?  Each is planted into a private copy of the library, and must be found.
 #	tests/sim/planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (of each scenario: a list, each tried if the one before found nothing), STRATEGY (random),
-# PATCH (applied to the copy first).
+# SCENARIO (all), PATCH (applied to the copy first).
 . "$(dirname "$0")/planting.sh"
 
 build() { # the copy in $work/lib
@@ -16,7 +16,7 @@ plant() {
 	asked "$1" || return 0
 	mutate "$@"
 	build || exit 2
-	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}"
+	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}" --scenario "${SCENARIO:-*}"
 	report "$1"
 }
 
