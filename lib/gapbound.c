@@ -36,11 +36,11 @@ static bool high_enough(struct cleave *index, struct cleave_thread *self, unsign
 
 /*
  * A gap that grows is likely to go on growing: entries beside each other are taken out one after the other.  So that not
- * each of them raises the bounds, these go half as far again.
+ * each of them raises the bounds, these go as far again.
  */
 static uint64_t with_room(uint64_t gap)
 {
-	return gap + gap / 2 < gap ? UINT64_MAX : gap + gap / 2;
+	return gap + gap < gap ? UINT64_MAX : gap + gap;
 }
 
 static struct cleave__branch *lock_branch(struct cleave *index, struct cleave_thread *self, unsigned int level,

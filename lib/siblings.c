@@ -306,6 +306,15 @@ static void settle(const struct siblings *s, const struct cleave__node *own, str
 
 /* ---- What is done with it ---- */
 
+/* Is this address of the leaf free? */
+static bool is_free(const struct cleave__leaf *leaf, uint64_t addr)
+{
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int r = cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, addr);
+
+	return !PORT_CELL_READ(leaf->value[cleave__cell(order, r)]);
+}
+
 /* How many cells has a neighbour?  More than a leaf can have: there is none under this parent. */
 static unsigned int cells_beside(const struct cleave__position *position, bool right) PORT_INSIDE
 {
@@ -355,7 +364,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);
 	share = alone == 2 ? cleave__uneven_share(leaf, first, last, s.n) : 0;
-	if (!share) {
+	/* Who fills a gap piece by piece is served best by two half full leaves. */
+	if (!share && !(spread && is_free(leaf, first))) {
 		right = cells_beside(position, true) <= cells_beside(position, false);
 		beside = lock_beside(position, right, CLEAVE__CELLS, index);
 	}

@@ -250,6 +250,26 @@ static void a_cramped_leaf_is_spread(void **state)
 	world_stop(&world);
 }
 
+static void a_cramped_leaf_is_divided_alone_where_a_gap_is_filled(void **state)
+{
+	struct cleave__node *right;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 5);
+	erase(&world, 2, 7, 3); /* nine entries and a gap */
+	cleave__leaf(parent_of(&world, 0)->child[2].word)->node.count = CLEAVE__COPIES;
+	right = parent_of(&world, 0)->child[3].word;
+	assert_true(divide(&world, &held, 2, 7, &world, NULL));
+	let_go_replaced(&world, &held);
+	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	for (unsigned int child = 2; child < 4; child++)
+		assert_int_equal(cells_of(parent_of(&world, 0), child), 6);
+	assert_ptr_equal(parent_of(&world, 0)->child[4].word, right);
+	world_stop(&world);
+}
+
 static void what_stands_in_the_way_of_a_division(void **state)
 {
 	struct cleave__node *parent;
@@ -469,6 +489,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_divided_alone_where_a_gap_is_filled, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_a_division, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_gap_above_the_bound_is_not_for_siblings, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_joint_gap_goes_to_the_edited_leaf, setup, teardown),
