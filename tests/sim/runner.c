@@ -116,6 +116,7 @@ static void usage(FILE *file)
 	      "  --executions N     instead: of each variant\n"
 	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
 	      "  --scenario NAME    only this one\n"
+	      "  --named            only those that have a name\n"
 	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound, of the named ones\n"
 	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
 	      "  --deviations N     stale loads and grace periods seen late, of one execution (default 4; dfs: 1)\n"
@@ -161,7 +162,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		{ "strategy", 1, NULL, 'y' }, { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
 		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'a' },	       { "scenario", 1, NULL, 'n' },
 		{ "seed", 1, NULL, 'r' },     { "replay", 1, NULL, 'R' },      { "first", 0, NULL, 'f' },
-		{ "json", 1, NULL, 'j' },     { "list", 0, NULL, 'l' },	       { "help", 0, NULL, 'h' },
+		{ "named", 0, NULL, 'N' },    { "json", 1, NULL, 'j' },     { "list", 0, NULL, 'l' },	       { "help", 0, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct sim_options options = { .seed = 1,
@@ -175,7 +176,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	uint64_t executions = 0;
 	struct totals totals = { 0 };
 	double budget = 60, end;
-	bool stop = false, fails;
+	bool stop = false, named_only = false, fails;
 	int option, fail = -1;
 
 	runner = it;
@@ -224,6 +225,9 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		case 'f':
 			stop = true;
 			break;
+		case 'N':
+			named_only = true;
+			break;
 		case 'j':
 			json = optarg;
 			break;
@@ -245,7 +249,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	options.fail_alloc = fails;
 	if (options.deviations == UINT32_MAX)
 		options.deviations = options.strategy == SIM_DFS ? 1 : 4;
-	last = options.strategy == SIM_DFS ? runner->named : runner->named + runner->random;
+	last = runner->named + (options.strategy == SIM_DFS || named_only ? 0 : runner->random);
 	if (only != UINT32_MAX) {
 		first = only;
 		last = only + 1;
