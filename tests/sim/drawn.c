@@ -163,7 +163,7 @@ static struct call draw_call(struct draw *draw, unsigned int nentries, bool may_
 			call.last2 = clamp(call.first2 + (int)below(draw, 4));
 			call.value2 = once_in(draw, 2) ? 0 : (uint8_t)(12 + below(draw, 3));
 		}
-	} else if (call.kind == HOLD) {
+	} else if (call.kind == HOLD || call.kind == TRY_STORE) {
 		call.value = once_in(draw, 3) ? 0 : call.value;
 	} else if (call.kind == BUILD) { /* of two different addresses */
 		call.first = clamp(draw->focus - 2);

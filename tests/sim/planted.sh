@@ -66,6 +66,9 @@ plant cover_raises_late restructure.c \
 	restructure.c \
 	's/(static bool raise_cover\(.*?\n\}\n)/$1\nstatic void late(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__run *run)\n{\n\traise_cover(txn, cover, run);\n}\n/s; s/(run->fresh\);\n)(\t\tcleave__unlock_node\(index, &cover->node\);)/$1\t\tlate(txn, cover, &txn->runs[0]);\n$2/'
 plant raise_stops_at_parent gapbound.c 's/\tfor \(; (parent \|\| !high_enough\(index, self, level, addr, gap, try_only\)); parent = NULL\)/\tfor (bool once = $1; once; once = false)/'
+plant raise_not_undone gapbound.c 's/\t\tif \(!ok\)\n\t\t\tcleave__branch_set_gap_locked\(held\[n\], .*?\n//'
+plant copy_gap_not_raised update.c \
+	's/ \|\|\n\t    \(edit->gap > cleave__branch_gap\(parent, position->index\) &&\n.*?parent, true\)\)\)/)/; s/ \|\| edit->gap > cleave__branch_gap\(parent, position->index\)\) \{/) {/'
 plant raise_in_dead_parent gapbound.c 's/cleave__trylock_live\(index, &known->node\)/cleave__trylock(&known->node.lock)/'
 plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
 	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/'

@@ -282,6 +282,11 @@ static const struct named named[] = {
 	    .calls = { { RANGE(ERASE, 10, 15, 0) },
 		       { AT(CLIP, 4) },
 		       { SEARCH(ALLOC, 0, 40, CLEAVE_HIGHEST, 4, 6) } } } },
+	/* A raise meets a lock above: it takes back what it raised below, and is made again. */
+	{ "bound_raise_given_up", DEEP,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 12, 13, 0) },
+		       { AT(CLIP, 37), SEARCH(FIND, 4, 20, CLEAVE_LOWEST, 2, 0) } } } },
 	{ "bound_moving_gap", GAP_BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
 	    .calls = { { RANGE(ERASE, 24, 31, 0), RANGE(STORE, 10, 15, 5) },
