@@ -149,6 +149,32 @@ static PORT_ALWAYS_INLINE void cleave__leaf_entry_any(const struct cleave__leaf 
 	entry->value = leaf->value[cell];
 }
 
+/*
+ * Visit the cells from rank r on, at most `room` of them, gaps only if they are wanted.  Returns how many visits that
+ * makes.
+ */
+static PORT_ALWAYS_INLINE unsigned int cleave__leaf_visit(const struct cleave__leaf *leaf, uint64_t order,
+							  unsigned int count, unsigned int r, size_t room, bool gaps,
+							  struct cleave_visit *visits)
+{
+	unsigned int end = room < count - r ? r + (unsigned int)room : count;
+	uint64_t cells = order >> (4 * r);
+	uint64_t first = PORT_CELL_READ(leaf->start[cells & 15]);
+	struct cleave_visit *visit = visits;
+
+	for (; r < end; r++, cells >>= 4) {
+		void *value = PORT_CELL_READ(leaf->value[cells & 15]);
+		uint64_t next = r + 1 < count ? PORT_CELL_READ(leaf->start[cells >> 4 & 15]) : leaf->node.last + 1;
+
+		visit->entry.first = visit->first = first;
+		visit->entry.last = visit->last = next - 1;
+		visit->entry.value = value;
+		visit += gaps || value;
+		first = next;
+	}
+	return (unsigned int)(visit - visits);
+}
+
 /* The rank of the cell that holds `addr`, from a given rank upward. */
 static inline unsigned int cleave__leaf_rank(const struct cleave__leaf *leaf, uint64_t order, unsigned int count,
 					     unsigned int r, uint64_t addr)

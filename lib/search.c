@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
- * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free() and SEARCH_NAME.
+ * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free(),
+ * search_visits() and SEARCH_NAME.
  */
 #include "walk.h"
 
@@ -9,6 +10,7 @@
 
 #include "gapwalk.h"
 #include "many.h"
+#include "steps.h"
 
 #define NAME_OF_(name) cleave__search_##name
 #define NAME_OF(name) NAME_OF_(name)
@@ -70,7 +72,7 @@ static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 	return entry->value;
 }
 
-static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__position *position) PORT_INSIDE
+static PORT_ALWAYS_INLINE void seek(const struct cleave *index, uint64_t addr, struct cleave__position *position) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf;
 
@@ -79,6 +81,50 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 	position->order = cleave__order_rcu(leaf);
 	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
 	position->count = search_count(cleave__live(position->order));
+}
+
+static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__position *position) PORT_INSIDE
+{
+	seek(index, addr, position);
+}
+
+/* A cursor's way upward: cleave_next_rcu(). */
+static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n) PORT_INSIDE
+{
+	uint64_t key = cursor->key;
+	bool known = false; /* the position is where the key is */
+	struct cleave__position position;
+	size_t done = 0;
+
+	while (done < n && !cursor->after) {
+		const struct cleave__leaf *leaf;
+		size_t room = n - done;
+		unsigned int found;
+
+		if (!known)
+			seek(cursor->index, key, &position);
+		cleave__prefetch_child(position.parent, position.index + 2);
+		leaf = cleave__leaf_const(position.node);
+		found = search_visits(leaf, position.order, position.count, position.r, room, cursor->gaps,
+				      &visits[done]);
+		if (!known && found && visits[done].first < key)
+			visits[done].first = key;
+		done += found;
+		cursor->before = false;
+		if (room < position.count - position.r) {
+			position.r += (unsigned int)room;
+			key = PORT_CELL_READ(leaf->start[cleave__cell(position.order, position.r)]);
+			known = true;
+		} else {
+			key = leaf->node.last + 1; /* 0: 2^64 */
+			cursor->after = key == 0;
+			key -= cursor->after;
+			position.r = 0;
+			known = cleave__step(&position, position.index + 1);
+		}
+	}
+	cursor->key = key;
+	return done;
 }
 
 static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,
@@ -95,6 +141,7 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.lookup_ticket_rcu = lookup_ticket_rcu,
 	.lookup_many_rcu = lookup_many_rcu,
 	.seek_rcu = seek_rcu,
+	.next_rcu = next_rcu,
 	.climb_rcu = climb_rcu,
 	.gap_rcu = gap_rcu,
 };

@@ -56,6 +56,7 @@ struct cleave__search {
 				struct cleave_entry *entries);
 	/* Find the leaf, and the cell, of an address. */
 	void (*seek_rcu)(const struct cleave *index, uint64_t addr, struct cleave__position *position);
+	size_t (*next_rcu)(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n);
 	/* Find the node of a level on the way to an address; false: the tree is not that high. */
 	bool (*climb_rcu)(const struct cleave *index, unsigned int level, uint64_t addr,
 			  struct cleave__position *position);

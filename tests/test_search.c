@@ -153,6 +153,63 @@ static void many_lookups_find_what_single_ones_do(void **state)
 	}
 }
 
+/* Visits of every number, from anywhere, whether they end in a leaf or go through several. */
+static void cursors_visit_what_lookups_find(void **state)
+{
+	uint64_t seed = test_seed();
+
+	(void)state;
+	for (size_t i = 0; i < NAMES; i++) {
+		struct manual_domain manual;
+		struct rng rng = { .state = seed };
+		struct world world;
+		uint64_t seen = 0;
+
+		if (!cleave_search_named(names[i]))
+			continue;
+		manual_start(&manual, GRACE_LATE, names[i], 1000);
+		world_start(&world, &manual.domain, &manual.self, &keyspaces[0], seed);
+		for (uint64_t n = test_scaled(5000); n; n--) {
+			bool gaps = rng_one_in(&rng, 3), end = false;
+			uint64_t key = keyspace_addr(&keyspaces[0], &rng);
+			size_t want = rng_below(&rng, 41), got, expected = 0;
+			struct cleave_visit visits[41];
+			struct cleave_cursor cursor;
+
+			world_step(&world);
+			visits[want].entry.value = &rng; /* not its to write */
+			cleave_cursor_init(&cursor, &world.index, key, gaps);
+			manual_enter(&manual);
+			got = cleave_next_rcu(&cursor, visits, want);
+			while (expected < want && !end) {
+				const struct cleave_visit *visit = &visits[expected];
+				struct cleave_entry entry;
+
+				if (cleave_lookup_rcu(&world.index, key, &entry) || gaps) {
+					CHECK(expected < got && visit->entry.first == entry.first &&
+						      visit->entry.last == entry.last &&
+						      visit->entry.value == entry.value && visit->first == key &&
+						      visit->last == entry.last,
+					      "seed %#llx, %s, visit %zu of %zu differs at %#llx",
+					      (unsigned long long)seed, names[i], expected, got,
+					      (unsigned long long)key);
+					expected++;
+				}
+				end = entry.last == CLEAVE_LAST;
+				key = entry.last + 1;
+			}
+			manual_leave(&manual);
+			CHECK(got == expected, "seed %#llx, %s: %zu visits in place of %zu", (unsigned long long)seed,
+			      names[i], got, expected);
+			CHECK(visits[want].entry.value == &rng, "%zu visits and more were written", want);
+			seen += got;
+		}
+		assert_true(seen > 0);
+		world_stop(&world);
+		manual_stop(&manual);
+	}
+}
+
 /* Through more than one level of branches. */
 static void many_lookups_go_down_a_tall_index(void **state)
 {
@@ -243,6 +300,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(all_walks_agree_on_the_same_index),
 		cmocka_unit_test(many_lookups_find_what_single_ones_do),
 		cmocka_unit_test(many_lookups_go_down_a_tall_index),
+		cmocka_unit_test(cursors_visit_what_lookups_find),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -181,7 +181,7 @@ CLEAVE_API void cleave_cursor_init_last(struct cleave_cursor *cursor, const stru
  * Linearizes at: each visit for itself: there are times t0 <= t1 <= ... in the call at which entry i was present.
  * Several visits of one leaf are of one instant.  After a change that joins entries the next entry may begin before
  * the last one's end: entry has the true range, first and last its part not yet visited.
- * Return: the number of visits.
+ * Return: the number of visits; what the others of the n hold then is undefined.
  */
 CLEAVE_API size_t cleave_next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n);
 CLEAVE_API size_t cleave_previous_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n);

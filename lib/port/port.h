@@ -40,6 +40,8 @@
  *											 children with gap >= size that reach into [min, max]
  *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
  *											 ranks of the cells that are gaps
+ *   unsigned int search_visits(const struct cleave__leaf *leaf, uint64_t order, unsigned int count, unsigned int r,
+ *				size_t room, bool gaps, struct cleave_visit *visits)	 cleave__leaf_visit()
  *
  * lib/port/search/scalar serves everywhere, avx2 and avx512 x86-64.  They also load cells that a writer may be filling,
  * and mask them out, and gap bounds that one may be raising (Need: of a vector's 64-bit words each is loaded whole): the

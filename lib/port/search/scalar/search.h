@@ -5,6 +5,7 @@
 
 #define SEARCH_NAME scalar
 #define search_entry cleave__leaf_entry_any
+#define search_visits cleave__leaf_visit
 #define search_entry_many entry_by_arithmetic
 #define search_pivots search_branch /* which prefetches nothing */
 
