@@ -20,6 +20,11 @@ struct bench_counters {
 	uint64_t waits; /* for grace periods */
 };
 
+static inline uint64_t bench_sum(uint64_t first, uint64_t last, const void *value)
+{
+	return (first ^ last) + (uint64_t)(uintptr_t)value;
+}
+
 struct bench_impl {
 	const char *name;
 	const char *search; /* cleave: the walk by name; NULL for the best one */
@@ -58,7 +63,8 @@ struct bench_impl {
 	size_t (*find)(void *thread, const struct cleave_request *requests, size_t n);
 	size_t (*alloc)(void *thread, const struct cleave_request *requests, struct cleave_entry *made, size_t n);
 
-	size_t (*iterate)(void *thread); /* the number of entries */
+	/* The number of entries; adds bench_sum() of each to *sum, so that what a scan yields is used. */
+	size_t (*iterate)(void *thread, uint64_t *sum);
 	void (*size)(void *thread, size_t *entries, size_t *bytes);
 	void (*counters)(void *thread, struct bench_counters *counters);
 };

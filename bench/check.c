@@ -141,6 +141,16 @@ static void one_change(const struct side *side, const struct side *model, const 
 	compare_around(side, model, &range);
 }
 
+static void compare_all(struct side *side, struct side *model)
+{
+	uint64_t sum = 0, model_sum = 0;
+
+	if (side->impl->iterate(side->thread, &sum) != peer_array.iterate(model->thread, &model_sum))
+		fail(side, "another number of entries", 0);
+	if (sum != model_sum)
+		fail(side, "other entries", 0);
+}
+
 static void check(const struct bench_impl *impl, size_t changes)
 {
 	struct layout layout;
@@ -155,9 +165,8 @@ static void check(const struct bench_impl *impl, size_t changes)
 		one_change(&side, &model, &layout, &rng);
 		if (impl->alloc && step % EVERY == 0)
 			one_alloc(&side, &model, &layout, &rng);
-		if (impl->iterate && step % COUNT_EVERY == 0 &&
-		    impl->iterate(side.thread) != peer_array.iterate(model.thread))
-			fail(&side, "another number of entries", 0);
+		if (impl->iterate && step % COUNT_EVERY == 0)
+			compare_all(&side, &model);
 	}
 	side_close(&side);
 	side_close(&model);

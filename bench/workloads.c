@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ITERATE_BATCH 64
+#define ITERATE_BATCH 256 /* in one read section, as of lookups */
 #define MANY 8 /* lookups at once */
 
 struct bench_index {
@@ -272,7 +272,7 @@ static size_t alloc(void *self, const struct cleave_request *requests, struct cl
 	return failed;
 }
 
-static size_t iterate(void *self)
+static size_t iterate(void *self, uint64_t *sum)
 {
 	struct bench_thread *thread = self;
 	struct cleave_visit visits[ITERATE_BATCH];
@@ -286,6 +286,8 @@ static size_t iterate(void *self)
 		got = cleave_next_rcu(&cursor, visits, ITERATE_BATCH);
 		cleave_section_leave(&thread->record);
 		entries += got;
+		for (size_t i = 0; i < got; i++)
+			*sum += bench_sum(visits[i].first, visits[i].last, visits[i].entry.value);
 	} while (got == ITERATE_BATCH);
 	cleave_section_quiescent(&thread->record);
 	return entries;

@@ -140,7 +140,7 @@ static void destroy(void *self)
 	free(judy);
 }
 
-static size_t iterate(void *self)
+static size_t iterate(void *self, uint64_t *sum)
 {
 	struct judy *judy = self;
 	Word_t first = 0;
@@ -148,8 +148,14 @@ static size_t iterate(void *self)
 	PPvoid_t found;
 
 	pthread_rwlock_rdlock(&judy->lock);
-	for (found = JudyLFirst(judy->tree, &first, PJE0); found; found = JudyLNext(judy->tree, &first, PJE0))
-		entries += ((const struct entry *)*found)->value != NULL;
+	for (found = JudyLFirst(judy->tree, &first, PJE0); found; found = JudyLNext(judy->tree, &first, PJE0)) {
+		const struct entry *entry = *found;
+
+		if (!entry->value)
+			continue;
+		entries++;
+		*sum += bench_sum(first, entry->last, entry->value);
+	}
 	pthread_rwlock_unlock(&judy->lock);
 	return entries;
 }
@@ -157,8 +163,9 @@ static size_t iterate(void *self)
 static void size(void *self, size_t *entries, size_t *bytes)
 {
 	struct judy *judy = self;
+	uint64_t sum = 0;
 
-	*entries = iterate(self);
+	*entries = iterate(self, &sum);
 	*bytes = JudyLMemUsed(judy->tree) + *entries * peers_malloc_size(sizeof(struct entry));
 }
 

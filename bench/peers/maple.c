@@ -458,7 +458,7 @@ static size_t alloc(void *self, const struct cleave_request *requests, struct cl
 	return failed;
 }
 
-static size_t iterate(void *self)
+static size_t iterate(void *self, uint64_t *sum)
 {
 	struct maple_thread *thread = self;
 	MA_STATE(mas, &thread->index->tree, 0, 0);
@@ -466,7 +466,10 @@ static size_t iterate(void *self)
 	void *entry;
 
 	rcu_read_lock();
-	mas_for_each(&mas, entry, ULONG_MAX) entries++;
+	mas_for_each(&mas, entry, ULONG_MAX) {
+		entries++;
+		*sum += bench_sum(mas.index, mas.last, entry);
+	}
 	rcu_read_unlock();
 	return entries;
 }
@@ -475,10 +478,11 @@ static size_t iterate(void *self)
 static void size(void *self, size_t *entries, size_t *bytes)
 {
 	int64_t nodes = 0;
+	uint64_t sum = 0;
 
 	me = self;
 	calls->drain(&me->grace);
-	*entries = iterate(self);
+	*entries = iterate(self, &sum);
 	for (struct maple_thread *thread = me->index->threads; thread; thread = thread->next)
 		nodes += thread->in_use;
 	*bytes = (size_t)nodes * NODE_SIZE;

@@ -252,18 +252,24 @@ template <class Shape> struct ordered_impl {
 			of(self)->replace(entries[i].first, entries[i].last, entries[i].value);
 		return 0;
 	}
-	static size_t iterate(void *self)
+	static size_t iterate(void *self, uint64_t *sum)
 	{
 		typename Index::Read read(of(self)->mutex);
 		size_t entries = 0;
 
-		for (const auto &entry : of(self)->map)
-			entries += entry.second.value != nullptr;
+		for (const auto &entry : of(self)->map) {
+			if (!entry.second.value)
+				continue;
+			entries++;
+			*sum += bench_sum(entry.second.first, entry.first, entry.second.value);
+		}
 		return entries;
 	}
 	static void size(void *self, size_t *entries, size_t *bytes)
 	{
-		*entries = iterate(self);
+		uint64_t sum = 0;
+
+		*entries = iterate(self, &sum);
 		*bytes = (size_t)Shape::Kind::bytes;
 	}
 };

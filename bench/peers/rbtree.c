@@ -318,22 +318,28 @@ static size_t alloc(void *self, const struct cleave_request *requests, struct cl
 	return failed;
 }
 
-static size_t iterate(void *self)
+static size_t iterate(void *self, uint64_t *sum)
 {
 	struct rbtree *index = self;
 	struct entry *entry;
 	size_t entries = 0;
 
 	pthread_rwlock_rdlock(&index->lock);
-	RB_FOREACH(entry, tree, &index->tree)
-	entries += entry->value != NULL;
+	RB_FOREACH(entry, tree, &index->tree) {
+		if (!entry->value)
+			continue;
+		entries++;
+		*sum += bench_sum(entry->first, entry->last, entry->value);
+	}
 	pthread_rwlock_unlock(&index->lock);
 	return entries;
 }
 
 static void size(void *self, size_t *entries, size_t *bytes)
 {
-	*entries = iterate(self);
+	uint64_t sum = 0;
+
+	*entries = iterate(self, &sum);
 	*bytes = (*entries + 1) * peers_malloc_size(sizeof(struct entry));
 }
 
