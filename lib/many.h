@@ -4,7 +4,7 @@
  * comes while the others compute.  All walks of one group start at the same root and so have the same height, and a
  * child of a branch of level l has level l - 1: no walk ends before the others.
  *
- * Part of search.c, which supplies search_pivots() and search_leaf().
+ * Part of search.c, which supplies search_branch(), search_pivots() and search_leaf().
  */
 #ifndef CLEAVE_MANY_H
 #define CLEAVE_MANY_H
@@ -14,8 +14,9 @@
 #define MANY 8u /* walks of a group: as many cache misses as a core keeps under way, with some left for its neighbour */
 
 /*
- * Of a leaf, which is seldom in a near cache.  Branches and their children are not prefetched (search_pivots()): their
- * searches come soon enough to overlap by themselves, and where all is cached every prefetch costs what a load costs.
+ * Of a leaf, which is seldom in a near cache.  Branches are not prefetched: their searches come soon enough to overlap by
+ * themselves, and where all is cached every prefetch costs what a load costs.  For the same reason only the lowest ones,
+ * which are the many, bring in their children while their pivots are searched (search_branch()).
  */
 static PORT_ALWAYS_INLINE void prefetch_leaf(const struct cleave__node *node)
 {
@@ -32,6 +33,15 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 	const struct cleave__branch *branch = cleave__branch_const(node);
 
 	return cleave__link_read_rcu(&branch->child[search_pivots(branch, addr)]);
+}
+
+static PORT_ALWAYS_INLINE const struct cleave__node *leaf_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
+{
+	const struct cleave__branch *branch = cleave__branch_const(node);
+	const struct cleave__node *leaf = cleave__link_read_rcu(&branch->child[search_branch(branch, addr)]);
+
+	prefetch_leaf(leaf);
+	return leaf;
 }
 
 /*
@@ -65,10 +75,8 @@ static PORT_ALWAYS_INLINE void lookup_group(const struct cleave *index, const ui
 	}
 	if (level == 1) {
 #pragma GCC unroll 8
-		for (unsigned int i = 0; i < n; i++) {
-			node[i] = child_of(node[i], addrs[i]);
-			prefetch_leaf(node[i]);
-		}
+		for (unsigned int i = 0; i < n; i++)
+			node[i] = leaf_of(node[i], addrs[i]);
 	}
 #pragma GCC unroll 8
 	for (unsigned int i = 0; i < n; i++) {

@@ -7,7 +7,6 @@
 #define search_entry cleave__leaf_entry_any
 #define search_visits cleave__leaf_visit
 #define search_entry_many entry_by_arithmetic
-#define search_pivots search_branch /* which prefetches nothing */
 
 /* Bits among six: one line of memory, and quicker than to add up bits in a register. */
 static const unsigned char search_counts[64] __attribute__((aligned(64))) = {
@@ -21,7 +20,7 @@ static PORT_ALWAYS_INLINE unsigned int search_count(unsigned int live)
 }
 
 /* Every 4th pivot, then the three of the group: 6 comparisons in place of 15. */
-static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	const uint64_t *pivot = branch->pivot;
 	unsigned int i;
@@ -30,6 +29,13 @@ static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *bran
 	pivot += 4 * i;
 	return 4 * i + (unsigned int)(pivot[0] < addr) + (unsigned int)(pivot[1] < addr) +
 	       (unsigned int)(pivot[2] < addr);
+}
+
+static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+{
+	PORT_PREFETCH(&branch->child[0]);
+	PORT_PREFETCH(&branch->child[8]);
+	return search_pivots(branch, addr);
 }
 
 /*
@@ -65,7 +71,7 @@ static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *
 	for (unsigned int i = 16; i-- > 0;)
 		small = search_above(small, cleave__branch_gap(branch, i), size);
 	/* `max` may be above all pivots: the last child then */
-	return ~small & ((2u << search_branch(branch, max)) - 1) & (0u - (1u << search_branch(branch, min)));
+	return ~small & ((2u << search_pivots(branch, max)) - 1) & (0u - (1u << search_pivots(branch, min)));
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
