@@ -3,7 +3,8 @@
  * What the library was made for, with all that a fault is: threads that touch the pages of one large anonymous segment in
  * order, each touch a fault from the lookup to the page that is entered, while others unmap and map elsewhere.
  *
- * fault-path: a touch.  remap-path: a pair of unmap and map beside it.  entries-path: what became of the segment.
+ * fault-path: a touch.  remap-path: a pair of unmap and map beside it.  ...-cpu: of that, without what the thread slept or
+ * waited for a processor.  entries-path: what became of the segment.
  * (touches.c does the same with each index, and what stands around it as simple as can be.)
  */
 #include "crowd.h"
@@ -30,6 +31,7 @@ struct part {
 	struct cleave_entry *entries; /* to unmap and map */
 	unsigned int *faulting;	      /* [a] threads that have not finished */
 	double seconds;
+	double cpu;
 };
 
 static void must(size_t failed, const struct part *part, const char *what)
@@ -40,16 +42,22 @@ static void must(size_t failed, const struct part *part, const char *what)
 	}
 }
 
+static void stop(struct part *part, const struct stopwatch *watch)
+{
+	part->seconds = measure_wall() - watch->wall;
+	part->cpu = stopwatch_cpu(watch);
+}
+
 static void *fault(struct crowd_member *member)
 {
 	struct part *part = member->context;
-	double start;
+	struct stopwatch watch;
 
 	faults_stock(part->n * 128);
-	start = measure_wall();
+	stopwatch_start(&watch);
 	for (uint64_t page = part->first; page < part->first + part->n; page++)
 		must(part->path->touch(member->thread, &page, 1), part, "a fault");
-	part->seconds = measure_wall() - start;
+	stop(part, &watch);
 	member->ops = part->n;
 	__atomic_fetch_sub(part->faulting, 1, __ATOMIC_RELEASE);
 	return NULL;
@@ -58,35 +66,49 @@ static void *fault(struct crowd_member *member)
 static void *remap(struct crowd_member *member)
 {
 	struct part *part = member->context;
-	double start = measure_wall();
+	struct stopwatch watch;
 	size_t at = 0;
 
+	stopwatch_start(&watch);
 	while (__atomic_load_n(part->faulting, __ATOMIC_ACQUIRE)) {
 		must(part->path->remap(member->thread, &part->entries[at]), part, "an unmap or a map");
 		at = (at + 1) % PLACES;
 		member->ops++;
 	}
-	part->seconds = measure_wall() - start;
+	stop(part, &watch);
 	return NULL;
 }
 
-struct outcome {
-	struct samples touch;
-	struct samples pair;
-	struct samples entries;
+enum { TOUCH, TOUCH_CPU, PAIR, PAIR_CPU, ENTRIES, OUTCOMES };
+
+static const struct {
+	const char *workload;
+	const char *unit;
+} rows[OUTCOMES] = {
+	[TOUCH] = { "fault-path", "ns" },    [TOUCH_CPU] = { "fault-path-cpu", "ns" },
+	[PAIR] = { "remap-path", "ns" },     [PAIR_CPU] = { "remap-path-cpu", "ns" },
+	[ENTRIES] = { "entries-path", "entries" },
 };
 
-/* The mean of some threads, ns. */
-static void add(struct samples *samples, const struct crowd_member *members, unsigned int n)
+struct outcome {
+	struct samples of[OUTCOMES];
+};
+
+/* The means of some threads, ns. */
+static void add(struct samples *wall, struct samples *cpu, const struct crowd_member *members, unsigned int n)
 {
-	double ns = 0;
+	double wall_ns = 0, cpu_ns = 0;
 	uint64_t ops = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
-		ns += ((const struct part *)members[i].context)->seconds * 1e9;
+		const struct part *part = members[i].context;
+
+		wall_ns += part->seconds * 1e9;
+		cpu_ns += part->cpu * 1e9;
 		ops += members[i].ops;
 	}
-	samples_add(samples, ns / (double)(ops ? ops : 1));
+	samples_add(wall, wall_ns / (double)(ops ? ops : 1));
+	samples_add(cpu, cpu_ns / (double)(ops ? ops : 1));
 }
 
 static void one_run(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
@@ -123,10 +145,10 @@ static void one_run(struct suite *suite, const struct faults_impl *path, const s
 						    .context = &parts[i] };
 	}
 	crowd_run(members, 2 * faulters, 0);
-	add(&outcome->touch, members, faulters);
-	add(&outcome->pair, members + faulters, faulters);
+	add(&outcome->of[TOUCH], &outcome->of[TOUCH_CPU], members, faulters);
+	add(&outcome->of[PAIR], &outcome->of[PAIR_CPU], members + faulters, faulters);
 	thread = path->attach(world);
-	samples_add(&outcome->entries, (double)path->entries(thread));
+	samples_add(&outcome->of[ENTRIES], (double)path->entries(thread));
 	path->detach(thread);
 	path->destroy(world);
 	faults_forget();
@@ -134,19 +156,19 @@ static void one_run(struct suite *suite, const struct faults_impl *path, const s
 		free(parts[i].entries);
 }
 
-static void report(struct suite *suite, const char *workload, const struct faults_impl *path, unsigned int threads,
-		   const char *unit, const struct samples *samples)
+static void report(struct suite *suite, const struct faults_impl *path, unsigned int threads, unsigned int what,
+		   const struct samples *samples)
 {
 	struct row row = {
-		.workload = workload,
+		.workload = rows[what].workload,
 		.impl = path->name,
 		.n = SUITE_SIZE,
 		.threads = threads,
-		.unit = unit,
+		.unit = rows[what].unit,
 		.figure = samples_figure(samples),
 	};
 
-	if (path->peer && !strcmp(unit, "ns"))
+	if (path->peer && what != ENTRIES)
 		suite_report_peer(suite, &row);
 	else
 		suite_report(suite, &row, NULL);
@@ -162,15 +184,10 @@ static void paths_of(struct suite *suite, const struct layout *layout, unsigned 
 		for (size_t i = 0; i < PATHS; i++)
 			if (suite_wants(suite, "fault-path", paths[i]->name))
 				one_run(suite, paths[i], layout, faulters, &outcomes[i]);
-	for (size_t i = 0; i < PATHS; i++)
-		if (outcomes[i].touch.n)
-			report(suite, "fault-path", paths[i], 2 * faulters, "ns", &outcomes[i].touch);
-	for (size_t i = 0; i < PATHS; i++)
-		if (outcomes[i].touch.n)
-			report(suite, "remap-path", paths[i], 2 * faulters, "ns", &outcomes[i].pair);
-	for (size_t i = 0; i < PATHS; i++)
-		if (outcomes[i].touch.n)
-			report(suite, "entries-path", paths[i], 2 * faulters, "entries", &outcomes[i].entries);
+	for (unsigned int what = 0; what < OUTCOMES; what++)
+		for (size_t i = 0; i < PATHS; i++)
+			if (outcomes[i].of[what].n)
+				report(suite, paths[i], 2 * faulters, what, &outcomes[i].of[what]);
 }
 
 void suite_paths(struct suite *suite)
