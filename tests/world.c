@@ -511,7 +511,10 @@ void world_follow(struct world *world, const struct operation *operation, const 
 		break;
 	case CALL_TXN:
 	case CALL_TRY_TXN:
-		if (!operation->commit)
+		/* A put waits for no grace period: beyond a small limit of garbage it may find no nodes. */
+		if (outcome->result == -ENOMEM && world->domain->garbage_limit < 100)
+			result = -ENOMEM;
+		if (!operation->commit || result)
 			break;
 		model_copy(&world->base, model);
 		displaced_by_puts(&world->base, operation, &displaced);
