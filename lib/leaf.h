@@ -67,6 +67,17 @@ static PORT_ALWAYS_INLINE unsigned int cleave__live(uint64_t order)
 	return (unsigned int)(order >> 48) & CLEAVE__ALL_CELLS;
 }
 
+/* All lines of a leaf. */
+static PORT_ALWAYS_INLINE void cleave__leaf_prefetch(const struct cleave__node *node)
+{
+	const char *line = (const char *)node;
+
+	PORT_PREFETCH(line);
+	PORT_PREFETCH(line + 64);
+	PORT_PREFETCH(line + 128);
+	PORT_PREFETCH(line + 192);
+}
+
 /* The r-th live cell.  r == 12 is allowed and yields a number without meaning. */
 static PORT_ALWAYS_INLINE unsigned int cleave__cell(uint64_t order, unsigned int r)
 {

@@ -13,21 +13,6 @@
 
 #define MANY 8u /* walks of a group: as many cache misses as a core keeps under way, with some left for its neighbour */
 
-/*
- * Of a leaf, which is seldom in a near cache.  Branches are not prefetched: their searches come soon enough to overlap by
- * themselves, and where all is cached every prefetch costs what a load costs.  For the same reason only the lowest ones,
- * which are the many, bring in their children while their pivots are searched (search_branch()).
- */
-static PORT_ALWAYS_INLINE void prefetch_leaf(const struct cleave__node *node)
-{
-	const char *line = (const char *)node;
-
-	PORT_PREFETCH(line);
-	PORT_PREFETCH(line + 64);
-	PORT_PREFETCH(line + 128);
-	PORT_PREFETCH(line + 192);
-}
-
 static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
@@ -35,12 +20,17 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 	return cleave__link_read_rcu(&branch->child[search_pivots(branch, addr)]);
 }
 
+/*
+ * Brings in the leaf, which is seldom in a near cache.  Branches are not prefetched: their searches come soon enough to
+ * overlap by themselves, and where all is cached every prefetch costs what a load costs.  For the same reason only the
+ * lowest ones, which are the many, bring in their children while their pivots are searched (search_branch()).
+ */
 static PORT_ALWAYS_INLINE const struct cleave__node *leaf_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 	const struct cleave__node *leaf = cleave__link_read_rcu(&branch->child[search_branch(branch, addr)]);
 
-	prefetch_leaf(leaf);
+	cleave__leaf_prefetch(leaf);
 	return leaf;
 }
 

@@ -88,6 +88,27 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 	seek(index, addr, position);
 }
 
+/*
+ * Leaves come while those before them are visited: two leaves ahead, and over the end of a branch, where it takes a walk.
+ * `fresh`: a walk led to this leaf, so that nothing was brought in before.
+ */
+static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const struct cleave__position *position, bool fresh)
+	PORT_INSIDE
+{
+	const struct cleave__branch *parent = position->parent;
+	struct cleave__position ahead;
+
+	if (!parent)
+		return;
+	if (fresh)
+		cleave__prefetch_child(parent, position->index + 1);
+	cleave__prefetch_child(parent, position->index + 2);
+	if (position->index + 2 == parent->node.count && parent->node.last < CLEAVE_LAST) {
+		cleave__walk(index, 0, parent->node.last + 1, search_branch, &ahead);
+		cleave__leaf_prefetch(ahead.node);
+	}
+}
+
 /* A cursor's way upward: cleave_next_rcu(). */
 static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n) PORT_INSIDE
 {
@@ -103,7 +124,7 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 
 		if (!known)
 			seek(cursor->index, key, &position);
-		cleave__prefetch_child(position.parent, position.index + 2);
+		look_ahead(cursor->index, &position, !known);
 		leaf = cleave__leaf_const(position.node);
 		found = search_visits(leaf, position.order, position.count, position.r, room, cursor->gaps,
 				      &visits[done]);

@@ -8,15 +8,8 @@
 /* A neighbour's lines come while entries before it are visited. */
 static inline void cleave__prefetch_child(const struct cleave__branch *parent, unsigned int i) PORT_INSIDE
 {
-	const char *line;
-
-	if (!parent || i >= parent->node.count)
-		return;
-	line = (const char *)cleave__link_read_rcu(&parent->child[i]);
-	PORT_PREFETCH(line);
-	PORT_PREFETCH(line + 64);
-	PORT_PREFETCH(line + 128);
-	PORT_PREFETCH(line + 192);
+	if (parent && i < parent->node.count)
+		cleave__leaf_prefetch(cleave__link_read_rcu(&parent->child[i]));
 }
 
 /*
