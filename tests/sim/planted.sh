@@ -75,7 +75,8 @@ plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_lo
 plant lower_without_child gapbound.c \
 	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n\t\tuint64_t gap = )cleave__node_gap\(child\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$1early;/; s/(\t\tcleave__unlock_node\(index, &parent->node\);\n\t\}\n)\tcleave__unlock_node\(index, child\);\n/$1/'
 plant lower_by_dead_child gapbound.c 's/cleave__trylock_live\(index, child\)/cleave__trylock(&child->lock)/'
-plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/'
+plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/g'
+plant dead_lock_handed_over_after_edit update.c 's/(cleave__unlock\(index->domain, &position->node->lock, )!dead\)/${1}true)/'
 plant lock_not_checked_dead nodelock.h \
 	's/PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/true/'
 plant count_read_after_mark nodelock.c \
