@@ -208,8 +208,11 @@ void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon
 	uint64_t seen = (uintptr_t)busy->anon | CLEAVE__ANON_BUSY;
 
 	(void)context;
-	/* [A2-rel] the anon before the pointer; guards are scanned after the mark.  Only a waiter's mark may come beside. */
-	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_RELEASE, PORT_RELAXED))
+	/*
+	 * The mark's release goes on in this: the anon was made before it, since nothing is allocated under a guard; and guards
+	 * are scanned after it.  Only a waiter's mark may come beside.
+	 */
+	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_RELAXED, PORT_RELAXED))
 		;
 	busy->anon = anon;
 }

@@ -30,6 +30,7 @@ const struct scenario anon_scenarios[] = {
 	{ "read_remove_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(REMOVE, 0, 1, 0), C(WRITE, 1, 1, 6) } } },
 	{ "read_replace_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(REPLACE, 0, 1, 5), C(WRITE, 1, 1, 6) } } },
 	{ "read_wipe_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { { WIPE, 0, 1, 1, 0 }, C(WRITE, 1, 1, 6) } } },
+	{ "look_copy", CLONED, { { C(LOOK, 0, 1, 0), C(LOOK, 0, 1, 0) }, { C(WRITE, 0, 1, 5) }, { C(WRITE, 0, 3, 6), C(LOOK, 0, 1, 0) } } },
 	{ "copy_copy", CLONED, { { C(WRITE, 0, 0, 5), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 6), C(READ, 0, 0, 0) },
 				 { C(WRITE, 1, 0, 7), C(READ, 1, 0, 0) } } },
 	{ "copy_both_sides", CLONED, { { C(WRITE, 0, 0, 5), C(FLUSH, 0, 0, 0), C(READ, 0, 0, 0) },
