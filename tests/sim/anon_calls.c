@@ -158,7 +158,7 @@ static void write_slot(struct cleave_anon_context *context, struct record *recor
 {
 	struct cleave_anon *store = world->stores[record->call.store];
 	uint8_t s = record->call.store, slot = record->call.slot;
-	struct cleave_anon_page *fresh = take_anon(context, record->call.value), *old;
+	struct cleave_anon_page *fresh = take_anon(context, 0), *old; /* says something once it is installed */
 	struct cleave_word *translation = &world->translation[s][slot];
 	struct cleave_anon_busy busy;
 	bool in_place;
