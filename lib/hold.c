@@ -84,10 +84,8 @@ static PORT_ALWAYS_INLINE bool put_here(struct cleave_hold *hold, uint64_t first
 		return false;
 	if (!value)
 		raise(hold, first, &edit);
-	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(self, leaf);
+	cleave__pool_store_edit(self, &edit);
 	hold->count = edit.count;
-	PORT_COUNT(self->counters.edits);
 	return true;
 }
 

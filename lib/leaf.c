@@ -60,6 +60,7 @@ void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64
 	leaf->node.count = 0;
 	leaf->node.removals = 0;
 	leaf->node.replaced = 0;
+	leaf->node.cookie = 0;
 	leaf->node.young = 0;
 	leaf->node.old = 0;
 	leaf->node.link = NULL;

@@ -359,24 +359,23 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_put_inside(struct cleave__edit 
 	return cleave__leaf_edit_exchange(edit, r, r, entry->first, entry->last, entry->value, first, last, value);
 }
 
-/* The order word with `cell` listed as the r-th. */
-static inline uint64_t cleave__order_insert(uint64_t order, unsigned int count, unsigned int r, unsigned int cell)
+/*
+ * The numbers of an order word with the `n` of `fresh` in the place of `drop` from rank `at`.  (drop and n are below 3; all
+ * of it is shifts, because ranks are as good as random.)
+ */
+static PORT_ALWAYS_INLINE uint64_t cleave__numbers_exchange(uint64_t order, unsigned int count, unsigned int at,
+							    unsigned int drop, uint64_t fresh, unsigned int n)
 {
-	uint64_t numbers = order & ((UINT64_C(1) << (4 * count)) - 1);
-	uint64_t low = numbers & ((UINT64_C(1) << (4 * r)) - 1);
+	uint64_t numbers = order & cleave__low_numbers(count);
 
-	numbers = low | (uint64_t)cell << (4 * r) | (numbers ^ low) << 4;
-	return numbers | (order & (uint64_t)CLEAVE__ALL_CELLS << 48) | UINT64_C(1) << (48 + cell);
+	return (numbers & cleave__low_numbers(at)) | fresh << (4 * at) |
+	       numbers >> (4 * (at + drop)) << (4 * (at + n));
 }
 
-/* The order word without its r-th cell. */
-static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, unsigned int r)
+/* What nr 11 holds beside `count` live cells.  How many there are is as good as random: no branch. */
+static PORT_ALWAYS_INLINE uint64_t cleave__removals(const struct cleave__leaf *leaf, unsigned int count)
 {
-	uint64_t numbers = order & ((UINT64_C(1) << (4 * count)) - 1);
-	uint64_t low = numbers & ((UINT64_C(1) << (4 * r)) - 1);
-	uint64_t live = order & (uint64_t)CLEAVE__ALL_CELLS << 48;
-
-	return low | (numbers >> (4 * r) >> 4) << (4 * r) | (live & ~(UINT64_C(1) << (48 + cleave__cell(order, r))));
+	return (uint64_t)leaf->node.removals << 44 & (0 - (uint64_t)(count < CLEAVE__CELLS));
 }
 
 /*
@@ -386,8 +385,7 @@ static inline uint64_t cleave__order_remove(uint64_t order, unsigned int count, 
 static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
 	PORT_LOCKED(leaf->node.lock)
 {
-	if (count < CLEAVE__CELLS)
-		order |= (uint64_t)leaf->node.removals << 44;
+	order |= cleave__removals(leaf, count);
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_RELEASE);
 }
@@ -400,28 +398,52 @@ static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint6
 static inline void cleave__order_displace_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
 	PORT_LOCKED(leaf->node.lock)
 {
-	if (count < CLEAVE__CELLS)
-		order |= (uint64_t)leaf->node.removals << 44;
+	order |= cleave__removals(leaf, count);
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
 }
 
-/* Publish the edit under the leaf's lock. */
+/* Of a locked leaf: what takes the place of some neighbouring cells. */
+struct cleave__exchange {
+	unsigned int at;      /* the rank of the first */
+	unsigned int drop;    /* how many go, 0 to 2 */
+	unsigned int dropped; /* those, as cells */
+	unsigned int n;	      /* how many come, 0 to 2: they are filled */
+	unsigned int fresh;   /* their numbers */
+	unsigned int added;   /* those, as cells */
+	bool displaces;	      /* some address loses its value */
+};
+
+/* Publish it: an edit in one place, in few instructions.  What was dropped is the caller's to hand on. */
+static PORT_ALWAYS_INLINE void cleave__leaf_exchange(struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+						     const struct cleave__exchange *exchange)
+	PORT_LOCKED(leaf->node.lock)
+{
+	unsigned int live = (cleave__live(order) & ~exchange->dropped) | exchange->added;
+
+	order = cleave__numbers_exchange(order, count, exchange->at, exchange->drop, exchange->fresh, exchange->n) |
+		(uint64_t)live << 48;
+	count += exchange->n - exchange->drop;
+	leaf->node.removals = (leaf->node.removals + (exchange->n == 0)) & 15;
+	if (exchange->displaces)
+		cleave__order_displace_locked(leaf, order, count);
+	else
+		cleave__order_publish_locked(leaf, order, count);
+}
+
+/* Publish the edit under the leaf's lock.  What it dropped is the caller's to hand on. */
 static PORT_ALWAYS_INLINE void cleave__leaf_edit_store(const struct cleave__edit *edit)
 	PORT_LOCKED(edit->leaf->node.lock) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = edit->leaf;
-	uint64_t order = edit->order;
 
 	if (!edit->added && !edit->dropped)
 		return;
 	leaf->node.removals = (leaf->node.removals + !edit->added) & 15;
 	if (edit->displaces)
-		cleave__order_displace_locked(leaf, order, edit->count);
+		cleave__order_displace_locked(leaf, edit->order, edit->count);
 	else
-		cleave__order_publish_locked(leaf, order, edit->count);
-	/* After the store: a cell must not get a cookie that was taken while readers could still find it. */
-	leaf->node.young |= (uint16_t)edit->dropped;
+		cleave__order_publish_locked(leaf, edit->order, edit->count);
 }
 
 /* ---- Private leaves ---- */

@@ -3,20 +3,15 @@
 
 #define STOCK 64u /* clean nodes of a kind that a thread keeps at least */
 
-static uint64_t take_cookie(struct cleave_thread *self)
+bool cleave__pool_ask(struct cleave_thread *self, uint64_t cookie)
 {
-	PORT_COUNT(self->counters.cookies);
-	self->wanted = self->domain->ops->cookie(self->domain, self);
-	return self->wanted;
-}
-
-static bool done(struct cleave_thread *self, uint64_t cookie)
-{
-	bool is_done = self->domain->ops->done(self->domain, self, cookie);
-
-	if (!is_done && self->wanted < cookie)
+	if (self->domain->ops->done(self->domain, self, cookie)) {
+		self->passed = cookie;
+		return true;
+	}
+	if (self->wanted < cookie)
 		self->wanted = cookie;
-	return is_done;
+	return false;
 }
 
 /* Garbage is counted in steps, so that retiring does not write a shared line each time. */
@@ -70,7 +65,7 @@ static void seal(struct cleave_thread *self, enum cleave__kind kind)
 
 	if (!young->head)
 		return;
-	cookie = take_cookie(self);
+	cookie = cleave__pool_cookie(self);
 	for (struct cleave__node *node = young->head; node; node = node->link)
 		node->cookie = cookie;
 	append(&self->old[kind], young);
@@ -114,11 +109,11 @@ static struct cleave__node *reclaim(struct cleave_thread *self, enum cleave__kin
 	struct cleave__node *node = NULL;
 
 	if (self->old[kind].head) {
-		if (!done(self, self->old[kind].head->cookie))
+		if (!cleave__pool_done(self, self->old[kind].head->cookie))
 			return NULL;
 		node = pop(&self->old[kind]);
 	} else if (PORT_LOAD(&domain->garbage, PORT_RELAXED) && cleave__trylock(&domain->lock)) {
-		if (domain->orphans[kind].head && done(self, domain->orphans[kind].head->cookie))
+		if (domain->orphans[kind].head && cleave__pool_done(self, domain->orphans[kind].head->cookie))
 			node = pop(&domain->orphans[kind]);
 		cleave__unlock(domain, &domain->lock, true);
 	}
@@ -148,7 +143,7 @@ void cleave__pool_wait_garbage(struct cleave_thread *self)
 	seal(self, CLEAVE__LEAF);
 	seal(self, CLEAVE__BRANCH);
 	PORT_COUNT(self->counters.gp_waits);
-	domain->ops->wait(domain, self, take_cookie(self));
+	domain->ops->wait(domain, self, cleave__pool_cookie(self));
 	self->wanted = 0;
 	for (unsigned int kind = 0; kind < 2; kind++) {
 		for (unsigned int n = 0; n < 2 * CLEAVE__BATCH; n++) {
@@ -187,32 +182,6 @@ int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned 
 		cleave__pool_wait_garbage(self);
 	error = fill_kind(self, CLEAVE__LEAF, leaves);
 	return error ? error : fill_kind(self, CLEAVE__BRANCH, branches);
-}
-
-void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf)
-{
-	struct cleave__node *node = &leaf->node;
-	uint64_t cookie = take_cookie(self);
-
-	if (node->old && node->cookie != cookie)
-		return;
-	node->cookie = cookie;
-	node->old |= node->young;
-	node->young = 0;
-}
-
-unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean)
-{
-	struct cleave__node *node = &leaf->node;
-
-	if (node->old && done(self, node->cookie)) {
-		clean |= node->old;
-		node->old = 0;
-		node->count = 0;
-	}
-	if (!node->old && node->young)
-		cleave__pool_age_cells(self, leaf);
-	return clean;
 }
 
 void cleave__pool_trim(struct cleave_thread *self)

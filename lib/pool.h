@@ -49,34 +49,67 @@ static inline void cleave__pool_retire_with(struct cleave_thread *self, struct c
 	}
 }
 
-/* cleave__pool_clean_cells(), when some wait: take back those whose grace period has passed, and start one for the rest. */
-unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int clean);
+/* Is the cookie done?  If not, the end of the call pushes it on. */
+bool cleave__pool_ask(struct cleave_thread *self, uint64_t cookie);
 
-/*
- * Start the grace period of a locked leaf's young cells, unless old ones wait for another.  If their cookie would be the
- * same, what they wait for is the same (types.h: tokens that are equal), and the young join the old.
- */
-void cleave__pool_age_cells(struct cleave_thread *self, struct cleave__leaf *leaf);
-
-/*
- * After an edit that dropped cells: start their grace period now, so that it has passed by the next edit.  (A cookie costs
- * a full barrier.  But to take one only where few cells are left is to ask what is as good as random, at each edit twice:
- * mispredicted, that costs more, by 20 ns for an unmap and a map.)
- */
-static inline void cleave__pool_dropped_cells(struct cleave_thread *self, struct cleave__leaf *leaf)
+static PORT_ALWAYS_INLINE bool cleave__pool_done(struct cleave_thread *self, uint64_t cookie)
 {
-	if (leaf->node.young)
-		cleave__pool_age_cells(self, leaf);
+	return cookie <= self->passed || cleave__pool_ask(self, cookie);
 }
 
-/* The cells of a locked leaf that may be written. */
-static inline unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
-						    uint64_t order)
+/* A cookie for what was unlinked before; the end of the call pushes it on. */
+static inline uint64_t cleave__pool_cookie(struct cleave_thread *self)
 {
-	unsigned int dirty = leaf->node.young | leaf->node.old;
-	unsigned int clean = ~(cleave__live(order) | dirty) & CLEAVE__ALL_CELLS;
+	PORT_COUNT(self->counters.cookies);
+	self->wanted = self->domain->ops->cookie(self->domain, self);
+	return self->wanted;
+}
 
-	return dirty ? cleave__pool_recycle_cells(self, leaf, clean) : clean;
+/*
+ * A locked leaf no longer lists these cells (after the store: a cell must not get a cookie that was taken while readers could
+ * still find it).  Their grace period starts now, unless older ones wait for another; so it has passed by the next edit.  If
+ * the cookie is the same, what they wait for is the same (types.h: tokens that are equal), and the young join the old.
+ *
+ * A cookie costs a full barrier.  But to take one only where few cells are left is to ask what is as good as random, at each
+ * edit twice: mispredicted, that costs more, by 20 ns for an unmap and a map.
+ */
+static PORT_ALWAYS_INLINE void cleave__pool_drop_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
+						       unsigned int dropped)
+{
+	struct cleave__node *node = &leaf->node;
+	uint64_t cookie = cleave__pool_cookie(self);
+	unsigned int joins = 0u - (unsigned int)(!node->old | (node->cookie == cookie));
+
+	dropped |= node->young;
+	node->cookie = joins ? cookie : node->cookie;
+	node->old |= (uint16_t)(dropped & joins);
+	node->young = (uint16_t)(dropped & ~joins);
+}
+
+/* Publish an edit; its leaf is locked. */
+static PORT_ALWAYS_INLINE void cleave__pool_store_edit(struct cleave_thread *self, const struct cleave__edit *edit)
+	PORT_LOCKED(edit->leaf->node.lock) PORT_UNCHECKED
+{
+	cleave__leaf_edit_store(edit);
+	if (edit->dropped)
+		cleave__pool_drop_cells(self, edit->leaf, edit->dropped);
+	PORT_COUNT(self->counters.edits);
+}
+
+/* The cells of a locked leaf that may be written: those whose grace period has passed are taken back. */
+static PORT_ALWAYS_INLINE unsigned int cleave__pool_clean_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
+								uint64_t order)
+{
+	struct cleave__node *node = &leaf->node;
+
+	/* Whether there are old ones is as good as random: their cookie is looked at in any case. */
+	if (cleave__pool_done(self, node->cookie)) {
+		node->count &= (uint8_t)((node->old != 0) - 1);
+		node->old = 0;
+		if (PORT_UNLIKELY(node->young))
+			cleave__pool_drop_cells(self, leaf, 0);
+	}
+	return ~(cleave__live(order) | node->young | node->old) & CLEAVE__ALL_CELLS;
 }
 
 /* Give nodes above the thread's stock back to the allocator. */

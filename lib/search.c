@@ -14,6 +14,8 @@
 
 #define NAME_OF_(name) cleave__search_##name
 #define NAME_OF(name) NAME_OF_(name)
+#define EDITS_OF_(name) cleave__edits_##name
+#define EDITS_OF(name) EDITS_OF_(name)
 #define TEXT_OF_(name) #name
 #define TEXT_OF(name) TEXT_OF_(name)
 
@@ -154,6 +156,7 @@ static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t a
 	return cleave__walk(index, level, addr, search_branch, position);
 }
 
+extern const struct cleave__edits EDITS_OF(SEARCH_NAME);
 extern const struct cleave__search NAME_OF(SEARCH_NAME);
 const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.name = TEXT_OF(SEARCH_NAME),
@@ -165,4 +168,5 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.next_rcu = next_rcu,
 	.climb_rcu = climb_rcu,
 	.gap_rcu = gap_rcu,
+	.edits = &EDITS_OF(SEARCH_NAME),
 };

@@ -392,9 +392,7 @@ static bool publish_in_leaf(struct cleave_txn *txn, bool keep_locked) PORT_UNCHE
 		return false;
 	for (unsigned int p = 0; p < txn->nputs; p++)
 		displaced(txn, leaf, order, &txn->puts[p]);
-	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(txn->self, leaf);
-	PORT_COUNT(txn->self->counters.edits);
+	cleave__pool_store_edit(txn->self, &edit);
 	return true;
 }
 

@@ -1,30 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The simple changes.  Each is one put, decided under the lock of the leaf that holds its first address.  If that leaf
- * can hold the change it is an edit: lock, fill, store the order word, unlock.  If not, a copy takes its place, or it is
- * divided (siblings.h).  If that cannot be done at once, the same change is made by a range transaction, from scratch.
+ * can hold the change it is an edit: lock, fill, store the order word, unlock.  (The commonest are made in edit.c, which comes
+ * here if that is not enough.)  If not, a copy takes its place, or it is divided (siblings.h).  If that cannot be done at once,
+ * the same change is made by a range transaction, from scratch.
  */
-#include "update.h"
+#include "edit.h"
 
-enum verb { CLIP, UNCLIP, INSERT, STORE, REPLACE };
-
-/*
- * It lives in registers.  So whatever takes its address, but for the functions that are inlined, is given a copy.
- */
-struct change {
-	enum verb verb;
-	uint64_t first; /* the range to be put; CLIP, UNCLIP: both are the address */
-	uint64_t last;
-	void *value;
-	struct cleave_entry *entry; /* INSERT: the conflict; REPLACE: what is expected */
-	struct cleave_sink *sink;
-	bool try_only;
-	bool spread; /* out: the leaf ran out of clean cells once too often */
-	bool copy;   /* copy it nevertheless: there are no nodes to divide it */
-};
-
-#define GO_ON 1	  /* the change is the put [first, last] = value */
-#define RESTART 2 /* one leaf cannot hold it */
+#define GO_ON 1 /* the change is the put [first, last] = value */
+#define RESTART CLEAVE__RESTART
 
 /* The entry that follows `entry`, all of whose leaf is locked: what begins there cannot leave meanwhile (invariant 1). */
 static void entry_after(struct cleave *index, const struct cleave_entry *entry, struct cleave_entry *after)
@@ -34,14 +18,15 @@ static void entry_after(struct cleave *index, const struct cleave_entry *entry, 
 
 /*
  * Under the lock, inside a read section: what does the change amount to, where `entry` holds its first address, and
- * `before` the address below?  (`before` is for UNCLIP, which comes here only from change_slowly(); else it may be NULL.)
+ * `before` the address below?  (`before` is for CLEAVE__UNCLIP, which comes here only from change_slowly(); else it may
+ * be NULL.)
  * 0: nothing to do; GO_ON: `change` says what to put; RESTART; or an error.
  */
-static PORT_ALWAYS_INLINE int resolve(struct cleave *index, struct change *change, const struct cleave_entry *entry,
-				      const struct cleave_entry *before)
+static int resolve(struct cleave *index, struct cleave__change *change, const struct cleave_entry *entry,
+		   const struct cleave_entry *before)
 {
 	switch (change->verb) {
-	case CLIP:
+	case CLEAVE__CLIP:
 		if (!entry->value)
 			return -ENOENT;
 		if (entry->first == change->first)
@@ -49,7 +34,7 @@ static PORT_ALWAYS_INLINE int resolve(struct cleave *index, struct change *chang
 		change->last = entry->last;
 		change->value = entry->value;
 		return GO_ON;
-	case UNCLIP:
+	case CLEAVE__UNCLIP:
 		if (!entry->value || entry->first != change->first || entry->first == 0)
 			return -ENOENT;
 		if (!before)
@@ -60,7 +45,7 @@ static PORT_ALWAYS_INLINE int resolve(struct cleave *index, struct change *chang
 		change->last = entry->last;
 		change->value = entry->value;
 		return GO_ON;
-	case INSERT:
+	case CLEAVE__INSERT:
 		if (!entry->value && entry->last >= change->last)
 			return GO_ON;
 		if (change->entry && entry->value)
@@ -68,9 +53,9 @@ static PORT_ALWAYS_INLINE int resolve(struct cleave *index, struct change *chang
 		else if (change->entry)
 			entry_after(index, entry, change->entry);
 		return -EEXIST;
-	case STORE:
+	case CLEAVE__STORE:
 		return GO_ON;
-	case REPLACE:
+	case CLEAVE__REPLACE:
 		if (entry->value == change->entry->value && entry->first == change->first &&
 		    entry->last == change->last)
 			return GO_ON;
@@ -103,54 +88,11 @@ static void collect(struct displaced *displaced, const struct cleave__leaf *leaf
 	}
 }
 
-/* Clip and unclip: one cell is listed more, or one less, and every address keeps its value. */
-static PORT_ALWAYS_INLINE int clip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
-					unsigned int count, unsigned int r, uint64_t addr) PORT_LOCKED(leaf->node.lock)
-{
-	unsigned int clean, cell, at = cleave__cell(order, r);
-	void *value = PORT_CELL_READ(leaf->value[at]);
-
-	if (!value)
-		return -ENOENT;
-	if (PORT_CELL_READ(leaf->start[at]) == addr)
-		return 0;
-	clean = cleave__pool_clean_cells(self, leaf, order);
-	if (!clean)
-		return RESTART;
-	cell = (unsigned int)__builtin_ctz(clean);
-	PORT_CELL_WRITE(leaf->start[cell], addr);
-	PORT_CELL_WRITE(leaf->value[cell], value);
-	cleave__order_publish_locked(leaf, cleave__order_insert(order, count, r + 1, cell), count + 1);
-	PORT_COUNT(self->counters.edits);
-	return 0;
-}
-
-static PORT_ALWAYS_INLINE int unclip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
-					  unsigned int count, unsigned int r, uint64_t addr)
-	PORT_LOCKED(leaf->node.lock)
-{
-	unsigned int at = cleave__cell(order, r);
-	void *value = PORT_CELL_READ(leaf->value[at]);
-
-	if (!value || PORT_CELL_READ(leaf->start[at]) != addr || addr == 0)
-		return -ENOENT;
-	if (r == 0)
-		return RESTART;
-	if (PORT_CELL_READ(leaf->value[cleave__cell(order, r - 1)]) != value)
-		return -ENOENT;
-	leaf->node.removals = (leaf->node.removals + 1) & 15;
-	cleave__order_publish_locked(leaf, cleave__order_remove(order, count, r), count - 1);
-	leaf->node.young |= (uint16_t)(1u << at); /* after the store, as in cleave__leaf_edit_store() */
-	cleave__pool_dropped_cells(self, leaf);
-	PORT_COUNT(self->counters.edits);
-	return 0;
-}
-
 /*
  * The leaf has no clean cell left: copy it, with the put, if that needs no wait and the copy holds it.  `edit` is of
  * the copy then, published in the place of the leaf, which is dead.
  */
-static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
+static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
 		      const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
 		      struct cleave__edit *edit) PORT_INSIDE PORT_LOCKED(position->node->lock)
 {
@@ -191,14 +133,13 @@ give_up:
 }
 
 /* The put of a change, in a locked leaf that can hold it; what it needs beside that leaf is held too. */
-static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
-				       const struct cleave__position *position, uint64_t order, unsigned int count,
-				       unsigned int r, const struct cleave_entry *entry, bool *left,
-				       unsigned int *cells, struct cleave__node **others) PORT_UNCHECKED
+static int put_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
+		    const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
+		    const struct cleave_entry *entry, bool *left, unsigned int *cells,
+		    struct cleave__node **others) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
 	struct cleave__edit edit;
-	struct change again;
 	bool fits, full;
 
 	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
@@ -207,14 +148,12 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 	else
 		fits = cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value);
 	if (PORT_UNLIKELY(!fits)) {
-		again = *change;
 		/* Inside one entry, without gaps to be joined, it is known what a copy would have to hold. */
 		full = change->value && change->last <= entry->last &&
 		       count + (change->first > entry->first) + (change->last < entry->last) > CLEAVE__CELLS;
-		fits = (!full && copy_leaf(index, self, &again, position, order, count, r, &edit)) ||
-		       (!again.copy && cleave__divide(index, self, position, again.first, again.last, again.value, NULL,
-						   others));
-		change->spread = again.spread;
+		fits = (!full && copy_leaf(index, self, change, position, order, count, r, &edit)) ||
+		       (!change->copy && cleave__divide(index, self, position, change->first, change->last,
+							change->value, NULL, others));
 		return fits ? 0 : RESTART;
 	}
 	if (edit.gap && position->parent &&
@@ -227,19 +166,17 @@ static PORT_ALWAYS_INLINE int put_leaf(struct cleave *index, struct cleave_threa
 		cleave__leave(index, self);
 		cleave__raise(index, self, 0, change->first, edit.gap, NULL, false);
 	}
-	cleave__leaf_edit_store(&edit);
-	cleave__pool_dropped_cells(self, leaf);
+	cleave__pool_store_edit(self, &edit);
 	if (!change->value)
 		*cells = edit.count;
-	PORT_COUNT(self->counters.edits);
 	return 0;
 }
 
 /* A put of a gap, which must not meet another one over the leaf's border. */
-static PORT_ALWAYS_INLINE int put_gap(struct cleave *index, struct cleave_thread *self, struct change *change,
-				      const struct cleave__position *position, uint64_t order, unsigned int count,
-				      unsigned int r, const struct cleave_entry *entry, bool *left, unsigned int *cells,
-				      struct cleave__node **others) PORT_UNCHECKED
+static int put_gap(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
+		   const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
+		   const struct cleave_entry *entry, bool *left, unsigned int *cells,
+		   struct cleave__node **others) PORT_UNCHECKED
 {
 	struct cleave__border border = { 0 };
 	int result;
@@ -258,9 +195,9 @@ static PORT_ALWAYS_INLINE int put_gap(struct cleave *index, struct cleave_thread
  * The edit of a locked leaf, inside a read section.  *left becomes true if it had to leave the section (never in a
  * try).  0, an error, or RESTART.
  */
-static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thread *self, struct change *change,
-					const struct cleave__position *position, struct displaced *displaced,
-					bool *left, unsigned int *cells, struct cleave__node **others)
+static int edit_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
+		     const struct cleave__position *position, struct displaced *displaced, bool *left,
+		     unsigned int *cells, struct cleave__node **others)
 	PORT_INSIDE PORT_LOCKED(position->node->lock) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(position->node);
@@ -273,13 +210,8 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 		count = cleave__count12(cleave__live(order));
 		r = cleave__leaf_rank(leaf, order, count, 0, change->first);
 	}
-	if (change->verb == UNCLIP)
-		return unclip_leaf(self, leaf, order, count, r, change->first);
-	if (change->verb == CLIP) {
-		result = clip_leaf(self, leaf, order, count, r, change->first);
-		if (PORT_LIKELY(result != RESTART))
-			return result;
-	}
+	if (change->verb == CLEAVE__UNCLIP)
+		return cleave__unclip_leaf(self, leaf, order, count, r, change->first);
 	cleave__leaf_entry(leaf, order, count, r, &entry);
 	result = resolve(index, change, &entry, NULL);
 	if (result != GO_ON)
@@ -288,7 +220,7 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 		return RESTART;
 	if (change->sink)
 		collect(displaced, leaf, order, count, r, change->first, change->last);
-	if (change->verb != STORE || change->value)
+	if (change->verb != CLEAVE__STORE || change->value)
 		result = put_leaf(index, self, change, position, order, count, r, &entry, left, cells, others);
 	else
 		result = put_gap(index, self, change, position, order, count, r, &entry, left, cells, others);
@@ -298,9 +230,9 @@ static PORT_ALWAYS_INLINE int edit_leaf(struct cleave *index, struct cleave_thre
 }
 
 /* The same change by a transaction: the leaf is full, or several are involved. */
-static int change_slowly(struct cleave *index, struct cleave_thread *self, struct change *change) PORT_UNCHECKED
+static int change_slowly(struct cleave *index, struct cleave_thread *self, struct cleave__change *change) PORT_UNCHECKED
 {
-	uint64_t first = change->first - (change->verb == UNCLIP && change->first > 0);
+	uint64_t first = change->first - (change->verb == CLEAVE__UNCLIP && change->first > 0);
 	struct cleave_entry entry, before;
 	struct cleave_txn txn;
 	int result;
@@ -329,31 +261,28 @@ static int change_slowly(struct cleave *index, struct cleave_thread *self, struc
 	return result;
 }
 
-static int make_change_again(struct cleave *index, struct cleave_thread *self, struct change *change);
+static int make_change(struct cleave *index, struct cleave_thread *self, struct cleave__change *change);
 
 /* To divide a leaf was only a wish: it takes more nodes, and more locks, than a copy. */
-static int divide_or_copy(struct cleave *index, struct cleave_thread *self, struct change *change)
+static int divide_or_copy(struct cleave *index, struct cleave_thread *self, struct cleave__change *change)
 {
 	int result = change_slowly(index, self, change);
 
 	if ((result == -ENOMEM || result == -EAGAIN) && change->spread) {
 		change->spread = false;
 		change->copy = true;
-		return make_change_again(index, self, change);
+		return make_change(index, self, change);
 	}
 	return result;
 }
 
-/* The leaf of the first address is locked, inside a read section: make the change, unlock, leave the section. */
-static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cleave_thread *self,
-						struct change *change,
-						const struct cleave__position *position) PORT_UNCHECKED
+int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
+			 const struct cleave__position *position) PORT_UNCHECKED
 {
 	struct displaced displaced;
 	uint64_t addr = change->first;
 	unsigned int cells = CLEAVE__CELLS;
 	struct cleave__node *others = NULL;
-	struct change again;
 	enum cleave__joined joined = CLEAVE__NO_ROOM;
 	bool left = false, dead;
 	int result;
@@ -368,10 +297,8 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 		cleave__leave(index, self);
 	if (PORT_UNLIKELY(dead))
 		cleave__pool_retire_with(self, position->node, others);
-	if (PORT_UNLIKELY(result == RESTART)) {
-		again = *change;
-		return divide_or_copy(index, self, &again);
-	}
+	if (PORT_UNLIKELY(result == RESTART))
+		return divide_or_copy(index, self, change);
 	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)
@@ -382,8 +309,8 @@ static PORT_ALWAYS_INLINE int make_change_leave(struct cleave *index, struct cle
 	return result;
 }
 
-static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_thread *self,
-					  struct change *change) PORT_UNCHECKED
+static int make_change(struct cleave *index, struct cleave_thread *self, struct cleave__change *change)
+	PORT_UNCHECKED
 {
 	struct cleave__position position;
 
@@ -394,62 +321,49 @@ static PORT_ALWAYS_INLINE int make_change(struct cleave *index, struct cleave_th
 	} else if (!cleave__trylock_leaf_rcu(index, change->first, &position)) {
 		return -EAGAIN;
 	}
-	return make_change_leave(index, self, change, &position);
-}
-
-static int make_change_again(struct cleave *index, struct cleave_thread *self, struct change *change)
-{
-	return make_change(index, self, change);
-}
-
-static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr, bool try_only)
-{
-	struct change change = { .verb = CLIP, .first = addr, .last = addr, .try_only = try_only };
-
-	return make_change(index, self, &change);
+	return cleave__change_leave(index, self, change, &position);
 }
 
 int cleave_clip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 {
-	return clip(index, self, addr, false);
+	return index->search->edits->clip(index, self, addr);
 }
 
 int cleave_try_clip_rcu(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 {
-	return clip(index, self, addr, true);
+	struct cleave__change change = { .verb = CLEAVE__CLIP, .first = addr, .last = addr, .try_only = true };
+
+	return make_change(index, self, &change);
 }
 
 int cleave_unclip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 {
-	struct change change = { .verb = UNCLIP, .first = addr, .last = addr };
-
-	return make_change(index, self, &change);
+	return index->search->edits->unclip(index, self, addr);
 }
 
 int cleave_insert(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
 		  struct cleave_entry *conflict)
 {
-	struct change change = { .verb = INSERT, .first = first, .last = last, .value = value, .entry = conflict };
-
 	if (first > last || !value)
 		return -EINVAL;
-	return make_change(index, self, &change);
+	return index->search->edits->insert(index, self, first, last, value, conflict);
 }
 
 int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,
 			 struct cleave__position *position, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
-	struct change change = { .verb = INSERT, .first = first, .last = last, .value = value };
+	struct cleave__change change = { .verb = CLEAVE__INSERT, .first = first, .last = last, .value = value };
 
 	cleave__lock_found_leaf(index, self, first, position);
-	return make_change_leave(index, self, &change, position);
+	return cleave__change_leave(index, self, &change, position);
 }
 
 static int store(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
 		 struct cleave_sink *sink, bool try_only)
 {
-	struct change change = { .verb = STORE, .first = first, .last = last, .value = value, .sink = sink,
-				 .try_only = try_only };
+	struct cleave__change change = {
+		.verb = CLEAVE__STORE, .first = first, .last = last, .value = value, .sink = sink, .try_only = try_only
+	};
 
 	if (first > last)
 		return -EINVAL;
@@ -470,14 +384,20 @@ int cleave_try_store_rcu(struct cleave *index, struct cleave_thread *self, uint6
 int cleave_erase(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 		 struct cleave_sink *sink)
 {
-	return store(index, self, first, last, NULL, sink, false);
+	if (first > last)
+		return -EINVAL;
+	return index->search->edits->erase(index, self, first, last, sink);
 }
 
 static int replace_if(struct cleave *index, struct cleave_thread *self, struct cleave_entry *expected, void *value,
 		      bool try_only)
 {
-	struct change change = { .verb = REPLACE, .first = expected->first, .last = expected->last, .value = value,
-				 .entry = expected, .try_only = try_only };
+	struct cleave__change change = { .verb = CLEAVE__REPLACE,
+					 .first = expected->first,
+					 .last = expected->last,
+					 .value = value,
+					 .entry = expected,
+					 .try_only = try_only };
 
 	if (expected->first > expected->last || !expected->value || !value)
 		return -EINVAL;

@@ -6,6 +6,26 @@
 #include "border.h"
 #include "txn.h"
 
+enum cleave__verb { CLEAVE__CLIP, CLEAVE__UNCLIP, CLEAVE__INSERT, CLEAVE__STORE, CLEAVE__REPLACE };
+
+struct cleave__change {
+	enum cleave__verb verb;
+	uint64_t first; /* the range to be put; CLIP, UNCLIP: both are the address */
+	uint64_t last;
+	void *value;
+	struct cleave_entry *entry; /* INSERT: the conflict; REPLACE: what is expected */
+	struct cleave_sink *sink;
+	bool try_only;
+	bool spread; /* out: the leaf ran out of clean cells once too often */
+	bool copy;   /* copy it nevertheless: there are no nodes to divide it */
+};
+
+#define CLEAVE__RESTART 2 /* one leaf cannot hold it */
+
+/* The leaf of the first address is locked and live, inside a read section: make the change, unlock, leave the section. */
+int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
+			 const struct cleave__position *position) PORT_LEAVES PORT_UNLOCKS(position->node->lock);
+
 /* Copies and divisions take a few nodes; a change that finds none may still go without. */
 static inline void cleave__prepare(struct cleave_thread *self)
 {
@@ -19,6 +39,27 @@ static inline void cleave__prepare_change(struct cleave *index, struct cleave_th
 {
 	cleave__check_writer(index, self, false);
 	cleave__prepare(self);
+}
+
+/* Undo a clip in a locked leaf: one cell is listed less, none is written.  0, -ENOENT or CLEAVE__RESTART. */
+static PORT_ALWAYS_INLINE int cleave__unclip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
+						  unsigned int count, unsigned int r, uint64_t addr)
+	PORT_LOCKED(leaf->node.lock)
+{
+	unsigned int at = cleave__cell(order, r);
+	void *value = PORT_CELL_READ(leaf->value[at]);
+
+	if (!value || PORT_CELL_READ(leaf->start[at]) != addr || addr == 0)
+		return -ENOENT;
+	if (r == 0)
+		return CLEAVE__RESTART;
+	if (PORT_CELL_READ(leaf->value[cleave__cell(order, r - 1)]) != value)
+		return -ENOENT;
+	cleave__leaf_exchange(leaf, order, count,
+			      &(struct cleave__exchange){ .at = r, .drop = 1, .dropped = 1u << at });
+	cleave__pool_drop_cells(self, leaf, 1u << at);
+	PORT_COUNT(self->counters.edits);
+	return 0;
 }
 
 /*

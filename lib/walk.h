@@ -63,6 +63,7 @@ struct cleave__search {
 	/* Find free space. */
 	bool (*gap_rcu)(const struct cleave *index, const struct cleave__gap_search *search,
 			struct cleave__gap_found *found);
+	const struct cleave__edits *edits; /* edit.h */
 };
 
 static PORT_ALWAYS_INLINE unsigned int cleave__root_level(uint64_t root)

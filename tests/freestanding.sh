@@ -21,13 +21,15 @@ for source in "$@"; do
 done
 for search in $searches; do
 	case $search in
-	avx2) simd='-mavx2 -mpopcnt -mbmi2' ;;
-	avx512) simd='-mavx512f -mavx512vl -mavx512bw -mavx512dq -mpopcnt -mbmi2' ;;
+	avx2) simd='-mavx2 -mpopcnt -mbmi -mbmi2' ;;
+	avx512) simd='-mavx512f -mavx512vl -mavx512bw -mavx512dq -mpopcnt -mbmi -mbmi2' ;;
 	*) simd= ;;
 	esac
-	object=$work/search-$search.o
-	$compiler $flags $simd -I "$root/lib/port/search/$search" -c "$root/lib/search.c" -o "$object"
-	objects="$objects $object"
+	for source in search edit; do
+		object=$work/$source-$search.o
+		$compiler $flags $simd -I "$root/lib/port/search/$search" -c "$root/lib/$source.c" -o "$object"
+		objects="$objects $object"
+	done
 done
 ld -r -o "$work/core.o" $objects
 if nm -u "$work/core.o" | awk '{ print $2 }' | grep -Ev "$allowed"; then

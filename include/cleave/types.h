@@ -63,7 +63,7 @@ struct cleave_memory {
 /*
  * What the RCU flavour supplies; `self` is the calling thread.
  *
- * cookie  a token: what was unlinked before the call is invisible to every reader once the token is done.  Ordered like
+ * cookie  a token, not 0: what was unlinked before the call is invisible to every reader once the token is done.  Ordered like
  *	   a read-modify-write of the word that starting a grace period also modifies.  Does not start one: called
  *	   inside read sections and under leaf locks.  Of two tokens the greater is not done first.  Two calls may return
  *	   the same one only if it waits for what was unlinked before the later call, too.
@@ -152,6 +152,7 @@ struct cleave_thread {
 	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
 	struct cleave_txn *txns;	/* [t] open transactions */
 	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
+	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
 	struct cleave_counters counters; /* [t/a] */
 };
 

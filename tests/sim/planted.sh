@@ -6,18 +6,19 @@
 # SCENARIO (all), PATCH (applied to the copy first).
 . "$(dirname "$0")/planting.sh"
 
+cells= # of a leaf; empty: as many as the port says
 # What was changed is compiled anew, and after a header all but the simulator.
 build() { # FILE...: the copy in $work/lib
-	mkdir -p "$work/objects" "$work/now"
+	mkdir -p "$work/objects$cells" "$work/now"
 	rm -f "$work"/now/*
 	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c \
 		"$root"/tests/sim/drawn.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c; do
 		name=${source##*/}
-		object=$work/objects/$name.o
+		object=$work/objects$cells/$name.o
 		case $source in "$work"/lib/port/*) port=1 ;; *) port=0 ;; esac
 		case $port$name in 0map*.c | 0anon*.c | 0guard.c | 0fault*.c) continue ;; esac
 		case $port" $* " in *" $name "* | 0*".h "*) object=$work/now/$name.o ;; esac
-		[ -e "$object" ] || compile -O2 -c -o "$object" "$source"
+		[ -e "$object" ] || compile -O2 ${cells:+"-DPORT_CELLS=${cells}u"} -c -o "$object" "$source"
 		[ -e "$work/now/$name.o" ] || cp "$object" "$work/now/$name.o"
 	done
 	compile -o "$work/sim" "$work"/now/*.o
@@ -38,29 +39,35 @@ plant relaxed_order_word leaf.h 's/(PORT_STORE\(&leaf->node\.order, .*?)PORT_REL
 plant relaxed_reader leaf.h 's/PORT_LOAD\(&leaf->node\.order, PORT_ACQUIRE\)/PORT_LOAD(&leaf->node.order, PORT_RELAXED)/'
 plant relaxed_unlock nodelock.h 's/&seen, 0, PORT_RELEASE/&seen, 0, PORT_RELAXED/'
 # the cookie of the dropped cells is taken while the order word still lists them
-plant cell_retired_early update.c \
-	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
-	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
-plant cell_reused_at_once pool.c 's/node->old && done\(self, node->cookie\)/node->old/'
-plant unclip_cell_retired_early update.c \
-	's/(\tcleave__order_publish_locked\(leaf, cleave__order_remove.*?\n)(\tleaf->node\.young .*?\n)(\tcleave__pool_dropped_cells\(self, leaf\);\n)/$2$3$1/s'
+plant cell_retired_early pool.h \
+	's/(\tcleave__leaf_edit_store\(edit\);\n)(\tif \(edit->dropped\)\n\t\tcleave__pool_drop_cells\(self, edit->leaf, edit->dropped\);\n)/$2$1/'
+plant cell_reused_at_once pool.h 's/if \(cleave__pool_done\(self, node->cookie\)\)/if (true)/'
+plant unclip_cell_retired_early update.h \
+	's/(\tcleave__leaf_exchange\(.*?\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, 1u << at\);\n)/$2$1/s'
+# an edit in the middle of a leaf needs more cells
+cells=6
+plant insert_cell_retired_early edit.c \
+	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, \(unsigned int\)!below << at\);\n)/$2$1/s'
+plant erase_cell_retired_early edit.c \
+	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, dropped\);\n)/$2$1/s'
+cells=
 # young cells join old ones whose grace period may have begun before they were dropped
-plant cells_join_any_cookie pool.c \
-	's/\tif \(node->old && node->cookie != cookie\)\n\t\treturn;\n\tnode->cookie = cookie;/\tif (!node->old)\n\t\tnode->cookie = cookie;/'
-plant node_reused_at_once pool.c 's/!done\(self, self->old\[kind\]\.head->cookie\)/false/'
+plant cells_join_any_cookie pool.h \
+	's/\tnode->cookie = joins \? cookie : node->cookie;/\tnode->cookie = node->old ? node->cookie : cookie;\n\tjoins = ~0u;/'
+plant node_reused_at_once pool.c 's/!cleave__pool_done\(self, self->old\[kind\]\.head->cookie\)/false/'
 plant node_retired_early restructure.c \
 	's/(\tPORT_YIELD\(\);\n\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/\ttxn->self->counters.gp_waits = txn->self->domain->ops->cookie(txn->self->domain, txn->self);\n$1/' \
-	pool.c 's/cookie = take_cookie\(self\);\n(\tfor \(struct cleave__node)/cookie = self->counters.gp_waits;\n$1/'
+	pool.c 's/cookie = cleave__pool_cookie\(self\);\n(\tfor \(struct cleave__node)/cookie = self->counters.gp_waits;\n$1/'
 plant no_dead_mark_on_leaves restructure.c \
 	's/\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);/\t\t;/'
 plant no_dead_mark_on_branches restructure.c \
 	's/(branch = branch->link\)\n)\t\tcleave__mark_dead_locked\(branch\);/$1\t\t;/'
 plant dead_mark_after_store restructure.c \
 	's/(\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\)\n\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);\n)(.*?)(\tif \(cover\) \{.*?\n\t\}\n)/$2$3$1/s'
-plant no_count_of_removals update.c 's/(leaf->node\.removals = )\(leaf->node\.removals \+ 1\) & 15/${1}leaf->node.removals/' \
-	leaf.h 's/(leaf->node\.removals = )\(leaf->node\.removals \+ !edit->added\) & 15/${1}leaf->node.removals/'
+plant no_count_of_removals \
+	leaf.h 's/(leaf->node\.removals = )\(leaf->node\.removals \+ !edit->added\) & 15/${1}leaf->node.removals/; s/(leaf->node\.removals = )\(leaf->node\.removals \+ \(exchange->n == 0\)\) & 15/${1}leaf->node.removals/'
 plant edit_raises_late update.c \
-	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__leaf_edit_store\(&edit\);\n)/$2$1/s'
+	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/s'
 plant cover_raises_late restructure.c \
 	's/\tif \(cover && !raise_cover\(txn, cover, &txn->runs\[0\]\)\)\n\t\tgoto fail;\n//' \
 	restructure.c \
@@ -71,7 +78,16 @@ plant copy_gap_not_raised update.c \
 	's/ \|\|\n\t    \(edit->gap > cleave__branch_gap\(parent, position->index\) &&\n.*?parent, true\)\)\)/)/; s/ \|\| edit->gap > cleave__branch_gap\(parent, position->index\)\) \{/) {/'
 plant raise_in_dead_parent gapbound.c 's/cleave__trylock_live\(index, &known->node\)/cleave__trylock(&known->node.lock)/'
 plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
-	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/'
+	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/' \
+	edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
+cells=6
+plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
+plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
+plant edit_of_dead_leaf edit.c 's/if \(PORT_UNLIKELY\(position->order & CLEAVE__DEAD\)\)/if (false)/'
+plant edit_not_locked edit.c \
+	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/; s/\tcleave__unlock_node\(index, leaf\);\n//; s/\t\tcleave__unlock_dead\(index, &leaf->node\);\n//'
+plant insert_over_the_end edit.c 's/\(tail < last\) \| //'
+cells=
 plant lower_without_child gapbound.c \
 	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n\t\tuint64_t gap = )cleave__node_gap\(child\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$1early;/; s/(\t\tcleave__unlock_node\(index, &parent->node\);\n\t\}\n)\tcleave__unlock_node\(index, child\);\n/$1/'
 plant lower_by_dead_child gapbound.c 's/cleave__trylock_live\(index, child\)/cleave__trylock(&child->lock)/'
@@ -116,12 +132,11 @@ plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.orde
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
 plant hold_gap_not_raised hold.c 's/\tif \(edit->gap\)\n\t\t\(void\)cleave__raise/\tif (edit->gap \&\& false)\n\t\t(void)cleave__raise/'
 plant hold_gap_raised_late hold.c \
-	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__leaf_edit_store\(&edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
+	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__pool_store_edit\(self, &edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
 plant hold_gap_at_border hold.c 's/cleave__border_reached\(hold->leaf, first, last\) \|\|\n\t    //'
 plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_retired_early hold.c \
-	's/(\tcleave__leaf_edit_store\(&edit\);)/\tleaf->node.young |= (uint16_t)edit.dropped;\n\tcleave__pool_clean_cells(self, leaf, ~0u);\n$1/' \
-	leaf.h 's/\tleaf->node\.young \|= \(uint16_t\)edit->dropped;\n//'
+	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
 plant hold_divides_unlocked siblings.c 's/s->keep_locked \? CLEAVE__LOCKED : 0/0/'
 plant hold_forgets_a_leaf hold.c 's/\tdo \{\n(\t\tnext = hold->leaf->link;.*?)\} while \(PORT_UNLIKELY\(next != NULL\)\);/\t{\n$1}/s'
 plant hold_hands_over_unlocked hold.c 's/ &&\n\t    !put_in_several\(hold, first, last, value\)//; s/cleave__publish\(txn, true\)/cleave__publish(txn, false)/; s/static bool put_in_several/__attribute__((unused)) $&/'

@@ -28,7 +28,8 @@ const struct cleave__search *cleave_search_named(const char *name)
 		return &cleave__search_avx512;
 #endif
 #ifdef CLEAVE_SEARCH_AVX2
-	if (wanted(name, "avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+	if (wanted(name, "avx2") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+	    __builtin_cpu_supports("bmi2"))
 		return &cleave__search_avx2;
 #endif
 #ifdef CLEAVE_SEARCH_LIVE

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: ISC */
+#include "edit.h"
+
+#include "search.h"
+
+#define NAME_OF_(name) cleave__edits_##name
+#define NAME_OF(name) NAME_OF_(name)
+
+/*
+ * Find the leaf of an address and lock it, in a section that stays open; search it under the lock.  False: it is locked, or
+ * dead, and not locked now.
+ */
+static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, struct cleave__position *position)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
+{
+	struct cleave__leaf *leaf;
+
+	cleave__walk(index, 0, addr, search_branch, position);
+	leaf = cleave__leaf(position->node);
+	if (PORT_UNLIKELY(!cleave__trylock(&leaf->node.lock)))
+		return false;
+	position->order = cleave__order_locked(leaf);
+	if (PORT_UNLIKELY(position->order & CLEAVE__DEAD)) {
+		cleave__unlock_dead(index, &leaf->node);
+		return false;
+	}
+	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
+	position->count = search_count(cleave__live(position->order));
+	return true;
+}
+
+/* The edit is published: end the call. */
+static PORT_ALWAYS_INLINE int finish(struct cleave *index, struct cleave_thread *self, struct cleave__node *leaf,
+				     int result) PORT_LEAVES PORT_UNLOCKS(leaf->lock) PORT_UNCHECKED
+{
+	cleave__unlock_node(index, leaf);
+	cleave__leave(index, self);
+	cleave__pool_nudge(self);
+	return result;
+}
+
+/* It takes more than an edit, and the leaf is locked. */
+static int go_on(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
+		 struct cleave__position position) PORT_LEAVES PORT_UNLOCKS(position.node->lock)
+{
+	return cleave__change_leave(index, self, &change, &position);
+}
+
+/* The leaf is not locked yet, and not searched. */
+static int wait_and_go_on(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
+			  struct cleave__position position) PORT_LEAVES PORT_UNCHECKED
+{
+	position.order = 0; /* of no leaf: who holds the lock searches it then */
+	cleave__lock_leaf_slowly(index, self, change.first, &position);
+	return cleave__change_leave(index, self, &change, &position);
+}
+
+static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr) PORT_UNCHECKED
+{
+	struct cleave__change change = { .verb = CLEAVE__CLIP, .first = addr, .last = addr };
+	struct cleave__position position;
+	struct cleave__leaf *leaf;
+	unsigned int at, clean, cell;
+	void *value;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
+		return wait_and_go_on(index, self, change, position);
+	leaf = cleave__leaf(position.node);
+	at = cleave__cell(position.order, position.r);
+	value = PORT_CELL_READ(leaf->value[at]);
+	if (PORT_UNLIKELY(!value))
+		return finish(index, self, position.node, -ENOENT);
+	if (PORT_UNLIKELY(PORT_CELL_READ(leaf->start[at]) == addr))
+		return finish(index, self, position.node, 0);
+	clean = cleave__pool_clean_cells(self, leaf, position.order);
+	if (PORT_UNLIKELY(!clean))
+		return go_on(index, self, change, position);
+	cell = (unsigned int)__builtin_ctz(clean);
+	PORT_CELL_WRITE(leaf->start[cell], addr);
+	PORT_CELL_WRITE(leaf->value[cell], value);
+	cleave__leaf_exchange(leaf, position.order, position.count,
+			      &(struct cleave__exchange){
+				      .at = position.r + 1, .n = 1, .fresh = cell, .added = 1u << cell });
+	PORT_COUNT(self->counters.edits);
+	return finish(index, self, position.node, 0);
+}
+
+static int unclip(struct cleave *index, struct cleave_thread *self, uint64_t addr) PORT_UNCHECKED
+{
+	struct cleave__change change = { .verb = CLEAVE__UNCLIP, .first = addr, .last = addr };
+	struct cleave__position position;
+	int result;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
+		return wait_and_go_on(index, self, change, position);
+	result = cleave__unclip_leaf(self, cleave__leaf(position.node), position.order, position.count, position.r, addr);
+	if (PORT_UNLIKELY(result == CLEAVE__RESTART))
+		return go_on(index, self, change, position);
+	return finish(index, self, position.node, result);
+}
+
+/* Fill a part of a gap: what is left of it below keeps its cell, what is left above gets another. */
+static int insert(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		  struct cleave_entry *conflict) PORT_UNCHECKED
+{
+	struct cleave__change change = {
+		.verb = CLEAVE__INSERT, .first = first, .last = last, .value = value, .entry = conflict
+	};
+	struct cleave__position position;
+	struct cleave__leaf *leaf;
+	unsigned int at, clean, others, one, other, below, above;
+	uint64_t tail;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	if (PORT_UNLIKELY(!lock_leaf(index, first, &position)))
+		return wait_and_go_on(index, self, change, position);
+	leaf = cleave__leaf(position.node);
+	at = cleave__cell(position.order, position.r);
+	tail = cleave__cell_last(leaf, position.order, position.count, position.r);
+	below = PORT_CELL_READ(leaf->start[at]) < first;
+	above = last < tail;
+	clean = cleave__pool_clean_cells(self, leaf, position.order);
+	others = clean & (clean - 1);
+	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < last) | !clean | (above & !others)))
+		return go_on(index, self, change, position);
+	/* Both cells are written, even where only one is needed. */
+	one = (unsigned int)__builtin_ctz(clean);
+	other = (unsigned int)__builtin_ctz(others ? others : clean);
+	PORT_CELL_WRITE(leaf->start[other], last + 1);
+	PORT_CELL_WRITE(leaf->value[other], NULL);
+	PORT_CELL_WRITE(leaf->start[one], first);
+	PORT_CELL_WRITE(leaf->value[one], value);
+	cleave__leaf_exchange(leaf, position.order, position.count,
+			      &(struct cleave__exchange){ .at = position.r + below,
+							  .drop = !below,
+							  .dropped = (unsigned int)!below << at,
+							  .n = 1 + above,
+							  .fresh = one | (other & (0 - above)) << 4,
+							  .added = 1u << one | above << other });
+	cleave__pool_drop_cells(self, leaf, (unsigned int)!below << at);
+	PORT_COUNT(self->counters.edits);
+	return finish(index, self, position.node, 0);
+}
+
+/* May a gap of that size appear in this leaf, as far as its parent is concerned (invariant 7)? */
+static PORT_ALWAYS_INLINE bool bound_allows(const struct cleave__position *position, uint64_t gap)
+{
+	const struct cleave__branch *parent = position->parent;
+
+	return !parent ||
+	       (cleave__branch_gap(parent, position->index) >= gap && !cleave__dead_locked(&parent->node));
+}
+
+/* Does an erasure up to the leaf's border leave its neighbours alone?  (border.h) */
+static bool border_is_clear(struct cleave *index, struct cleave__position position, uint64_t first, uint64_t last)
+	PORT_INSIDE PORT_LOCKED(position.node->lock)
+{
+	struct cleave__border border = { 0 };
+	bool clear = cleave__border_look(index, &position, first, last, &border) && !border.joins[0] && !border.joins[1];
+
+	cleave__border_release(index, &border);
+	return clear;
+}
+
+/* Erase one whole entry: gaps beside it are joined, that below in its cell, that above in a new one. */
+static int erase(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
+		 struct cleave_sink *sink) PORT_UNCHECKED
+{
+	struct cleave__change change = { .verb = CLEAVE__STORE, .first = first, .last = last, .sink = sink };
+	struct cleave_entry displaced = { .first = first, .last = last };
+	struct cleave__position position;
+	struct cleave__leaf *leaf;
+	unsigned int at, clean, one, below, above, low, high, dropped;
+	uint64_t order, gap_first, gap_last;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	if (PORT_UNLIKELY(!lock_leaf(index, first, &position)))
+		return wait_and_go_on(index, self, change, position);
+	leaf = cleave__leaf(position.node);
+	order = position.order;
+	at = cleave__cell(order, position.r);
+	displaced.value = PORT_CELL_READ(leaf->value[at]);
+	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->start[at]) != first) |
+			  (cleave__cell_last(leaf, order, position.count, position.r) != last) | !displaced.value))
+		return go_on(index, self, change, position);
+	if (position.r - 1 >= position.count - 2 && !border_is_clear(index, position, first, last))
+		return go_on(index, self, change, position);
+	/* Where there is nothing below or above, the entry stands for it. */
+	low = cleave__cell(order, position.r - (position.r > 0));
+	high = cleave__cell(order, position.r + (position.r + 1 < position.count));
+	below = !PORT_CELL_READ(leaf->value[low]);
+	above = !PORT_CELL_READ(leaf->value[high]);
+	gap_first = PORT_CELL_READ(leaf->start[at ^ ((at ^ low) & (0 - below))]);
+	gap_last = cleave__cell_last(leaf, order, position.count, position.r + above);
+	clean = cleave__pool_clean_cells(self, leaf, order);
+	if (PORT_UNLIKELY(!clean | (position.count - below - above <= CLEAVE__SMALL) |
+			  !bound_allows(&position, cleave__gap_size(gap_first, gap_last))))
+		return go_on(index, self, change, position);
+	one = (unsigned int)__builtin_ctz(clean);
+	PORT_CELL_WRITE(leaf->start[one], first);
+	PORT_CELL_WRITE(leaf->value[one], NULL);
+	dropped = 1u << at | above << high;
+	cleave__leaf_exchange(leaf, order, position.count,
+			      &(struct cleave__exchange){ .at = position.r,
+							  .drop = 1 + above,
+							  .dropped = dropped,
+							  .n = !below,
+							  .fresh = one & (below - 1),
+							  .added = (unsigned int)!below << one,
+							  .displaces = true });
+	cleave__pool_drop_cells(self, leaf, dropped);
+	PORT_COUNT(self->counters.edits);
+	finish(index, self, position.node, 0);
+	if (sink)
+		sink->each(sink, &displaced);
+	return 0;
+}
+
+extern const struct cleave__edits NAME_OF(SEARCH_NAME);
+const struct cleave__edits NAME_OF(SEARCH_NAME) = {
+	.clip = clip,
+	.unclip = unclip,
+	.insert = insert,
+	.erase = erase,
+};

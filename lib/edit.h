@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The simple changes, as long as they are edits of one leaf that needs nothing else: walk, lock, fill clean cells, store the
+ * order word, unlock.  edit.c is compiled for each folder of port/search/, so that the walk and the search are part of it,
+ * and what they find stays in registers.  What is more than that is left to update.c, with the leaf locked.
+ */
+#ifndef CLEAVE_EDIT_H
+#define CLEAVE_EDIT_H
+
+#include "update.h"
+
+/* As the functions of cleave.h; insert: the range is valid and `value` not NULL; erase: the range is valid. */
+struct cleave__edits {
+	int (*clip)(struct cleave *index, struct cleave_thread *self, uint64_t addr);
+	int (*unclip)(struct cleave *index, struct cleave_thread *self, uint64_t addr);
+	int (*insert)(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		      struct cleave_entry *conflict);
+	int (*erase)(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
+		     struct cleave_sink *sink);
+};
+
+#endif
