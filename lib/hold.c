@@ -7,14 +7,28 @@
  *
  * Where a value other than NULL is put no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
  * clean cells is copied, and one without room divided, under the lock that is held.  If neither can be done at once, the
- * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; what concerns a
- * neighbour is not done here.
+ * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; if a neighbour has
+ * a gap to be joined with it, that is not done here.
  */
 #include "update.h"
 
 static struct cleave__leaf *leaf_of(const struct cleave_hold *hold)
 {
 	return cleave__leaf(hold->leaf);
+}
+
+/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
+static void prefetch_next(struct cleave_thread *self, const struct cleave__position *position) PORT_INSIDE
+{
+	const struct cleave__branch *parent = position->parent;
+	const char *next;
+
+	if (position->node == self->held && parent && position->index + 1 < parent->node.count) {
+		next = (const char *)cleave__link_read_rcu(&parent->child[position->index + 1]);
+		for (size_t at = 0; at < sizeof(struct cleave__leaf); at += 64)
+			PORT_PREFETCH(next + at);
+	}
+	self->held = position->node;
 }
 
 void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
@@ -33,6 +47,7 @@ void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	value = PORT_CELL_READ(leaf->value[cleave__cell(position.order, position.r)]);
 	PORT_PREFETCH(value);
 	PORT_PREFETCH(value + 64);
+	prefetch_next(self, &position);
 	cleave__lock_found_leaf(index, self, addr, &position);
 	cleave__leave(index, self); /* a locked live node stays */
 	leaf = cleave__leaf(position.node);
@@ -76,10 +91,17 @@ static PORT_ALWAYS_INLINE bool put_here(struct cleave_hold *hold, uint64_t first
 {
 	struct cleave__leaf *leaf = leaf_of(hold);
 	struct cleave_thread *self = hold->txn.self;
+	unsigned int clean = cleave__pool_clean_cells(self, leaf, hold->order);
 	struct cleave__edit edit;
 
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
-			       cleave__pool_clean_cells(self, leaf, hold->order));
+	if (value && first == hold->entry.first) {
+		if (!cleave__leaf_replace(leaf, hold->order, &hold->count, hold->r, &hold->entry, last, value, clean))
+			return false;
+		cleave__pool_drop_cells(self, leaf, 1u << cleave__cell(hold->order, hold->r));
+		PORT_COUNT(self->counters.edits);
+		return true;
+	}
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, clean);
 	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value))
 		return false;
 	if (!value)
@@ -116,7 +138,15 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 	return false;
 }
 
-/* The leaf is full, or cramped: its place is taken by several, locked. */
+/* Is a leaf without clean cells better divided than copied? */
+static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t last)
+{
+	const struct cleave__leaf *leaf = leaf_of(hold);
+
+	return cleave__leaf_cramped(leaf, hold->count) || cleave__cut_share(leaf, first, last, hold->count + 1);
+}
+
+/* The leaf is full, or to be divided: its place is taken by several, locked. */
 static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
 	struct cleave *index = hold->txn.index;
@@ -142,7 +172,7 @@ static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, v
 	int error;
 
 	cleave__begin_with(txn, hold->leaf);
-	txn->spread = cleave__leaf_cramped(leaf_of(hold), hold->count);
+	txn->spread = divides(hold, first, last);
 	hold->handed_over = true;
 	error = cleave__put(txn, first, last, value);
 	if (!error)
@@ -161,21 +191,39 @@ int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 
 	if (!value || !may_put(hold, first, last))
 		return -EINVAL;
-	/* A cramped leaf is better divided than copied once more. */
 	if (!put_here(hold, first, last, value) &&
-	    (cleave__leaf_cramped(leaf_of(hold), hold->count) || !put_in_copy(hold, first, last, value)) &&
+	    (divides(hold, first, last) || !put_in_copy(hold, first, last, value)) &&
 	    !put_in_several(hold, first, last, value))
 		error = put_by_txn(hold, first, last, value);
 	hold->put = true;
 	return error;
 }
 
+/*
+ * Has a neighbour a gap at the border that [first, last] reaches, to be joined with it, or is it busy?  If not, it has none
+ * until this leaf is unlocked (border.h).
+ */
+static bool gap_beyond(struct cleave_hold *hold, uint64_t first, uint64_t last) PORT_UNCHECKED
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave__position position;
+	struct cleave__border border;
+	bool seen;
+
+	cleave__enter(index, hold->txn.self);
+	index->search->seek_rcu(index, first, &position); /* finds the leaf, for it is locked and lives */
+	seen = cleave__border_look(index, &position, first, last, &border);
+	if (seen)
+		cleave__border_release(index, &border);
+	cleave__leave(index, hold->txn.self);
+	return !seen || border.joins[0] || border.joins[1];
+}
+
 int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last)
 {
 	if (!hold->entry.value || !may_put(hold, first, last))
 		return -EINVAL;
-	/* A neighbour may have a gap there, to be joined with this one. */
-	if (cleave__border_reached(hold->leaf, first, last) ||
+	if ((cleave__border_reached(hold->leaf, first, last) && gap_beyond(hold, first, last)) ||
 	    (!put_here(hold, first, last, NULL) && !put_in_copy(hold, first, last, NULL)))
 		return -EAGAIN;
 	hold->put = hold->erased = true;

@@ -446,6 +446,41 @@ static PORT_ALWAYS_INLINE void cleave__leaf_edit_store(const struct cleave__edit
 		cleave__order_publish_locked(leaf, edit->order, edit->count);
 }
 
+/*
+ * The commonest edits by themselves: `entry`, the r-th of *count live cells, or its head up to `last`, gets this value, which
+ * is not NULL; what remains moves to another cell.  Its own one is dropped.  `clean`: cells that may be written.  False:
+ * there are too few.
+ */
+static PORT_ALWAYS_INLINE bool cleave__leaf_replace(struct cleave__leaf *leaf, uint64_t order, unsigned int *count,
+						    unsigned int r, const struct cleave_entry *entry, uint64_t last,
+						    void *value, unsigned int clean)
+	PORT_LOCKED(leaf->node.lock) PORT_UNCHECKED
+{
+	unsigned int at = cleave__cell(order, r), others = clean & (clean - 1), cell, rest;
+
+	if (!(last < entry->last ? others : clean))
+		return false;
+	cell = (unsigned int)__builtin_ctz(clean);
+	PORT_CELL_WRITE(leaf->start[cell], entry->first);
+	PORT_CELL_WRITE(leaf->value[cell], value);
+	order &= ~(UINT64_C(15) << 44); /* one is clean, so that fewer than 12 are live */
+	order ^= (uint64_t)(at ^ cell) << (4 * r) ^ (uint64_t)(1u << at | 1u << cell) << 48;
+	if (last < entry->last) {
+		rest = (unsigned int)__builtin_ctz(others);
+		PORT_CELL_WRITE(leaf->start[rest], last + 1);
+		PORT_CELL_WRITE(leaf->value[rest], entry->value);
+		order = (order & cleave__low_numbers(r + 1)) | (uint64_t)rest << (4 * r + 4) |
+			(order & CLEAVE__NUMBERS & ~cleave__low_numbers(r + 1)) << 4 |
+			(uint64_t)(cleave__live(order) | 1u << rest) << 48;
+		++*count;
+	}
+	if (entry->value)
+		cleave__order_displace_locked(leaf, order, *count);
+	else
+		cleave__order_publish_locked(leaf, order, *count);
+	return true;
+}
+
 /* ---- Private leaves ---- */
 
 /* Make a private leaf over [first, last] without cells. */

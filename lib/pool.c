@@ -166,6 +166,9 @@ static int fill_kind(struct cleave_thread *self, enum cleave__kind kind, unsigne
 			node = allocate(self, kind);
 		if (!node)
 			return -ENOMEM;
+		/* It is written soon, as a whole. */
+		for (size_t at = 64; at < cleave__node_size(kind); at += 64)
+			PORT_PREFETCH((const char *)node + at);
 		cleave__pool_give(self, node);
 	}
 	return 0;

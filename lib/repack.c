@@ -314,6 +314,24 @@ unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t firs
 	return 0;
 }
 
+unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n)
+{
+	uint64_t order = cleave__order_locked(leaf);
+	unsigned int count = cleave__count12(cleave__live(order)), above = 1;
+	struct cleave_entry entry;
+
+	if (count < CLEAVE__CELLS / 2 || count < 2)
+		return 0;
+	cleave__leaf_entry(leaf, order, count, count - 1, &entry);
+	if (!entry.value) {
+		cleave__leaf_entry(leaf, order, count, count - 2, &entry);
+		above = 2;
+	}
+	if (!entry.value || first < entry.first || last >= entry.last)
+		return 0;
+	return n - above < CLEAVE__CRAMPED ? n - above : CLEAVE__CRAMPED;
+}
+
 bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked)
 {
 	struct cleave__node *start = mark_run(txn, run);
@@ -324,6 +342,15 @@ bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 	if (k == 2 && alone && run->nold == 1)
 		share = cleave__uneven_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);
 	run->lean = share == 0 ? 0 : share == CLEAVE__FULL ? 1 : -1;
+	if (txn->spread && alone && run->nold == 1 && txn->nputs == 1) {
+		unsigned int cut = cleave__cut_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);
+
+		if (cut) {
+			k = k > 1 ? k : 2;
+			share = cut;
+			run->lean = 1;
+		}
+	}
 	if (txn->spread && k == 1 && n >= CLEAVE__CRAMPED)
 		k = 2;
 	if (alone && !share && (n <= CLEAVE__SMALL || k > run->nold) && run->nold <= 2 &&

@@ -71,6 +71,14 @@ unsigned int cleave__form_runs(struct cleave_txn *txn);
 unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);
 
 /*
+ * Does a put cut off, or out of, the highest entry of a locked leaf a part that is not its end?  Who cuts an entry from below
+ * upward does so, and goes on in what remains.  When no clean cell is left, such a leaf is divided instead of being copied:
+ * what remains gets a leaf of its own, and what was cut keeps room for the next changes of it.
+ * Cells of the first leaf, of `n` with the put; 0: it does not, or the leaf has few cells.
+ */
+unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);
+
+/*
  * Build the leaves that replace a run.  `alone`: it is the only one; `locked`: they are published locked.  False:
  * try_only, and the cache is empty.
  */

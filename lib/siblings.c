@@ -360,10 +360,12 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	init(&s, index, self, position);
 	s.keep_locked = locked;
 	lay(&s, &put);
-	if (s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
+	share = locked ? cleave__cut_share(leaf, first, last, s.n) : 0;
+	if (!share && s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);
-	share = alone == 2 ? cleave__uneven_share(leaf, first, last, s.n) : 0;
+	if (!share && alone == 2)
+		share = cleave__uneven_share(leaf, first, last, s.n);
 	/* Who fills a gap piece by piece is served best by two half full leaves. */
 	if (!share && !(spread && is_free(leaf, first))) {
 		right = cells_beside(position, true) <= cells_beside(position, false);

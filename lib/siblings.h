@@ -39,7 +39,7 @@
 /*
  * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does not
  * make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published locked,
- * and it lists them, by link.
+ * and it lists them, by link; and who cuts upward gets shares of his own, before the leaf is full (cleave__cut_share()).
  */
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,

@@ -137,6 +137,46 @@ static void a_hold_that_ends_inside_a_transaction_merges_nothing(void **state)
 	manual_stop(&manual);
 }
 
+/*
+ * Who cuts an entry from below upward, a part after the other, copies no leaf for want of clean cells, and finds room to
+ * change the parts again.  No grace period ends meanwhile.
+ */
+static void cuts_from_below_upward_leave_room(void **state)
+{
+	struct cleave_entry whole = { 1000, 4999, &whole };
+	struct manual_domain manual;
+
+	(void)state;
+	for (unsigned int step = 1; step <= 2; step++) {
+		uint64_t values[3], last = whole.last - step;
+		const struct cleave_counters *counters = &manual.self.counters;
+		struct cleave index;
+
+		manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT32_MAX);
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_build(&index, &manual.self, &whole, 1), 0);
+		/* Parts of one address; with step 2 a rest remains between them. */
+		for (unsigned int round = 0; round < 2; round++) {
+			for (uint64_t at = whole.first + step - 1; at <= last; at += step) {
+				void *value = round ? &values[2] : &values[at / step & 1];
+				struct cleave_hold hold;
+
+				cleave_hold_begin(&hold, &index, &manual.self, at);
+				assert_int_equal(cleave_hold_put(&hold, at, at, value), 0);
+				cleave_hold_end(&hold);
+			}
+			if (round == 0)
+				assert_int_equal(counters->copies, 0);
+			check_index(&index);
+		}
+		/* Each leaf takes the second round's changes, but for some at the branches' ends. */
+		assert_true(counters->copies <= counters->splits / 10);
+		assert_true(counters->splits <= 4000 / 6 + 1);
+		cleave_destroy(&index, &manual.self);
+		manual_stop(&manual);
+	}
+}
+
 /* ---- Corners ---- */
 
 static struct manual_domain manual;
@@ -487,6 +527,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(agrees_with_the_model_when_only_waiting_ends_grace_periods),
 		cmocka_unit_test(shrinks_with_its_contents),
 		cmocka_unit_test(a_hold_that_ends_inside_a_transaction_merges_nothing),
+		cmocka_unit_test(cuts_from_below_upward_leave_room),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -212,6 +212,30 @@ static void a_put_at_the_end_leaves_a_full_leaf(void **state)
 	world_stop(&world);
 }
 
+/* Of a leaf that a hold cuts upward the rest is set apart, whether it is full or not, and the parts keep room. */
+static void a_cut_at_the_end_leaves_room(void **state)
+{
+	struct cleave__node *locked, *node;
+	struct world world;
+	struct held held;
+
+	(void)state;
+	for (unsigned int full = 0; full < 2; full++) {
+		plant(&world, 5);
+		if (!full)
+			erase(&world, 2, 7, CLEAVE__CELLS - 7);
+		locked = NULL;
+		assert_true(divide(&world, &held, 2, full ? CLEAVE__CELLS - 1 : 6, &world, &locked));
+		for (node = locked; node; node = node->link)
+			cleave__unlock_node(&world.index, node);
+		let_go_replaced(&world, &held);
+		assert_int_equal(parent_of(&world, 0)->node.count, 6);
+		assert_int_equal(cells_of(parent_of(&world, 0), 2), CLEAVE__CRAMPED);
+		assert_int_equal(cells_of(parent_of(&world, 0), 3), full ? CLEAVE__CELLS + 2 - CLEAVE__CRAMPED : 2);
+		world_stop(&world);
+	}
+}
+
 static void new_leaves_are_published_locked_for_who_asks(void **state)
 {
 	struct cleave__node *locked = NULL, *node;
@@ -487,6 +511,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_full_leaf_shares_its_neighbours_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_leaf_beside_a_locked_one_is_divided_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_at_the_end_leaves_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_divided_alone_where_a_gap_is_filled, setup, teardown),

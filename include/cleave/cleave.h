@@ -370,8 +370,8 @@ CLEAVE_API int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_
 /*
  * The same with a gap, which is joined with those beside it; but only if this leaf, or a copy of it, can hold that.
  * Context, Complexity, Linearizes at: as cleave_hold_put(); may sleep on branches' locks.
- * Return: 0; -EINVAL: not inside the entry, a gap already, or the second put; -EAGAIN: the gap reaches the end of the leaf,
- * or there is no room: nothing has changed, and it takes a transaction, from scratch.
+ * Return: 0; -EINVAL: not inside the entry, a gap already, or the second put; -EAGAIN: it meets a gap of another leaf, or one
+ * that is locked, or there is no room: nothing has changed, and it takes a transaction, from scratch.
  */
 CLEAVE_API int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last);
 

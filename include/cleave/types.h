@@ -151,6 +151,7 @@ struct cleave_thread {
 	struct cleave_limbo old[2];	/* [t] retired, each node with its cookie */
 	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
 	struct cleave_txn *txns;	/* [t] open transactions */
+	const struct cleave__node *held; /* [t] the leaf of the last hold: only compared */
 	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
 	struct cleave_counters counters; /* [t/a] */

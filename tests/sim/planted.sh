@@ -133,10 +133,16 @@ plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/
 plant hold_gap_not_raised hold.c 's/\tif \(edit->gap\)\n\t\t\(void\)cleave__raise/\tif (edit->gap \&\& false)\n\t\t(void)cleave__raise/'
 plant hold_gap_raised_late hold.c \
 	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__pool_store_edit\(self, &edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
-plant hold_gap_at_border hold.c 's/cleave__border_reached\(hold->leaf, first, last\) \|\|\n\t    //'
+plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
 plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_retired_early hold.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
+plant hold_replaced_cell_retired_early hold.c \
+	's/\t\tcleave__pool_drop_cells\(self, leaf, 1u[^\n]*\n//; s/(\t\tif \(!cleave__leaf_replace\()/\t\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(hold->order, hold->r));\n$1/'
+plant hold_replaced_cell_not_retired hold.c 's/\t\tcleave__pool_drop_cells\(self, leaf, 1u[^\n]*\n//'
+plant hold_replaces_in_place leaf.h \
+	's/(\tPORT_CELL_WRITE\(leaf->start\[cell\], entry->first\);\n)/$1\tPORT_CELL_WRITE(leaf->value[at], value);\n/'
+plant hold_rest_in_the_cell_it_leaves leaf.h 's/rest = \(unsigned int\)__builtin_ctz\(others\);/rest = at;/'
 plant hold_divides_unlocked siblings.c 's/s->keep_locked \? CLEAVE__LOCKED : 0/0/'
 plant hold_forgets_a_leaf hold.c 's/\tdo \{\n(\t\tnext = hold->leaf->link;.*?)\} while \(PORT_UNLIKELY\(next != NULL\)\);/\t{\n$1}/s'
 plant hold_hands_over_unlocked hold.c 's/ &&\n\t    !put_in_several\(hold, first, last, value\)//; s/cleave__publish\(txn, true\)/cleave__publish(txn, false)/; s/static bool put_in_several/__attribute__((unused)) $&/'
