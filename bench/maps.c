@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What one thread does to a map: mprotect of a part of an entry, beside the index's own clip.  Neighbours are not joined.
+ * What one thread does to a map: mprotect of a part of an entry, unmap and map of a page inside one and of whole ones, beside
+ * the index's own clip.  Neighbours are not joined.
  *
  * Attribute objects and nodes come from lists of the thread that do not run dry, so that the price of an allocator does
  * not count where a protect is judged by a clip; the objects of "memb, libc" come from libc.
@@ -17,13 +18,34 @@ static void protect(struct world *world, uint64_t start, uint64_t end, unsigned 
 	maps_must(cleave_map_protect(&world->map, &world->thread, start, end, protection, 0, 0), "protect");
 }
 
-/* ---- Part of an entry ---- */
+static void unmap(struct world *world, uint64_t start, uint64_t end)
+{
+	maps_must(cleave_map_unmap(&world->map, &world->thread, start, end, 0), "unmap");
+}
 
-enum step { CLIP, UNCLIP, HALF, HALF_BACK, HALF_JOIN, PAGE, PAGE_BACK, PAGE_JOIN, STEPS };
+/* ---- Part of an entry, or all of it ---- */
+
+enum step {
+	CLIP,
+	UNCLIP,
+	HALF,
+	HALF_BACK,
+	HALF_JOIN,
+	PAGE,
+	PAGE_BACK,
+	PAGE_JOIN,
+	UNMAP_PAGE,
+	MAP_PAGE,
+	MAPPED_JOIN,
+	UNMAP,
+	MAP,
+	STEPS
+};
 
 static const char *const step_names[STEPS] = {
-	"map-clip",  "map-unclip",   "protect-half",	  "protect-half-back",
-	"join-half", "protect-page", "protect-page-back", "join-page",
+	"map-clip",	"map-unclip",	     "protect-half", "protect-half-back", "join-half",
+	"protect-page", "protect-page-back", "join-page",    "unmap-page",	  "map-page",
+	"join-mapped",	"unmap-entry",	     "map-entry",
 };
 
 static void do_step(struct world *world, enum step step, const struct cleave_entry *entry)
@@ -49,6 +71,18 @@ static void do_step(struct world *world, enum step step, const struct cleave_ent
 		break;
 	case PAGE_BACK:
 		protect(world, middle, middle + LAYOUT_PAGE, MAPS_RW);
+		break;
+	case UNMAP_PAGE:
+		unmap(world, middle, middle + LAYOUT_PAGE);
+		break;
+	case MAP_PAGE:
+		maps_map(world, middle, middle + LAYOUT_PAGE);
+		break;
+	case UNMAP:
+		unmap(world, start, end);
+		break;
+	case MAP:
+		maps_map(world, start, end);
 		break;
 	default:
 		maps_must(cleave_map_coalesce(&world->map, &world->thread, start, end), "join");
@@ -100,16 +134,19 @@ struct part {
 	struct samples objects[STEPS];
 };
 
+/* The last steps of groups that undo one another; the first ones change attributes alone, the others what is mapped. */
+static const enum step changing[] = { UNCLIP, HALF_JOIN, PAGE_JOIN }, mapping[] = { MAPPED_JOIN, MAP };
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 /*
  * Group by group, first once to warm the caches.  The stopwatch gives a group's sum; how it is shared out is seen from
  * the wall clock.
  */
-static void repeat_part(struct part *part, const struct cleave_entry *entries, size_t n)
+static void repeat_part(struct part *part, const struct cleave_entry *entries, size_t n, unsigned int step,
+			const enum step *lasts, size_t groups)
 {
-	static const enum step lasts[] = { UNCLIP, HALF_JOIN, PAGE_JOIN };
-	unsigned int step = CLIP;
-
-	for (unsigned int group = 0; group < sizeof(lasts) / sizeof(lasts[0]); group++) {
+	for (size_t group = 0; group < groups; group++) {
 		struct tally warm[STEPS] = { { .wall = 0 } }, tallies[STEPS] = { { .wall = 0 } };
 		double seconds, wall = 0;
 
@@ -212,9 +249,13 @@ void suite_maps_parts(struct suite *suite)
 			entries[n++] = entries[i];
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
 		for (unsigned int i = 0; i < PARTS; i++)
-			repeat_part(&parts[i], entries, n);
+			repeat_part(&parts[i], entries, n, CLIP, changing, COUNT(changing));
 		time_objects(&objects);
 	}
+	/* Afterwards, because what is mapped anew has an object of its own. */
+	for (unsigned int round = 0; round < suite->repetitions; round++)
+		for (unsigned int i = 0; i < PARTS; i++)
+			repeat_part(&parts[i], entries, n, UNMAP_PAGE, mapping, COUNT(mapping));
 	report_one(suite, "protect-object", "libc", "ns", &objects, NULL, 0);
 	for (unsigned int i = 0; i < PARTS; i++) {
 		maps_check_entries(parts[i].world, layout.n);
