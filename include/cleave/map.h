@@ -98,7 +98,7 @@ struct cleave_map_entry {
 	uint64_t end;
 	uint64_t guard;
 	uint64_t fspace;
-	uint64_t version; /* of the attributes: never used twice, by any map; 0 if start == end */
+	uint64_t version; /* of the attributes: never given to others, by any map; 0 if start == end */
 	struct cleave_map_attributes attributes;
 };
 
@@ -241,7 +241,8 @@ CLEAVE_API void cleave_map_thread_exit(struct cleave_map_thread *thread);
 /*
  * Release what the thread has retired and whose grace period is over; with `wait` wait for the rest, too.
  * Every operation does a part of this by itself.  But of up to four attribute objects that it changed pages of last a
- * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.
+ * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.  In the child
+ * of a fork() of the process what the other threads kept, or had retired, is never released: they flush before, or it stays.
  */
 CLEAVE_API void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait);
 /*
@@ -341,7 +342,8 @@ struct cleave_map {
 CLEAVE_API int cleave_map_init(struct cleave_map *map, struct cleave_map_thread *thread,
 			       const struct cleave_map_config *config);
 /*
- * Unmap everything and free the map.  Nobody else uses it any more.  Immutable entries go, too.
+ * Unmap everything and free the map.  Nobody else uses it any more.  Immutable entries go, too.  Nothing is reserved for it:
+ * without memory windows of stores may outlive it (doc/map.md, departure 12).
  * Complexity: O(entries).  Cannot fail.
  */
 CLEAVE_API void cleave_map_destroy(struct cleave_map *map, struct cleave_map_thread *thread);
@@ -491,7 +493,8 @@ CLEAVE_API int cleave_map_clip_end(struct cleave_map *map, struct cleave_map_thr
 
 /*
  * Join all neighbours in [start, end) that differ in nothing: same flags and protections, not wired, no submap,
- * contiguous in object and store.  (Maps with CLEAVE_MAP_COALESCE do it with each change.)
+ * contiguous in object and store.  (Maps with CLEAVE_MAP_COALESCE do it with each change.)  All of them get the version of
+ * one: an address may so get one again that it had before, with the same attributes.
  * Return: 0; -EINVAL; -ENOMEM.
  */
 CLEAVE_API int cleave_map_coalesce(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
