@@ -134,6 +134,7 @@ plant hold_gap_not_raised hold.c 's/\tif \(edit->gap\)\n\t\t\(void\)cleave__rais
 plant hold_gap_raised_late hold.c \
 	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__pool_store_edit\(self, &edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
+plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
 plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_retired_early hold.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'

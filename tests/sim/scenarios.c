@@ -386,6 +386,12 @@ static const struct named named[] = {
 	{ "hold_erases_at_border", GAP_BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 1, 1 },
 	    .calls = { { RANGE(HOLD, 16, 19, 0) }, { AT(LOOKUP, 17) } } } },
+	/* An erasure up to both borders finds a gap on the left, and the right neighbour busy: it lets the left one go, once. */
+	{ "erases_between_gap_and_busy", ONE_CELL,
+	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
+	    .calls = { { RANGE(ERASE, 12, 15, 0), RANGE(ERASE, 16, 31, 0) },
+		       { RANGE(HOLD, 32, 35, 5) },
+		       { AT(CLIP, 6) } } } },
 	{ "holds_erase_at_both_sides", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(HOLD, 12, 15, 0) }, { RANGE(HOLD, 16, 19, 0) }, { SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
