@@ -10,6 +10,7 @@
  * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; if a neighbour has
  * a gap to be joined with it, that is not done here.
  */
+#include "steps.h"
 #include "update.h"
 
 static struct cleave__leaf *leaf_of(const struct cleave_hold *hold)
@@ -20,14 +21,8 @@ static struct cleave__leaf *leaf_of(const struct cleave_hold *hold)
 /* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
 static void prefetch_next(struct cleave_thread *self, const struct cleave__position *position) PORT_INSIDE
 {
-	const struct cleave__branch *parent = position->parent;
-	const char *next;
-
-	if (position->node == self->held && parent && position->index + 1 < parent->node.count) {
-		next = (const char *)cleave__link_read_rcu(&parent->child[position->index + 1]);
-		for (size_t at = 0; at < sizeof(struct cleave__leaf); at += 64)
-			PORT_PREFETCH(next + at);
-	}
+	if (position->node == self->held)
+		cleave__prefetch_child(position->parent, position->index + 1);
 	self->held = position->node;
 }
 
@@ -175,8 +170,13 @@ static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, v
 	txn->spread = divides(hold, first, last);
 	hold->handed_over = true;
 	error = cleave__put(txn, first, last, value);
-	if (!error)
+	if (!error) {
 		cleave__publish(txn, true);
+	} else if (put_in_copy(hold, first, last, value)) {
+		/* To divide the leaf was only a wish: it takes more nodes than a copy. */
+		hold->handed_over = false;
+		error = 0;
+	}
 	return error;
 }
 

@@ -236,6 +236,38 @@ static void a_cut_at_the_end_leaves_room(void **state)
 	}
 }
 
+/* To divide a leaf without clean cells is only a wish: it takes more nodes than a copy. */
+static void a_cut_without_nodes_to_divide_copies(void **state)
+{
+	struct cleave_hold hold;
+	struct world world;
+	int result;
+
+	(void)state;
+	plant(&world, 5);
+	manual.grace = GRACE_ON_DEMAND;
+	for (uint64_t at = start_of(2, CLEAVE__CELLS - 1), last = at + 4; at <= last; at++) {
+		/* The first cut divides a full leaf: five cells are above; three cuts more leave eight, and three dropped. */
+		if (at == last) {
+			assert_int_equal(manual.self.counters.splits, 1);
+			assert_int_equal(manual.self.counters.copies, 0);
+			counting_memory_grant(&manual.memory, 0);
+			manual.self.reserved[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
+		}
+		cleave_hold_begin(&hold, &world.index, &manual.self, at);
+		result = cleave_hold_put(&hold, at, at, &world);
+		cleave_hold_end(&hold);
+		assert_int_equal(result, 0);
+		model_store(&world.model, at, at, &world, NULL);
+	}
+	manual.self.reserved[CLEAVE__BRANCH] = 0;
+	counting_memory_grant(&manual.memory, GRANT_ALL);
+	assert_int_equal(manual.self.counters.splits, 1);
+	assert_int_equal(manual.self.counters.copies, 1);
+	world_compare(&world);
+	world_stop(&world);
+}
+
 static void new_leaves_are_published_locked_for_who_asks(void **state)
 {
 	struct cleave__node *locked = NULL, *node;
@@ -512,6 +544,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_leaf_beside_a_locked_one_is_divided_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_at_the_end_leaves_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_without_nodes_to_divide_copies, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_divided_alone_where_a_gap_is_filled, setup, teardown),
