@@ -31,17 +31,17 @@ void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 {
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
-	const char *value;
+	uintptr_t value;
 	uint64_t order;
 
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
 	index->search->seek_rcu(index, addr, &position);
-	/* Who holds an entry looks at its value: that is on its way while the lock is taken. */
+	/* Who holds an entry looks at its value, where it is a pointer: that is on its way while the lock is taken. */
 	leaf = cleave__leaf(position.node);
-	value = PORT_CELL_READ(leaf->value[cleave__cell(position.order, position.r)]);
-	PORT_PREFETCH(value);
-	PORT_PREFETCH(value + 64);
+	value = (uintptr_t)PORT_CELL_READ(leaf->value[cleave__cell(position.order, position.r)]);
+	PORT_PREFETCH((const void *)value);
+	PORT_PREFETCH((const void *)(value + 64));
 	prefetch_next(self, &position);
 	cleave__lock_found_leaf(index, self, addr, &position);
 	cleave__leave(index, self); /* a locked live node stays */

@@ -16,7 +16,8 @@
  *					      A place for a race detector's hook.
  *   PORT_PAUSE()			      inside a spin; Need: does not sleep.
  *   PORT_SPINS				      how often a lock is tried before its waiter parks; 1 where spinning cannot help
- *   PORT_CELLS, PORT_FANOUT, PORT_LEVELS  cells of a leaf (2 to 12), children of a branch (3 to 16), the greatest height
+ *   PORT_CELLS, PORT_FANOUT, PORT_LEVELS  cells of a leaf (2 to 12), children of a branch (16; 3 to 16 where all searches are
+ *					      of search/live/), the greatest height
  *   PORT_BATCH, PORT_PATIENCE, PORT_RELEASES, PORT_COVER_TRIES  retired nodes that share a cookie; failed wakes, released
  *					      begins and tries of covers before the next means is taken
  *   PORT_YIELD()			      a point where stress builds delay the thread; else nothing.

@@ -24,7 +24,9 @@ static bool wanted(const char *name, const char *variant)
 const struct cleave__search *cleave_search_named(const char *name)
 {
 #ifdef CLEAVE_SEARCH_AVX512
-	if (wanted(name, "avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl"))
+	if (wanted(name, "avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("bmi") &&
+	    __builtin_cpu_supports("bmi2"))
 		return &cleave__search_avx512;
 #endif
 #ifdef CLEAVE_SEARCH_AVX2

@@ -11,6 +11,8 @@
 #define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
+_Static_assert(CLEAVE__FANOUT == CLEAVE__CHILD_ROOM, "this search looks at every pivot that a branch has room for");
+
 /* Which of four are above the key. */
 static PORT_ALWAYS_INLINE unsigned int search_four(const void *four, __m256i key, __m256i sign)
 {

@@ -10,6 +10,8 @@
 #define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 
+_Static_assert(CLEAVE__FANOUT == CLEAVE__CHILD_ROOM, "this search looks at every pivot that a branch has room for");
+
 static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m512i key = _mm512_set1_epi64((long long)addr);

@@ -8,6 +8,8 @@
 #define search_visits cleave__leaf_visit
 #define search_entry_many entry_by_arithmetic
 
+_Static_assert(CLEAVE__FANOUT == CLEAVE__CHILD_ROOM, "this search looks at every pivot that a branch has room for");
+
 /* Bits among six: one line of memory, and quicker than to add up bits in a register. */
 static const unsigned char search_counts[64] __attribute__((aligned(64))) = {
 	0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 1, 2, 2, 3, 2, 3, 3, 4, 2, 3, 3, 4, 3, 4, 4, 5,
