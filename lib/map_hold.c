@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Other attributes for a part of one entry, its end, or an entry where nothing is, without a transaction: what is there is
- * held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts is done here; all the rest, and whatever must
- * wait, is left to the transaction, from scratch.
+ * held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts is done
+ * here; all the rest, and whatever must wait, is left to the transaction, from scratch.
  */
 #include "map.h"
 
