@@ -325,9 +325,10 @@ void fault_table_drop(struct fault_world *world, struct cleave_map *map)
 {
 	struct sim_table *table = table_of(world, map);
 
+	/* Who looks for a page in all tables locks an entry for a moment, and may find that it has gone. */
+	pthread_mutex_lock(&world->table_lock);
 	for (uint64_t i = 0; i < table->n; i++)
 		CHECK(shown(table->entries[i].word) == 0, "page %llu is still shown by a map that is gone", LL(i));
-	pthread_mutex_lock(&world->table_lock);
 	free(table->entries);
 	__atomic_store_n(&table->map, NULL, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&world->table_lock);
