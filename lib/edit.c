@@ -189,6 +189,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->start[at]) != first) |
 			  (cleave__cell_last(leaf, order, position.count, position.r) != last) | !displaced.value))
 		return go_on(index, self, change, position);
+	/* The first cell, or the last?  (0 - 1 is above all, and so is 1 - 2, of a single one.) */
 	if (position.r - 1 >= position.count - 2 && !border_is_clear(index, position, first, last))
 		return go_on(index, self, change, position);
 	/* Where there is nothing below or above, the entry stands for it. */
