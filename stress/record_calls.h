@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What an address-space call writes to the trace. Nothing here waits or resumes: record.c does
- * that, and calls these while exactly one call of the address space is under way.
+ * What an address-space call writes to the trace. Nothing here waits or resumes: record_tasks.c
+ * does that, and calls these while exactly one call of the address space is under way.
  */
 #ifndef STRESS_RECORD_CALLS_H
 #define STRESS_RECORD_CALLS_H
