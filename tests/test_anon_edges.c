@@ -3,39 +3,9 @@
  * The store at its edges: what it must refuse, and what a context does that meets another one half way: a lock that is
  * held, a slot that is sealed, an anon that is gone.
  */
-#include "anon_support.h"
+#include "anon_one.h"
 
 #include "anon_node.h"
-
-static struct anon_world world;
-
-static int start(void **state)
-{
-	(void)state;
-	anon_world_start(&world, GRACE_LATE);
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	anon_world_stop(&world);
-	return 0;
-}
-
-static int copy_page(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content)
-{
-	(void)copier;
-	(void)from;
-	*content = pages_take(world.pages, false);
-	return 0;
-}
-
-static void undo_page(struct cleave_anon_copier *copier, uint64_t content)
-{
-	(void)copier;
-	pages_release(&world.pages->ops, content);
-}
 
 static void what_makes_no_sense_is_refused(void **state)
 {

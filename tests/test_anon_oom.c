@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Every allocation of every call fails in turn: the store is as before, and the same call succeeds afterwards. */
-#include "anon_support.h"
+#include "anon_one.h"
 
 #define SLOTS 300
 #define MOST 400 /* allocations of one call */
 
-static struct anon_world world;
 static struct cleave_anon *store, *clone;
 
 /* What can be seen of both stores. */
@@ -151,20 +150,6 @@ static int windows(void)
 	cleave_anon_windows_commit(&change);
 	cleave_anon_windows_wipe(&change);
 	return 0;
-}
-
-static int copy_page(struct cleave_anon_copier *copier, uint64_t from, uint64_t *content)
-{
-	(void)copier;
-	(void)from;
-	*content = pages_take(world.pages, false);
-	return 0;
-}
-
-static void undo_page(struct cleave_anon_copier *copier, uint64_t content)
-{
-	(void)copier;
-	pages_release(&world.pages->ops, content);
 }
 
 static int copy_now(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Maps whose embedder leaves callbacks out, or changes a map from one; maps that do not sleep; and what the validator
- * says about maps that were broken by hand.
+ * Maps whose embedder leaves callbacks out, or changes a map from one; references in transactions; maps that do not
+ * sleep, or find no memory.
  */
 #include "map_world.h"
 
@@ -169,7 +169,8 @@ static void stores_need_no_references(void **state)
 	uint64_t addr;
 
 	(void)state;
-	start_with(&solo, (struct cleave_map_ops){ .store_new = empty_store, .clone = same_stores, .wire = wire_below_12 });
+	start_with(&solo,
+		   (struct cleave_map_ops){ .store_new = empty_store, .clone = same_stores, .wire = wire_below_12 });
 	request = request_fixed(0, 4);
 	request.inheritance = CLEAVE_INHERIT_SHARE;
 	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
@@ -264,7 +265,8 @@ static void protect_one_more(const struct cleave_map_ops *ops, void *object, uin
 	(void)object;
 	(void)flags;
 	for (unsigned int i = 0; i < 4; i++)
-		assert_int_equal(cleave_map_protect(&changed->map, &changed->thread, AT(20 + i), AT(21 + i), next_page % 2, 0, 0),
+		assert_int_equal(cleave_map_protect(&changed->map, &changed->thread, AT(20 + i), AT(21 + i),
+						    next_page % 2, 0, 0),
 				 0);
 	next_page++;
 }
@@ -373,8 +375,8 @@ static void each_map_has_objects_of_its_own(void **state)
 	assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
 	for (unsigned int i = 0; i < 80; i++) {
 		map = i % 2 ? &other : &solo.map;
-		assert_int_equal(cleave_map_protect(map, &solo.thread, AT(i / 2), AT(i / 2 + 1), CLEAVE_PROT_READ, 0, 0),
-				 0);
+		assert_int_equal(
+			cleave_map_protect(map, &solo.thread, AT(i / 2), AT(i / 2 + 1), CLEAVE_PROT_READ, 0, 0), 0);
 	}
 	assert_int_equal(cleave_map_verify(&other, &solo.thread, NULL), 0);
 	cleave_map_destroy(&other, &solo.thread);
@@ -594,256 +596,6 @@ static void what_fails_has_changed_nothing(void **state)
 	solo_stop(&solo);
 }
 
-/* ---- Where free space is ---- */
-
-/* Many gaps to compare, more than are looked at in one read section. */
-static void the_best_fit_of_many(void **state)
-{
-	struct cleave_map_config config = solo_config();
-	struct cleave_map_request request = { .protection = RW, .max_protection = RW };
-	struct solo solo;
-
-	(void)state;
-	config.nselectors = 1;
-	config.selectors[0] = (struct cleave_map_selector){ AT(0), AT(128), CLEAVE_SELECT_BEST_FIT, CLEAVE_SELECT_ANY };
-	solo_start(&solo, &config);
-	for (unsigned int i = 0; i < 100; i += 4) /* gaps of three pages, one of two */
-		assert_int_equal(solo_map(&solo, i, i + 1 + (i == 80)), 0);
-	request.size = 2 * PAGE;
-	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
-	assert_int_equal(request.addr, AT(82));
-	solo_stop(&solo);
-}
-
-/* A selector that has page 0 alone serves nobody; one of more than 4 GiB starts within the first. */
-static void selectors_at_the_ends(void **state)
-{
-	struct cleave_map_config config = { .max = UINT64_C(1) << 36, .page_shift = 12, .nselectors = 2 };
-	struct cleave_map_request request = { .size = PAGE, .protection = RW, .max_protection = RW };
-	struct solo solo;
-
-	(void)state;
-	config.selectors[0] = (struct cleave_map_selector){ 0, PAGE, CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
-	config.selectors[1] =
-		(struct cleave_map_selector){ PAGE, config.max, CLEAVE_SELECT_RANDOM, CLEAVE_SELECT_ANY };
-	solo_start(&solo, &config);
-	for (unsigned int i = 0; i < 20; i++) {
-		request.addr = 0;
-		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
-		assert_true(request.addr >= PAGE && request.addr <= PAGE + (UINT64_C(1) << 32));
-	}
-	solo_stop(&solo);
-}
-
-/* Above, below and between ranges for the heap and the stack, in any order. */
-static void queries_pass_over_reserved_ranges(void **state)
-{
-	struct cleave_map_config config = solo_config();
-	struct cleave_map_request request = { .protection = RW, .max_protection = RW };
-	struct solo solo;
-
-	(void)state;
-	config.nselectors = 3;
-	config.selectors[0] = (struct cleave_map_selector){ AT(20), AT(30), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_BRK_STACK };
-	config.selectors[1] = (struct cleave_map_selector){ AT(60), AT(70), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_BRK_STACK };
-	config.selectors[2] = (struct cleave_map_selector){ AT(70), AT(128), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
-	solo_start(&solo, &config);
-#define QUERY(from, pages) \
-	(request.addr = AT(from), request.size = (pages)*PAGE, cleave_map_query(&solo.map, &solo.thread, &request))
-	assert_int_equal(QUERY(10, 10), 0);
-	assert_int_equal(request.addr, AT(10));
-	assert_int_equal(QUERY(10, 11), 0);
-	assert_int_equal(request.addr, AT(30));
-	assert_int_equal(QUERY(10, 40), 0);
-	assert_int_equal(request.addr, AT(70));
-	assert_int_equal(QUERY(25, 10), 0);
-	assert_int_equal(request.addr, AT(30));
-	assert_int_equal(QUERY(100, 29), -ENOMEM);
-	solo_stop(&solo);
-}
-
-/* A snapshot in parts of any size, from anywhere, is the whole one; selectors in any order, guards or none. */
-static void snapshots_in_parts_are_the_whole(void **state)
-{
-	struct cleave_map_entry whole[64], part[64], entry;
-	struct cleave_map_config config = solo_config();
-	struct solo solo;
-	uint64_t from;
-	size_t n;
-
-	(void)state;
-	config.nselectors = 3;
-	config.selectors[0] = (struct cleave_map_selector){ AT(90), AT(120), CLEAVE_SELECT_HIGHEST, CLEAVE_SELECT_ANY };
-	config.selectors[1] = (struct cleave_map_selector){ AT(40), AT(60), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
-	config.selectors[2] = (struct cleave_map_selector){ AT(0), AT(30), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
-	for (unsigned int guards = 0; guards < 2; guards++) {
-		config.flags = guards ? CLEAVE_MAP_GUARD_PAGES : 0;
-		solo_start(&solo, &config);
-		assert_int_equal(solo_map(&solo, 2, 4), 0);
-		assert_int_equal(solo_map(&solo, 10, 12), 0);
-		assert_int_equal(solo_map(&solo, 12, 14), 0);
-		assert_int_equal(solo_map(&solo, 44, 50), 0);
-		assert_int_equal(solo_map(&solo, 100, 101), 0);
-		from = 0;
-		n = 64;
-		assert_int_equal(cleave_map_snapshot(&solo.map, &solo.thread, &from, whole, &n), 0);
-		assert_true(n < 32);
-		for (size_t room = 1; room <= n; room++) {
-			size_t got = 0, size;
-			int error = -ENOMEM;
-
-			for (from = 0; error; got += size) {
-				size = room;
-				error = cleave_map_snapshot(&solo.map, &solo.thread, &from, part + got, &size);
-				assert_true(size == room || !error);
-				assert_true(got + size <= n);
-			}
-			assert_int_equal(got, n);
-			assert_memory_equal(part, whole, n * sizeof(*whole));
-		}
-		for (unsigned int page = 0; page < SOLO_PAGES; page++) {
-			size_t i = 0, size = 64;
-
-			/* The entry, or the free space, that holds the page; a guard is its entry's. */
-			solo_lookup(&solo, page, &entry);
-			while (i < n && whole[i].end + whole[i].guard + whole[i].fspace <= AT(page))
-				i++;
-			assert_true(i < n && entry.start == whole[i].start && entry.end == whole[i].end);
-			from = AT(page);
-			assert_int_equal(cleave_map_snapshot(&solo.map, &solo.thread, &from, part, &size), 0);
-			assert_int_equal(size, n - i);
-			assert_memory_equal(part, whole + i, size * sizeof(*whole));
-		}
-		solo_stop(&solo);
-	}
-}
-
-/* Between two stacks: what was learnt of one does not serve the other. */
-static void a_remembered_stack_is_no_other(void **state)
-{
-	struct cleave_map_inentry cache = { 0 };
-	struct cleave_map_request request;
-	struct solo solo;
-
-	(void)state;
-	solo_start(&solo, NULL);
-	for (unsigned int i = 2; i < 10; i += 4) {
-		request = request_fixed(i, i + 2);
-		request.entry_flags |= CLEAVE_MAP_STACK;
-		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
-	}
-	manual_enter(&solo.domain);
-	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(6), CLEAVE_MAP_STACK));
-	assert_true(cache.start == AT(6) && cache.end == AT(8));
-	assert_false(cleave_map_inentry_rcu(&solo.map, &cache, AT(4), CLEAVE_MAP_STACK));
-	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(3), CLEAVE_MAP_STACK));
-	assert_true(cache.start == AT(2) && cache.end == AT(4));
-	assert_true(cleave_map_inentry_rcu(&solo.map, &cache, AT(2), CLEAVE_MAP_STACK));
-	assert_false(cleave_map_inentry_rcu(&solo.map, &cache, AT(9), CLEAVE_MAP_STACK));
-	manual_leave(&solo.domain);
-	solo_stop(&solo);
-}
-
-/* ---- The validator ---- */
-
-struct said {
-	struct cleave_lines lines;
-	char text[4096];
-};
-
-static void hear(struct cleave_lines *lines, const char *text)
-{
-	struct said *said = (struct said *)lines;
-
-	if (strlen(said->text) + strlen(text) < sizeof(said->text) - 1)
-		strcat(said->text, text);
-}
-
-static void assert_said(struct solo *solo, const char *expected)
-{
-	struct said said = { { hear }, "" };
-
-	assert_true(cleave_map_verify(&solo->map, &solo->thread, &said.lines) > 0);
-	CHECK(strstr(said.text, expected), "not said: %s, but: %s", expected, said.text);
-}
-
-static void the_validator_sees_wrong_objects(void **state)
-{
-	static const char contradict[] = "attributes contradict each other", wiring[] = "a wiring was left over";
-	struct cleave__map_object *object, kept;
-	struct solo solo;
-
-	(void)state;
-	solo_start(&solo, NULL);
-	assert_int_equal(solo_map(&solo, 2, 10), 0);
-	object = object_at(&solo, 2);
-	kept = *object;
-#define BROKEN(change, expected)                \
-	do {                                    \
-		change;                         \
-		assert_said(&solo, expected);   \
-		*object = kept;                 \
-		solo_check(&solo);              \
-	} while (0)
-	BROKEN(object->pages.word++, "an object's page count");
-	BROKEN(object->version = 0, contradict);
-	BROKEN(object->attributes.max_protection = CLEAVE_PROT_READ, contradict);
-	BROKEN(object->attributes.delta = PAGE, contradict);
-	BROKEN(object->attributes.store_delta = PAGE, contradict);
-	BROKEN(object->attributes.flags |= CLEAVE_MAP_IN_TRANSITION, wiring);
-	BROKEN((object->attributes.wired = 1, object->attributes.protection = 0), wiring);
-	solo_stop(&solo);
-}
-
-static void the_validator_sees_wrong_places(void **state)
-{
-	static const char where[] = "a guard is not where", follows[] = "a guard does not follow";
-	struct cleave_map_config config = solo_config();
-	struct cleave_thread *self;
-	struct cleave_map_entry entry;
-	struct cleave_map_txn txn;
-	struct cleave *index;
-	struct solo solo;
-	void *object, *guard;
-
-	(void)state;
-	config.flags = CLEAVE_MAP_GUARD_PAGES;
-	solo_start(&solo, &config);
-	self = &solo.domain.self;
-	index = &solo.map.index;
-	assert_int_equal(solo_map(&solo, 2, 4), 0);
-	assert_int_equal(solo_map(&solo, 6, 8), 0);
-	object = object_at(&solo, 2);
-	guard = object_at(&solo, 4);
-	assert_non_null(guard);
-	/* In a transaction a guard is no entry, and no free space. */
-	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(4), AT(6)), 0);
-	assert_false(cleave_map_txn_lookup(&txn, AT(5), &entry));
-	assert_true(entry.start == entry.end && entry.guard == 2 * PAGE && entry.fspace == 0);
-	cleave_map_abort(&txn);
-#define PLACED(first, last, value, expected)                                          \
-	do {                                                                          \
-		assert_int_equal(cleave_store(index, self, first, last, value, NULL), 0); \
-		assert_said(&solo, expected);                                         \
-		assert_int_equal(cleave_erase(index, self, first, last, NULL), 0);    \
-	} while (0)
-	PLACED(AT(0) - PAGE, AT(0) - 1, object, "outside of the map");
-	PLACED(AT(SOLO_PAGES), AT(SOLO_PAGES) + PAGE - 1, object, "outside of the map");
-	PLACED(AT(20), AT(21) - 2, object, "unaligned");
-	PLACED(AT(20), AT(21) - 1, guard, follows);
-	solo_check(&solo);
-	/* A guard of two pages in two cells, of one page, none at all. */
-	assert_int_equal(cleave_clip(index, self, AT(5)), 0);
-	assert_said(&solo, follows);
-	assert_int_equal(cleave_erase(index, self, AT(5), AT(6) - 1, NULL), 0);
-	assert_said(&solo, where);
-	assert_int_equal(cleave_erase(index, self, AT(4), AT(5) - 1, NULL), 0);
-	assert_said(&solo, where);
-	assert_int_equal(cleave_store(index, self, AT(4), AT(6) - 1, guard, NULL), 0);
-	solo_check(&solo);
-	solo_stop(&solo);
-}
-
 int main(int argc, char **argv)
 {
 	static bool guarded = true;
@@ -862,13 +614,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(reserves_fail_or_serve),
 		cmocka_unit_test(what_fails_has_changed_nothing),
 		cmocka_unit_test_prestate(what_fails_has_changed_nothing, &guarded),
-		cmocka_unit_test(the_best_fit_of_many),
-		cmocka_unit_test(selectors_at_the_ends),
-		cmocka_unit_test(queries_pass_over_reserved_ranges),
-		cmocka_unit_test(snapshots_in_parts_are_the_whole),
-		cmocka_unit_test(a_remembered_stack_is_no_other),
-		cmocka_unit_test(the_validator_sees_wrong_objects),
-		cmocka_unit_test(the_validator_sees_wrong_places),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

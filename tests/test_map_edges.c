@@ -1,3 +1,4 @@
+/* The map at its edges: what it must refuse, an embedder that supplies nothing, failures of staged changes. */
 /* SPDX-License-Identifier: ISC */
 /*
  * The map at its edges: what it must refuse, an embedder that supplies nothing, failures of staged changes, and the
@@ -324,53 +325,6 @@ static void an_embedder_may_supply_nothing(void **state)
 	manual_stop(&solo.domain);
 }
 
-/* ---- The validator ---- */
-
-struct said {
-	struct cleave_lines lines;
-	char text[1024];
-};
-
-static void hear(struct cleave_lines *lines, const char *text)
-{
-	struct said *said = (struct said *)lines;
-
-	if (strlen(said->text) + strlen(text) < sizeof(said->text) - 1)
-		strcat(said->text, text);
-}
-
-/* The limits' own counters, and the stripes' sums. */
-static void the_validator_sees_wrong_accounts(void **state)
-{
-	struct cleave_map_config config = solo_config();
-	struct said said = { { hear }, "" };
-	struct solo solo;
-
-	(void)state;
-	config.flags = CLEAVE_MAP_LIMITS;
-	config.size_limit = config.data_limit = CLEAVE_MAP_UNLIMITED;
-	solo_start(&solo, &config);
-	assert_int_equal(solo_map(&solo, 2, 10), 0);
-#define SEEN(word, expected)                                                                  \
-	do {                                                                                  \
-		said.text[0] = '\0';                                                          \
-		(word) += PAGE;                                                               \
-		assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, &said.lines), 1); \
-		assert_non_null(strstr(said.text, expected));                                 \
-		assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, NULL), 1);        \
-		(word) -= PAGE;                                                               \
-	} while (0)
-	SEEN(solo.map.size.word, "the limits' counters");
-	SEEN(solo.map.data.word, "the limits' counters");
-	SEEN(solo.map.stripes[0].size.word, "the accounts");
-	SEEN(solo.map.stripes[0].data.word, "the accounts");
-	counting_memory_grant(&solo.domain.memory, 0);
-	assert_int_equal(cleave_map_verify(&solo.map, &solo.thread, &said.lines), 1);
-	assert_non_null(strstr(said.text, "no memory to verify with"));
-	counting_memory_grant(&solo.domain.memory, GRANT_ALL);
-	solo_stop(&solo);
-}
-
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,7 +334,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
 		cmocka_unit_test(a_staging_that_fails_spoils_the_transaction),
 		cmocka_unit_test(an_embedder_may_supply_nothing),
-		cmocka_unit_test(the_validator_sees_wrong_accounts),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
