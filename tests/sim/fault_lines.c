@@ -3,23 +3,19 @@
  * Which cache lines does a fault write?  Its guard, its slot, its anon, and what is its thread's own: no other, after the
  * first fault in the leaf; also where there is no slot, and for neighbours that are entered ahead.
  *
- * Two coroutines of the simulator fault on different pages of one leaf.  Every store and read-modify-write of the library
- * goes through the port and is noted, by line and thread.  Plain stores do not: each fault is made alone first, and the
- * lines that differ afterwards are added.
+ * Two coroutines of the simulator fault on different pages of one leaf; and first one of them alone.
  */
 #include "fault.h"
 
-#include "../../lib/port/sim/internal.h"
+#include "lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS 2
 #define PAGE UINT64_C(4096)
 #define BASE (UINT64_C(1) << 32)
 #define SLOTS 32u
-#define LINES ((1u << 20) / 64)
 #define EXECUTIONS 1000u
 #define RW (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE)
 
@@ -56,74 +52,16 @@ static struct world {
 
 static const struct scenario *scenario;
 static struct sim_snapshot snapshot;
-static const char *arena;
-static bool written[THREADS][LINES];
-static bool noting, running;
 static const struct cleave_anon_page *before_it[THREADS]; /* the anon that a fault replaces */
 static unsigned int next_page;			      /* not in the arena: pages and their tables are the embedder's */
 static const unsigned int pages[THREADS] = { 8, 24 }; /* in different lines of one leaf */
-
-/* ---- The port's accessors, noted ---- */
-
-static void note(const void *p)
-{
-	size_t line = (size_t)((const char *)p - arena) / 64;
-
-	if (noting && line < LINES && sim_self() < THREADS)
-		written[sim_self()][line] = true;
-}
-
-void __real_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __real_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __real_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-bool __real_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site);
-void __real_sim_cell(const void *cell, bool write, const struct sim_site *site);
-void __wrap_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __wrap_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __wrap_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-bool __wrap_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site);
-void __wrap_sim_cell(const void *cell, bool write, const struct sim_site *site);
-
-void __wrap_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	__real_sim_store(word, size, value, order, site);
-}
-
-uint64_t __wrap_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_exchange(word, size, value, order, site);
-}
-
-uint64_t __wrap_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_fetch_add(word, size, value, order, site);
-}
-
-bool __wrap_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_cas(word, size, expected, value, ok, fail, site);
-}
-
-void __wrap_sim_cell(const void *cell, bool write, const struct sim_site *site)
-{
-	if (write)
-		note(cell);
-	__real_sim_cell(cell, write, site);
-}
 
 /* ---- The embedder: nothing ---- */
 
 static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
 {
 	(void)ops;
-	return &world->own[running ? sim_self() : THREADS].thread;
+	return &world->own[noting ? sim_self() : THREADS].thread;
 }
 
 static uint64_t page_get(const struct cleave_space_ops *ops)
@@ -283,11 +221,6 @@ static void body(unsigned int thread)
 
 /* ---- What was written ---- */
 
-static size_t line_of(const void *p)
-{
-	return (size_t)((const char *)p - arena) / 64;
-}
-
 static bool within(size_t line, const void *p, size_t size)
 {
 	return p && line >= line_of(p) && line <= line_of((const char *)p + size - 1);
@@ -315,7 +248,7 @@ static bool judge(unsigned int thread, const char *when, unsigned int *n)
 		     (within(line, anon, sizeof(*anon)) || within(line, before_it[thread], sizeof(*anon)))))
 			continue;
 		printf("FAILED: %s, %s: thread %u writes line %zu (%s)\n", scenario->name, when, thread, line,
-		       sim_name(arena + 64 * line));
+		       line_name(line));
 		return false;
 	}
 	return true;
@@ -324,42 +257,27 @@ static bool judge(unsigned int thread, const char *when, unsigned int *n)
 /* The first thread: the second does the same. */
 static bool run_alone(const struct sim_options *options)
 {
-	static char before[LINES * 64];
-	struct sim_execution execution;
 	unsigned int lines;
 
-	sim_snapshot_restore(&snapshot);
-	memcpy(before, arena, snapshot.used);
-	memset(written, 0, sizeof(written));
 	sim_explore(options);
-	noting = running = true;
-	if (sim_execute(1, body, 0, &execution) != SIM_PASSED) {
+	if (lines_run_alone(&snapshot, body) != SIM_PASSED) {
 		printf("FAILED: %s, alone: %s\n", scenario->name, sim_failure());
 		return false;
 	}
-	noting = running = false;
 	must(world->own[0].result, "fault");
-	for (size_t line = 0; line < LINES; line++)
-		written[0][line] = written[0][line] ||
-				   (64 * line < snapshot.used && memcmp(before + 64 * line, arena + 64 * line, 64));
 	return judge(0, "alone", &lines);
 }
 
 static bool run_together(const struct sim_options *options)
 {
-	struct sim_execution execution;
 	unsigned int most = 0, lines;
 
 	sim_explore(options);
 	for (unsigned int i = 0; i < EXECUTIONS; i++) {
-		sim_snapshot_restore(&snapshot);
-		memset(written, 0, sizeof(written));
-		noting = running = true;
-		if (sim_execute(THREADS, body, i, &execution) != SIM_PASSED) {
+		if (lines_run(&snapshot, THREADS, body, i) != SIM_PASSED) {
 			printf("FAILED: %s, execution %u: %s\n", scenario->name, i, sim_failure());
 			return false;
 		}
-		noting = running = false;
 		for (unsigned int t = 0; t < THREADS; t++) {
 			must(world->own[t].result, "fault");
 			if (!judge(t, "together", &lines))
@@ -368,8 +286,7 @@ static bool run_together(const struct sim_options *options)
 		}
 		for (size_t line = 0; line < LINES; line++)
 			if (written[0][line] && written[1][line]) {
-				printf("FAILED: %s: both write line %zu (%s)\n", scenario->name, line,
-				       sim_name(arena + 64 * line));
+				printf("FAILED: %s: both write line %zu (%s)\n", scenario->name, line, line_name(line));
 				return false;
 			}
 	}

@@ -12,7 +12,8 @@ build() { # FILE...: the copy in $work/lib
 	set -- -O1 -DCLEAVE__ANON_BITS=1 -DCLEAVE__ANON_MOST_LEVELS=3u '-DARENA_SIZE=(1u<<22)'
 	mkdir -p "$work/objects" "$work/now"
 	rm -f "$work"/now/*
-	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_[cs]*.c "$root/tests/sim/runner.c"; do
+	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/fault_calls.c \
+		"$root"/tests/sim/fault_embedder.c "$root"/tests/sim/fault_sim.c "$root"/tests/sim/runner.c; do
 		name=${source##*/}
 		object=$work/objects/$name.o
 		case $changed in

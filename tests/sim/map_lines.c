@@ -3,24 +3,19 @@
  * Which cache lines do two writers of one map both write?  None, where they protect ranges in different leaves, but for
  * what map.h names: the counter of a limit.  (The page counter of an object that both cut is written later.)
  *
- * Two coroutines of the simulator protect at the same time, under random schedules.  Every store, read-modify-write
- * (a failed one, too) and write of a cell goes through the port and is noted, by line and thread.  Plain stores do not:
- * so each call is also made alone, and the lines that differ after it are added.  Lines that the allocator hands out
- * during a call belong to one thread each.
+ * Two coroutines of the simulator protect at the same time, under random schedules; and each alone.
  */
 #include "map.h"
 
-#include "../../lib/port/sim/internal.h"
+#include "lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define THREADS 2
 #define PAGE UINT64_C(4096)
 #define BASE (UINT64_C(1) << 32)
 #define ENTRIES 60u
-#define LINES ((1u << 20) / 64) /* of the simulator's arena */
 #define EXECUTIONS 2000u
 #define RW (CLEAVE_PROT_READ | CLEAVE_PROT_WRITE)
 
@@ -71,65 +66,6 @@ static struct world *world;
 static const struct scenario *scenario;
 static struct call calls[THREADS]; /* the scenario's, maybe moved */
 static struct sim_snapshot snapshot;
-static const char *arena; /* its first byte */
-static bool written[THREADS][LINES];
-static bool noting;
-
-/* ---- The port's accessors, noted ---- */
-
-static void note(const void *p)
-{
-	size_t line = (size_t)((const char *)p - arena) / 64;
-
-	if (noting && line < LINES && sim_self() < THREADS)
-		written[sim_self()][line] = true;
-}
-
-/* The linker gives the core these, and these the simulator's (--wrap). */
-void __real_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __real_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __real_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-bool __real_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site);
-void __real_sim_cell(const void *cell, bool write, const struct sim_site *site);
-void __wrap_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __wrap_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-uint64_t __wrap_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site);
-bool __wrap_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site);
-void __wrap_sim_cell(const void *cell, bool write, const struct sim_site *site);
-
-void __wrap_sim_store(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	__real_sim_store(word, size, value, order, site);
-}
-
-uint64_t __wrap_sim_exchange(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_exchange(word, size, value, order, site);
-}
-
-uint64_t __wrap_sim_fetch_add(void *word, unsigned int size, uint64_t value, int order, const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_fetch_add(word, size, value, order, site);
-}
-
-bool __wrap_sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
-		    const struct sim_site *site)
-{
-	note(word);
-	return __real_sim_cas(word, size, expected, value, ok, fail, site);
-}
-
-void __wrap_sim_cell(const void *cell, bool write, const struct sim_site *site)
-{
-	if (write)
-		note(cell);
-	__real_sim_cell(cell, write, site);
-}
 
 /* ---- The map ---- */
 
@@ -227,15 +163,10 @@ static void body_of_second(unsigned int thread)
 
 /* ---- What both have written ---- */
 
-static size_t line_of(const void *p)
-{
-	return (size_t)((const char *)p - arena) / 64;
-}
-
 /* A node above the leaves, or what the library counts when it replaces nodes. */
 static bool is_branch_line(size_t line)
 {
-	const char *name = sim_name(arena + 64 * line);
+	const char *name = line_name(line);
 
 	return line == line_of(&world->map.index.root_lock) || line == line_of(&world->map.index.root) ||
 	       line == line_of(&world->domain.garbage) || !strncmp(name, "branch", 6);
@@ -264,8 +195,7 @@ static int common_lines(size_t end, const char *when)
 		common++;
 		if (may_be_common(line))
 			continue;
-		printf("FAILED: %s, %s: both write line %zu (%s)\n", scenario->name, when, line,
-		       sim_name(arena + 64 * line));
+		printf("FAILED: %s, %s: both write line %zu (%s)\n", scenario->name, when, line, line_name(line));
 		return -1;
 	}
 	return common;
@@ -283,24 +213,14 @@ static unsigned int count(unsigned int thread)
 /* One call alone, from the start, with the lines that its plain stores have changed. */
 static bool run_one(const struct sim_options *options, unsigned int thread, bool lines[LINES])
 {
-	static char before[LINES * 64];
-	struct sim_execution execution;
-
-	sim_snapshot_restore(&snapshot);
-	memcpy(before, arena, snapshot.used);
-	memset(written, 0, sizeof(written));
 	sim_explore(options);
-	noting = true;
-	if (sim_execute(1, thread ? body_of_second : body, 0, &execution) != SIM_PASSED) {
+	if (lines_run_alone(&snapshot, thread ? body_of_second : body) != SIM_PASSED) {
 		printf("FAILED: %s, alone: %s\n", scenario->name, sim_failure());
 		return false;
 	}
-	noting = false;
 	must(world->own[thread].result, "protect");
 	/* Alone, either is the simulator's thread 0. */
-	for (size_t line = 0; line < LINES; line++)
-		lines[line] = written[0][line] ||
-			      (64 * line < snapshot.used && memcmp(before + 64 * line, arena + 64 * line, 64));
+	memcpy(lines, written[0], sizeof(written[0]));
 	return true;
 }
 
@@ -336,21 +256,16 @@ static bool run_alone(const struct sim_options *options)
 
 static bool run_together(struct sim_options *options)
 {
-	struct sim_execution execution;
 	unsigned int met = 0, most = 0, lines = 0;
 
 	sim_explore(options);
 	for (unsigned int i = 0; i < EXECUTIONS; i++) {
 		int common;
 
-		sim_snapshot_restore(&snapshot);
-		memset(written, 0, sizeof(written));
-		noting = true;
-		if (sim_execute(THREADS, body, i, &execution) != SIM_PASSED) {
+		if (lines_run(&snapshot, THREADS, body, i) != SIM_PASSED) {
 			printf("FAILED: %s, execution %u: %s\n", scenario->name, i, sim_failure());
 			return false;
 		}
-		noting = false;
 		must(world->own[0].result, "first protect");
 		must(world->own[1].result, "second protect");
 		common = common_lines(LINES, "together");

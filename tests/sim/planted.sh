@@ -12,7 +12,7 @@ build() { # FILE...: the copy in $work/lib
 	mkdir -p "$work/objects$cells" "$work/now"
 	rm -f "$work"/now/*
 	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/calls.c "$root"/tests/sim/cleave-sim.c \
-		"$root"/tests/sim/drawn.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c; do
+		"$root"/tests/sim/drawn.c "$root"/tests/sim/execution.c "$root"/tests/sim/model.c "$root"/tests/sim/scenarios.c; do
 		name=${source##*/}
 		object=$work/objects$cells/$name.o
 		case $source in "$work"/lib/port/*) port=1 ;; *) port=0 ;; esac
