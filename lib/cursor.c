@@ -48,10 +48,12 @@ size_t cleave_previous_rcu(struct cleave_cursor *cursor, struct cleave_visit *vi
 		const struct cleave__leaf *leaf;
 		uint64_t first = 0;
 
-		if (beside)
+		if (beside) {
+			position.count = cleave__count12(cleave__live(position.order));
 			position.r = position.count - 1;
-		else
+		} else {
 			index->search->seek_rcu(index, top, &position);
+		}
 		cleave__prefetch_child(position.parent, position.index - 1);
 		leaf = cleave__leaf_const(position.node);
 		for (unsigned int r = position.r + 1; r-- > 0 && done < n;) {

@@ -92,10 +92,11 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 
 /*
  * Leaves come while those before them are visited: two leaves ahead, and over the end of a branch, where it takes a walk.
- * `fresh`: a walk led to this leaf, so that nothing was brought in before.
+ * That finds the branch beside this one, too: *beyond.  `fresh`: a walk led to this leaf, so that nothing was brought in
+ * before.
  */
-static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const struct cleave__position *position, bool fresh)
-	PORT_INSIDE
+static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const struct cleave__position *position, bool fresh,
+					  struct cleave__branch **beyond) PORT_INSIDE
 {
 	const struct cleave__branch *parent = position->parent;
 	struct cleave__position ahead;
@@ -108,7 +109,18 @@ static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const stru
 	if (position->index + 2 == parent->node.count && parent->node.last < CLEAVE_LAST) {
 		cleave__walk(index, 0, parent->node.last + 1, search_branch, &ahead);
 		cleave__leaf_prefetch(ahead.node);
+		*beyond = ahead.parent;
 	}
+}
+
+/* From the last leaf of a branch to the first one of the branch beside it, if that is known, and is there still. */
+static PORT_ALWAYS_INLINE bool step_beyond(struct cleave__position *position, uint64_t key, struct cleave__branch *beyond)
+	PORT_INSIDE
+{
+	if (!beyond || beyond->node.first != key)
+		return false;
+	position->parent = beyond;
+	return cleave__step(position, 0);
 }
 
 /* A cursor's way upward: cleave_next_rcu(). */
@@ -116,6 +128,7 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 {
 	uint64_t key = cursor->key;
 	bool known = false; /* the position is where the key is */
+	struct cleave__branch *beyond = NULL;
 	struct cleave__position position;
 	size_t done = 0;
 
@@ -126,7 +139,7 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 
 		if (!known)
 			seek(cursor->index, key, &position);
-		look_ahead(cursor->index, &position, !known);
+		look_ahead(cursor->index, &position, !known, &beyond);
 		leaf = cleave__leaf_const(position.node);
 		found = search_visits(leaf, position.order, position.count, position.r, room, cursor->gaps,
 				      &visits[done]);
@@ -143,7 +156,8 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 			cursor->after = key == 0;
 			key -= cursor->after;
 			position.r = 0;
-			known = cleave__step(&position, position.index + 1);
+			known = cleave__step(&position, position.index + 1) || step_beyond(&position, key, beyond);
+			position.count = search_count(cleave__live(position.order));
 		}
 	}
 	cursor->key = key;

@@ -19,7 +19,9 @@ static inline void cleave__prefetch_child(const struct cleave__branch *parent, u
  *	2. writer: divides B, beside A: P is dead, P' in its place;  then it changes A
  *	3. cursor: reads A, as it is now; goes on from P to B, as it was before 2
  * What the parent had when it was alive was there at that moment; should it die before the child is read, then in the
- * moment when it died, which is later.
+ * moment when it died, which is later.  (So the branch beside the parent serves as well, with its first or last child,
+ * however long ago it was found.)
+ * The live cells are the caller's to count.
  */
 static inline bool cleave__step(struct cleave__position *position, unsigned int i) PORT_INSIDE
 {
@@ -30,7 +32,6 @@ static inline bool cleave__step(struct cleave__position *position, unsigned int 
 	position->node = cleave__link_read_rcu(&parent->child[i]);
 	position->index = i;
 	position->order = cleave__order_rcu(cleave__leaf_const(position->node));
-	position->count = cleave__count12(cleave__live(position->order));
 	return true;
 }
 

@@ -484,6 +484,10 @@ static const struct named named[] = {
 	{ "cursor_against_split", RECURRING,
 	  { .nthreads = 2, .ncalls = { 3, 1 },
 	    .calls = { { AT(CLIP, 20), AT(CLIP, 24), AT(CLIP, 8) }, { VISITS(NEXT, 5, 6) } } } },
+	/* The same over the end of a branch: the one beside it, which the cursor has found before, is replaced meanwhile. */
+	{ "cursor_over_branches_against_split", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { AT(CLIP, 41), RANGE(STORE, 30, 31, 1) }, { VISITS(NEXT, 24, 10) } } } },
 	{ "merge_against_split", ONE_CELL,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(ERASE, 17, 31, 0) }, { AT(CLIP, 14) }, { VISITS(PREVIOUS, 36, 4) } } } },

@@ -85,85 +85,109 @@ _Static_assert(sizeof(struct cleave_visit) == 8 * SEARCH_VISIT && offsetof(struc
 		       offsetof(struct cleave_visit, last) == 32,
 	       "a visit is first, last, value, first, last");
 
-/* For each word of eight visits: whose it is, and 8 if it comes from the ends. */
-#define SEARCH_WORD(i) ((i) / 5 + ((i) % 5 == 1 || (i) % 5 == 4 ? 8 : 0))
+#define SEARCH_FOUR 20u /* words of four visits: two lines and a half */
+#define SEARCH_END 12u /* as a cell's number: the end of the leaf, as if another entry started there */
+
+/*
+ * Visits are written in fours, whose starts and ends make one vector: each line of theirs is one permutation of that and
+ * of their values.  For each word of two fours: which of four starts, four ends and eight values it is.
+ */
+#define SEARCH_WORD(i) ((i) % 5 == 2 ? 8 + (i) / 5 : (i) / 5 % 4 + ((i) % 5 == 1 || (i) % 5 == 4 ? 4 : 0))
 #define SEARCH_LINE(i)                                                                                                \
 	{ SEARCH_WORD(i),     SEARCH_WORD(i + 1), SEARCH_WORD(i + 2), SEARCH_WORD(i + 3),                              \
 	  SEARCH_WORD(i + 4), SEARCH_WORD(i + 5), SEARCH_WORD(i + 6), SEARCH_WORD(i + 7) }
-static const uint64_t search_lines[5][8] __attribute__((aligned(64))) = {
-	SEARCH_LINE(0), SEARCH_LINE(8), SEARCH_LINE(16), SEARCH_LINE(24), SEARCH_LINE(32),
+static const uint64_t search_lines[2][3][8] __attribute__((aligned(64))) = {
+	{ SEARCH_LINE(0), SEARCH_LINE(8), SEARCH_LINE(16) },
+	{ SEARCH_LINE(20), SEARCH_LINE(28), SEARCH_LINE(36) },
 };
 
-/* The k-th line of eight visits with these starts, ends and values. */
-static PORT_ALWAYS_INLINE __m512i search_line(unsigned int k, __m512i first, __m512i last, __m512i value)
+/* The first four, or the other four, of eight visits. */
+static PORT_ALWAYS_INLINE void search_write(struct cleave_visit *visits, unsigned int half, __m512i ends, __m512i values)
 {
-	static const __mmask8 values[5] = { 0x84, 0x10, 0x42, 0x08, 0x21 }; /* words that are values */
-	__m512i from = _mm512_load_si512(search_lines[k]);
+	uint64_t *words = (uint64_t *)(void *)visits + SEARCH_FOUR * half;
+	const uint64_t(*line)[8] = search_lines[half];
 
-	return _mm512_mask_permutexvar_epi64(_mm512_permutex2var_epi64(first, from, last), values[k], from, value);
+	_mm512_storeu_si512(words, _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[0]), values));
+	_mm512_storeu_si512(words + 8, _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[1]), values));
+	_mm256_storeu_si256((__m256i *)(void *)(words + 16),
+			    _mm512_castsi512_si256(
+				    _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[2]), values)));
 }
 
-/* Write so many of these lines: all of each, or what the mask has. */
-static PORT_ALWAYS_INLINE void search_write(uint64_t *words, unsigned int lines, bool all, uint64_t mask, __m512i first,
-					    __m512i last, __m512i value)
-{
-#pragma GCC unroll 5
-	for (unsigned int k = 0; k < lines; k++) {
-		__m512i line = search_line(k, first, last, value);
-
-		if (PORT_LIKELY(all))
-			_mm512_storeu_si512(words + 8 * k, line);
-		else
-			_mm512_mask_storeu_epi64(words + 8 * k, (__mmask8)(mask >> (8 * k)), line);
-	}
-}
-
-/* The first, or last, eight numbers of a word, for a permutation, which takes the lowest four bits of each. */
-static PORT_ALWAYS_INLINE __m512i search_numbers(__m512i word, unsigned int half)
+/* Eight numbers of a word from the lowest bits on, for a permutation, which takes the lowest four bits of each. */
+static PORT_ALWAYS_INLINE __m512i search_numbers(uint64_t word, unsigned int from)
 {
 	const __m512i ranks = _mm512_set_epi64(28, 24, 20, 16, 12, 8, 4, 0);
 
-	return _mm512_srlv_epi64(word, _mm512_add_epi64(ranks, _mm512_set1_epi64(half ? 32 : 0)));
+	return _mm512_srlv_epi64(_mm512_set1_epi64((long long)word),
+				 from ? _mm512_add_epi64(ranks, _mm512_set1_epi64(from)) : ranks);
 }
 
 /*
- * As cleave__leaf_visit().  The numbers of the cells that are wanted, and of those behind them, are drawn together; the
- * cells are permuted by these, and the columns of starts, ends and values into rows.  Eight visits are written even
- * where there are fewer, while there is room; then under a mask, which takes longer.
+ * As cleave__leaf_visit() from one rank to the last one, but up to 12 visits are written even where there are fewer.  The
+ * numbers of the cells that are wanted, and of those behind them, are drawn together, and the cells permuted by these.
  */
+static PORT_ALWAYS_INLINE unsigned int search_visits_all(const struct cleave__leaf *leaf, uint64_t order,
+							 unsigned int count, unsigned int ranks, bool gaps,
+							 struct cleave_visit *visits)
+{
+	/* An entry ends below what starts behind it. */
+	const __m512i below = _mm512_set_epi64(-1, -1, -1, -1, 0, 0, 0, 0);
+	__m512i starts = _mm512_load_si512(&leaf->start[0]), values = _mm512_loadu_si512(&leaf->value[0]);
+	__m512i end = _mm512_add_epi64(_mm512_set1_epi64((long long)leaf->node.last), _mm512_set1_epi64(1));
+	__m512i more_starts =
+		_mm512_inserti64x4(end, _mm256_load_si256((const __m256i *)(const void *)&leaf->start[8]), 0);
+	__m512i more_values =
+		_mm512_castsi256_si512(_mm256_load_si256((const __m256i *)(const void *)&leaf->value[8]));
+	uint64_t numbers, wanted, behind, both;
+	__m512i ends, eight;
+	unsigned int found;
+
+	ranks &= gaps ? ~0u : ~search_free(leaf, order, count);
+	found = search_count(ranks);
+	numbers = _pdep_u64(ranks, 0x111111111111) * 15;
+	wanted = _pext_u64(order, numbers);
+	behind = _pext_u64((_bzhi_u64(order, 4 * count) | (uint64_t)SEARCH_END << (4 * count)) >> 4, numbers);
+	both = _pdep_u64(wanted, 0x0000ffff0000ffff) | _pdep_u64(behind, 0xffff0000ffff0000);
+	eight = _mm512_permutex2var_epi64(values, search_numbers(wanted, 0), more_values);
+#pragma GCC unroll 2
+	for (unsigned int half = 0; half < 2; half++) {
+		ends = _mm512_permutex2var_epi64(starts, search_numbers(both, 32 * half), more_starts);
+		search_write(visits, half, _mm512_add_epi64(ends, below), eight);
+	}
+	if (PORT_UNLIKELY(found > 8)) {
+		both = wanted >> 32 | behind >> 32 << 16;
+		eight = _mm512_permutex2var_epi64(values, search_numbers(wanted, 32), more_values);
+		ends = _mm512_permutex2var_epi64(starts, search_numbers(both, 0), more_starts);
+		search_write(visits + 8, 0, _mm512_add_epi64(ends, below), eight);
+	}
+	return found;
+}
+
+/* The same, where there is less room. */
+static __attribute__((noinline)) unsigned int search_visits_some(const struct cleave__leaf *leaf, uint64_t order,
+								 unsigned int count, unsigned int ranks, bool gaps,
+								 struct cleave_visit *visits)
+{
+	struct cleave_visit all[CLEAVE__CELL_ROOM];
+	unsigned int found = search_visits_all(leaf, order, count, ranks, gaps, all);
+
+	memcpy(visits, all, found * sizeof(*visits));
+	return found;
+}
+
+/* As cleave__leaf_visit(). */
 static PORT_ALWAYS_INLINE unsigned int search_visits(const struct cleave__leaf *leaf, uint64_t order,
 						     unsigned int count, unsigned int r, size_t room, bool gaps,
 						     struct cleave_visit *visits)
 {
-	unsigned int n = room < count - r ? (unsigned int)room : count - r;
-	unsigned int ranks = ((1u << n) - 1) << r & (gaps ? ~0u : ~search_free(leaf, order, count));
-	unsigned int found = search_count(ranks);
-	unsigned int ends = (ranks >> (count - 1) & 1) << found >> 1; /* the visit that ends with the leaf */
-	uint64_t numbers = _pdep_u64(ranks, 0x111111111111) * 15;
-	__m512i wanted = _mm512_set1_epi64((long long)_pext_u64(order, numbers));
-	__m512i behind = _mm512_set1_epi64((long long)_pext_u64(order >> 4, numbers));
-	__m512i low = _mm512_load_si512(&leaf->start[0]), middle = _mm512_load_si512(&leaf->start[8]);
-	__m512i high = _mm512_load_si512(&leaf->value[4]);
-	__m512i leaf_last = _mm512_set1_epi64((long long)leaf->node.last);
-	uint64_t *words = (uint64_t *)(void *)visits;
-	uint64_t mask = _bzhi_u64(UINT64_MAX, SEARCH_VISIT * found);
+	unsigned int ranks = (1u << count) - (1u << r);
 
-#pragma GCC unroll 2
-	for (unsigned int half = 0; half < 2; half++) {
-		__m512i cell = search_numbers(wanted, half), next = search_numbers(behind, half);
-		__m512i first = _mm512_permutex2var_epi64(low, cell, middle);
-		__m512i end = _mm512_permutex2var_epi64(low, next, middle);
-		__m512i value = _mm512_permutex2var_epi64(middle, _mm512_add_epi64(cell, _mm512_set1_epi64(4)), high);
-		__m512i last = _mm512_mask_mov_epi64(_mm512_sub_epi64(end, _mm512_set1_epi64(1)),
-						     (__mmask8)(ends >> (8 * half)), leaf_last);
-
-		search_write(words, half ? 3 : 5, room > 12, mask, first, last, value); /* 12 visits are 7.5 lines */
-		if (PORT_LIKELY(found <= 8))
-			break;
-		words += 40;
-		mask >>= 40;
-	}
-	return found;
+	if (PORT_LIKELY(room >= CLEAVE__CELL_ROOM))
+		return search_visits_all(leaf, order, count, ranks, gaps, visits);
+	if (room < count - r)
+		ranks = ((1u << room) - 1) << r;
+	return search_visits_some(leaf, order, count, ranks, gaps, visits);
 }
 
 #endif
