@@ -137,6 +137,40 @@ static void a_hold_that_ends_inside_a_transaction_merges_nothing(void **state)
 	manual_stop(&manual);
 }
 
+/* An erasure inside the held entry only; and where a gap might lie over the border, only if the leaf there can be looked at. */
+static void a_held_entry_is_erased_only_if_all_of_it_is_known(void **state)
+{
+	struct cleave_entry entries[13];
+	struct cleave_hold below, hold;
+	struct manual_domain manual;
+	struct cleave_thread other;
+	struct cleave index;
+
+	(void)state;
+	for (unsigned int i = 0; i < 13; i++)
+		entries[i] = (struct cleave_entry){ 10 * i, 10 * i + 9, entries };
+	manual_start(&manual, GRACE_AT_ONCE, NULL, 1000);
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	assert_int_equal(cleave_build(&index, &manual.self, entries, 13), 0); /* twelve | one and a gap */
+	cleave_thread_init(&other, &manual.domain);
+	cleave_hold_begin(&below, &index, &other, 110);
+	cleave_hold_begin(&hold, &index, &manual.self, 120);
+	assert_int_equal(cleave_hold_erase(&hold, 119, 129), -EINVAL);
+	assert_int_equal(cleave_hold_erase(&hold, 125, 130), -EINVAL);
+	assert_int_equal(cleave_hold_erase(&hold, 120, 125), -EAGAIN); /* the leaf below is locked */
+	cleave_hold_end(&below);
+	assert_int_equal(cleave_hold_erase(&hold, 120, 125), 0);
+	assert_int_equal(cleave_hold_erase(&hold, 126, 127), -EINVAL); /* once */
+	cleave_hold_end(&hold);
+	cleave_hold_begin(&hold, &index, &manual.self, 122);
+	assert_int_equal(cleave_hold_erase(&hold, 122, 122), -EINVAL); /* a gap */
+	cleave_hold_end(&hold);
+	check_index(&index);
+	cleave_thread_exit(&other);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
 /*
  * Who cuts an entry from below upward, a part after the other, copies no leaf for want of clean cells, and finds room to
  * change the parts again.  No grace period ends meanwhile.
@@ -527,6 +561,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(agrees_with_the_model_when_only_waiting_ends_grace_periods),
 		cmocka_unit_test(shrinks_with_its_contents),
 		cmocka_unit_test(a_hold_that_ends_inside_a_transaction_merges_nothing),
+		cmocka_unit_test(a_held_entry_is_erased_only_if_all_of_it_is_known),
 		cmocka_unit_test(cuts_from_below_upward_leave_room),
 	};
 

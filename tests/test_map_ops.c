@@ -244,6 +244,10 @@ static void op_extract_shares_without_exec(void **state)
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(18), 4 * PAGE, &kernel, 0, &addr), -EINVAL);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), 0, &kernel, 0, &addr), 0);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), PAGE, MAP, 0, &addr), -EINVAL);
+	solo.embedder.fail_after = 0; /* no store for what has none yet */
+	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(11), 2 * PAGE, &kernel, 0, &addr), -ENOMEM);
+	solo.embedder.fail_after = GRANT_ALL;
+	assert_int_equal(map_entries(&kernel, THREAD), 0);
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(11), 2 * PAGE, &kernel, 0, &addr), 0);
 	assert_int_equal(addr, config.min);
 	assert_true(solo_lookup_in(&solo, &kernel, addr + PAGE, &entry));
@@ -566,6 +570,9 @@ static void op_mquery_goes_forward_from_the_hint(void **state)
 	request.flags = CLEAVE_MAP_FIXED;
 	assert_int_equal(cleave_map_query(MAP, THREAD, &request), 0);
 	request.addr = AT(19);
+	assert_int_equal(cleave_map_query(MAP, THREAD, &request), -EINVAL);
+	request.addr = AT(20) + 1; /* free, but no page begins there */
+	request.size = PAGE;
 	assert_int_equal(cleave_map_query(MAP, THREAD, &request), -EINVAL);
 	solo_stop(&solo);
 }

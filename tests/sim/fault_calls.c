@@ -407,7 +407,9 @@ void fault_world_make(bool zero, bool object)
 	for (unsigned int map = 0; map < MAPS; map++)
 		world->history_of[map] = (uint8_t)map;
 	for (unsigned int page = 0; page < SLOTS; page++) {
-		begin_event(0, page, 0)->ended = ++world->now;
+		struct event *initial = begin_event(0, page, 0);
+
+		initial->ended = ++world->now; /* a statement of its own: it began before */
 		world->allowed[0][page] = ALLOW_ENTER | ALLOW_WRITE;
 	}
 }
