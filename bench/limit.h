@@ -3,7 +3,7 @@
  * The lower bound of a lookup: an immutable B+ tree whose inner levels are implicit, so that a step down is a count and
  * a multiplication.  No writer, no read section, no call: the walk is inlined into the loop that is timed.
  *
- * Its memory is what malloc() gives, as it is for the library's nodes: no huge pages unless the system gives them to
+ * Its memory is what malloc() gives; no huge pages, as for the library's nodes, unless the system gives them to
  * everybody.
  */
 #ifndef BENCH_LIMIT_H

@@ -83,7 +83,7 @@ static void *make(const struct bench_impl *impl, const struct layout *layout, co
 	struct bench_index *owner = need(aligned_alloc(64, (sizeof(*owner) + 63) & ~(size_t)63));
 
 	*owner = (struct bench_index){ .threads = NULL };
-	if (cleave_section_start(&owner->domain, NULL, 0))
+	if (cleave_section_start(&owner->domain, &cleave_memory_packed, 0))
 		fail("start");
 	if (impl->search) {
 		owner->domain.domain.search = cleave_search_named(impl->search);

@@ -47,8 +47,18 @@ static inline void cleave_section_tsan_leave(struct cleave_thread *self)
 }
 #endif
 
-/* aligned_alloc() and free(). */
+/*
+ * Memory for a domain.
+ * libc	   aligned_alloc() and free(), which take 320 bytes for a leaf's 256
+ * packed  straight from the kernel, nodes without space between them and none over the end of a page, so that less of the
+ *	   address space has to be in the TLB.  Calls no malloc().  Goes back to the kernel 64 KiB at a time.
+ * huge	   the same, in huge pages where the system allows it (transparent_hugepage/enabled is madvise or always):
+ *	   for indexes that are larger than the caches.  2 MiB at a time, which stay with the process.
+ * The latter two belong to the process, whatever the number of domains, and may be used in a forked child.
+ */
 CLEAVE_API extern const struct cleave_memory cleave_memory_libc;
+CLEAVE_API extern const struct cleave_memory cleave_memory_packed;
+CLEAVE_API extern const struct cleave_memory cleave_memory_huge;
 
 /* A domain on liburcu.  The members are the port's.  [l] under `lock`. */
 struct cleave_urcu {
