@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The tasks of a recorded program: who of them may go on, and when. What they do is written by
- * record_calls.h.
+ * The tasks of a recorded program: which of them may go on, and when. record_calls.c writes what
+ * their calls do.
  */
 #ifndef STRESS_RECORD_TASKS_H
 #define STRESS_RECORD_TASKS_H

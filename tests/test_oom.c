@@ -216,10 +216,15 @@ static void what_was_reserved_is_enough(void **state)
 		struct manual_domain manual;
 		struct cleave index;
 		struct cleave_txn txn;
+		uint64_t allocated;
 
 		manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000000);
 		build_full(&index, &manual, 3200);
+		allocated = manual.memory.allocated.word;
 		assert_int_equal(cleave_reserve(&manual.self, puts), 0);
+		allocated = manual.memory.allocated.word - allocated;
+		assert_true(allocated <= puts * (11 + 66)); /* as cleave.h says */
+		assert_true(puts > 1 || allocated == 11 + 66);
 		counting_memory_grant(&manual.memory, 0);
 		assert_int_equal(cleave_begin(&txn, &index, &manual.self, 0, CLEAVE_LAST), 0);
 		for (uint64_t p = 0; p < puts; p++) {

@@ -16,6 +16,8 @@
  * cleave_anon_unguard(), never sleeps, allocates or waits, and returns -EAGAIN instead.  All others are called outside
  * read sections, guards and transactions on the store, and may sleep.
  *
+ * Complexity: a store has 7 levels at most.  What concerns one anon, or one reference, is O(1).
+ *
  * Errors: 0 or a negative errno value: -EINVAL (arguments), -ENOMEM, -EEXIST (the slot holds something else), -ENOENT
  * (it holds nothing), -EAGAIN (try forms), -EBUSY (a window over slots that are being wiped).  A failed call has
  * changed nothing.
@@ -156,12 +158,12 @@ struct cleave_anon {
 
 /*
  * Prepare a domain over an RCU domain, whose memory and grace periods it uses.
- * Context: any; cannot fail.
+ * Context: any; cannot fail.  Complexity: O(1).
  */
 CLEAVE_API void cleave_anon_domain_init(struct cleave_anon_domain *domain, struct cleave_domain *rcu,
 					const struct cleave_anon_ops *ops);
 
-/* Free the context records.  All stores are gone and all contexts closed.  Context: frees. */
+/* Free the context records.  All stores are gone and all contexts closed.  Context: frees.  Complexity: O(contexts). */
 CLEAVE_API void cleave_anon_domain_exit(struct cleave_anon_domain *domain);
 
 /*
@@ -172,10 +174,13 @@ CLEAVE_API void cleave_anon_domain_exit(struct cleave_anon_domain *domain);
 CLEAVE_API struct cleave_anon_context *cleave_anon_context_open(struct cleave_anon_domain *domain,
 								struct cleave_thread *self);
 
-/* Free what the context retired and keeps in store (waits for a grace period or two), and give the record back. */
+/*
+ * Free what the context retired and keeps in store, and give the record back.
+ * Context: waits for a grace period or two.  Complexity: O(what is freed).
+ */
 CLEAVE_API void cleave_anon_context_close(struct cleave_anon_context *context);
 
-/* Free all that this context has retired.  Context: waits for grace periods. */
+/* Free all that this context has retired.  Context: waits for grace periods.  Complexity: O(what is freed). */
 CLEAVE_API void cleave_anon_flush(struct cleave_anon_context *context);
 
 /* ---- Life of a store ---- */
@@ -199,6 +204,10 @@ CLEAVE_API void cleave_anon_ref(struct cleave_anon *store, bool shared);
  */
 CLEAVE_API void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store);
 
+/*
+ * Is it marked as shared; the number of references; of slots.
+ * Context: with a reference.  Linearizes at: one load.
+ */
 CLEAVE_API bool cleave_anon_shared(const struct cleave_anon *store);
 CLEAVE_API uint64_t cleave_anon_refs(const struct cleave_anon *store);
 CLEAVE_API uint64_t cleave_anon_slots(const struct cleave_anon *store);
@@ -225,6 +234,10 @@ CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struc
 CLEAVE_API bool cleave_anon_page_pin_rcu(struct cleave_anon_page *anon);
 CLEAVE_API void cleave_anon_page_unpin(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 
+/*
+ * How many slots have it, and what it holds.
+ * Context: read section, or with a share or pin.  Linearizes at: one load.
+ */
 CLEAVE_API uint64_t cleave_anon_page_shares(const struct cleave_anon_page *anon);
 CLEAVE_API uint64_t cleave_anon_page_content(const struct cleave_anon_page *anon);
 
@@ -239,10 +252,17 @@ CLEAVE_API int cleave_anon_transit_begin_rcu(struct cleave_anon_context *context
 /* End it with a new content (or the old one), wake who waits, and unpin. */
 CLEAVE_API void cleave_anon_transit_end(struct cleave_anon_context *context, struct cleave_anon_page *anon,
 					uint64_t content);
-/* Is it in transit?  If so, cleave_anon_wait() sleeps until that may have ended.  Sequentially consistent. */
+/*
+ * Is it in transit?  If so, cleave_anon_wait() sleeps until that may have ended.
+ * Context: read section, or with a share or pin.  Linearizes at: one load (seq_cst).
+ */
 CLEAVE_API bool cleave_anon_in_transit_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 
-/* The anon's own lock, for the embedder: it follows the anon from store to store. */
+/*
+ * The anon's own lock, for the embedder: it follows the anon from store to store.
+ * Context: read section, or with a share or pin; unlock: any.
+ * Return: 0; -EAGAIN: it is locked (cleave_anon_wait() sleeps until it may be free).
+ */
 CLEAVE_API int cleave_anon_page_trylock_rcu(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 CLEAVE_API void cleave_anon_page_unlock(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 
@@ -260,7 +280,8 @@ CLEAVE_API struct cleave_anon_page *cleave_anon_lookup_rcu(const struct cleave_a
 
 /*
  * `n` neighbouring slots from `first` into anons[]; NULL where there is none, and beyond the store's end.
- * Context: read section.  Linearizes at: as cleave_anon_lookup_rcu(), each slot for itself.
+ * Context: read section.  Complexity: O(levels) a leaf, and n.
+ * Linearizes at: as cleave_anon_lookup_rcu(), each slot for itself.
  */
 CLEAVE_API void cleave_anon_lookups_rcu(const struct cleave_anon *store, uint64_t first, size_t n,
 					struct cleave_anon_page **anons);
@@ -280,7 +301,7 @@ struct cleave_anon_visit {
 CLEAVE_API size_t cleave_anon_next_rcu(const struct cleave_anon *store, uint64_t *slot,
 				       struct cleave_anon_visit *visits, size_t n);
 
-/* The number of populated slots; exact when nobody changes them.  Context: read section.  Complexity: O(nodes). */
+/* Return: the populated slots; exact when nobody changes them.  Context: read section.  Complexity: O(nodes). */
 CLEAVE_API uint64_t cleave_anon_count_rcu(const struct cleave_anon *store);
 
 struct cleave_anon_statistics {
@@ -292,13 +313,14 @@ struct cleave_anon_statistics {
 	uint64_t levels;
 };
 
+/* Count the store's nodes; approximate beside writers.  Context: read section.  Complexity: O(nodes). */
 CLEAVE_API void cleave_anon_statistics_rcu(const struct cleave_anon *store, struct cleave_anon_statistics *statistics);
 
 /* ---- Changes of one slot ---- */
 
 /*
  * Stock the context with what a change of one slot of this store may need, so that the next try form does not lack
- * nodes.  Context: may sleep; allocates.  Return: 0, -ENOMEM.
+ * nodes.  Context: may sleep; allocates.  Complexity: O(levels).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_anon_prepare(struct cleave_anon_context *context, const struct cleave_anon *store);
 
@@ -316,7 +338,8 @@ CLEAVE_API int cleave_anon_fill(struct cleave_anon_context *context, struct clea
 /*
  * Replace `old` by `anon`.  The share of `old` that the slot had is the caller's afterwards: drop it when no
  * translation of the slot remains.
- * Context, complexity: as cleave_anon_fill().  Linearizes at: the compare-and-swap.
+ * Context, Complexity: as cleave_anon_fill().
+ * Linearizes at: the compare-and-swap; a failure at the load that saw why.
  * Return: 0; -EEXIST: the slot holds another one; -ENOENT: none; -EINVAL; -ENOMEM.
  */
 CLEAVE_API int cleave_anon_replace(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
@@ -324,6 +347,8 @@ CLEAVE_API int cleave_anon_replace(struct cleave_anon_context *context, struct c
 
 /*
  * Empty a slot, and remove the nodes that this leaves empty.  The slot's share goes to the caller with *anon.
+ * Context, Complexity: as cleave_anon_fill().
+ * Linearizes at: the compare-and-swap; a failure at the load that found none.
  * Return: 0; -ENOENT: it is empty; -EINVAL; -ENOMEM: a shared path could not be copied.
  */
 CLEAVE_API int cleave_anon_remove(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
@@ -334,7 +359,8 @@ CLEAVE_API int cleave_anon_remove(struct cleave_anon_context *context, struct cl
 /*
  * Set the context's guard on a range of slots and enter a read section, unless the store is being cloned.  Nothing
  * that sleeps, allocates or waits may be called until cleave_anon_unguard().
- * Linearizes at: the store of the guard's word (seq_cst).  Return: 0; -EAGAIN: no guard is set: cleave_anon_wait().
+ * Complexity: O(1).  Linearizes at: the store of the guard's word (seq_cst).
+ * Return: 0; -EAGAIN: no guard is set: cleave_anon_wait().
  */
 CLEAVE_API int cleave_anon_guard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
 				 uint64_t last);
@@ -346,7 +372,7 @@ CLEAVE_API void cleave_anon_wait(struct cleave_anon_context *context);
 /*
  * The anon in a slot, or NULL, under a guard that covers it: its page may be read, or entered read-only, until
  * cleave_anon_unguard(), because whoever replaces it marks the slot busy, waits for guards, and drops its share last.
- * Complexity: O(levels).  Linearizes at: the load of the slot (seq_cst).
+ * Context: under the guard.  Complexity: O(levels).  Linearizes at: the load of the slot (seq_cst).
  * Return: 0; -EAGAIN: the slot is busy; -EINVAL: no such slot.
  */
 CLEAVE_API int cleave_anon_try_lookup(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
@@ -355,6 +381,8 @@ CLEAVE_API int cleave_anon_try_lookup(struct cleave_anon_context *context, struc
 /*
  * cleave_anon_fill() and cleave_anon_replace() under the guard.  Both fail with -ENOMEM where the context lacks nodes:
  * cleave_anon_prepare() outside, and begin again.  *winner is not pinned, but valid until cleave_anon_unguard().
+ * Context: under a guard that covers the slot.  Complexity, Linearizes at: as those two.
+ * Return: as those two; -EAGAIN: cleave_anon_wait() outside, and begin again.
  */
 CLEAVE_API int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 				    struct cleave_anon_page *anon, struct cleave_anon_page **winner);
@@ -370,6 +398,7 @@ struct cleave_anon_busy {
 /*
  * Mark a slot busy, empty or not; its path becomes the store's own.  Everybody else who would change it waits.
  * Released before cleave_anon_unguard().  Its page may be written in place if cleave_anon_page_shares(busy->anon) is 1.
+ * Context: under a guard that covers the slot.  Complexity: O(levels).
  * Linearizes at: the compare-and-swap (seq_cst).  Return: 0, -EAGAIN, -ENOMEM (prepare), -EINVAL.
  */
 CLEAVE_API int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
@@ -378,6 +407,7 @@ CLEAVE_API int cleave_anon_try_busy(struct cleave_anon_context *context, struct 
 /*
  * Put this anon, with the caller's share of it, into the slot and keep it busy, so that it is there before its page is
  * entered.  The share of what was there (busy->anon) becomes the caller's, and busy->anon is the new one.
+ * Context: under the guard.  Complexity: O(1).  Linearizes at: the write of the slot.  Cannot fail.
  */
 CLEAVE_API void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
 				    struct cleave_anon_page *anon);
@@ -385,6 +415,7 @@ CLEAVE_API void cleave_anon_install(struct cleave_anon_context *context, struct 
 /*
  * Give the slot this anon (with the caller's share of it; busy->anon to keep what is there; NULL: none) and release it.
  * A leaf that this leaves empty stays until a wipe or a removal comes to it.
+ * Context: under the guard.  Complexity: O(1).  Linearizes at: the write of the slot.  Cannot fail.
  */
 CLEAVE_API void cleave_anon_release(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
 				    struct cleave_anon_page *anon);
@@ -394,7 +425,7 @@ CLEAVE_API void cleave_anon_release(struct cleave_anon_context *context, struct 
  * the guard covers no other slots, and all of them are the caller's busy ones (two with wider guards may wait for each
  * other).
  * Context: outside read sections, or under the caller's guard: then its read section is left meanwhile, after which
- * only what it has marked busy is still valid.
+ * only what it has marked busy is still valid.  Complexity: O(contexts), and the waiting.
  */
 CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct cleave_anon *store,
 					uint64_t first, uint64_t last);
@@ -416,6 +447,7 @@ CLEAVE_API int cleave_anon_wipe(struct cleave_anon_context *context, struct clea
 /*
  * MADV_FREE: cleave_anon_wipe(), but of a store with more than one reference nothing goes.  *freed (may be NULL) says
  * which of the two it was; the caller deactivates pages if it is false.
+ * Context, Complexity, Linearizes at, Return: as cleave_anon_wipe().
  */
 CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
 				   uint64_t last, bool *freed);
@@ -423,10 +455,15 @@ CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct c
 /*
  * Cut the store to its first `nslots` slots (at least 1), and wipe the rest, which no window and no translation shows any
  * more.  One thread at a time changes the size of a store.
- * Context, complexity: as cleave_anon_wipe().  Return: 0; -EINVAL: not fewer; -ENOMEM.
+ * Context, Complexity: as cleave_anon_wipe().  Linearizes at: the store of the size; the slots go as by a wipe.
+ * Return: 0; -EINVAL: not fewer, or none; -ENOMEM.
  */
 CLEAVE_API int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t nslots);
-/* Add slots at the end.  Complexity: O(1).  Return: 0; -EINVAL: not more, or above CLEAVE_ANON_SLOTS. */
+/*
+ * Add slots at the end.
+ * Complexity: O(1).  Linearizes at: the store of the size.
+ * Return: 0; -EINVAL: not more, or above CLEAVE_ANON_SLOTS.
+ */
 CLEAVE_API int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots);
 
 /* Copies the content of anons. */
@@ -446,6 +483,7 @@ struct cleave_anon_copier {
  * yet visible: while the copier runs the last other sharer may go, and then a writer of this store would write in place
  * what has been copied already.
  * *slot (may be NULL) is where to go on after a failure; slots below are done.
+ * Complexity: O(levels) for each populated slot.  Linearizes at: each slot for itself.
  * Return: 0, -EINVAL, -ENOMEM, what the copier returned.
  */
 CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t first,
@@ -466,7 +504,8 @@ CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct c
  * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way: for 512 slots of each, unless
  * memory lacks; for all of a truncation.
  * Complexity: O(n + contexts), whatever is populated.
- * Linearizes at: the store of the generation, for each store.  Return (begin): 0, -EINVAL (n is 0), -ENOMEM.
+ * Linearizes at: the store of the generation, for each store, between begin and end without a writer.
+ * Return (begin): 0, -EINVAL (n is 0), -ENOMEM.  The others cannot fail.
  */
 CLEAVE_API int cleave_anon_clone_begin(struct cleave_anon_context *context, struct cleave_anon *const *stores,
 				       struct cleave_anon **clones, size_t n);
@@ -521,7 +560,10 @@ struct cleave_anon_change {
  * or cleave_anon_windows_abort() instead of the commit.  The thread does not change windows of the store otherwise in
  * between.  put and prepare may fail with -ENOMEM: the change is as before.  put: -EBUSY: a window over slots that are
  * dying of another change; -EINVAL: outside of the range, or fewer windows than none.
+ * Context: outside read sections and guards; begin sleeps on the numbers' locks, prepare and put allocate.
+ * Complexity: O(log windows) for each range with a number of its own; the wipe as cleave_anon_wipe().
  * Linearizes at: the commit's store, for all numbers at once.
+ * Return: 0; -EINVAL: first > last, or beyond CLEAVE_ANON_SLOTS; put and prepare as above.
  */
 CLEAVE_API int cleave_anon_windows_begin(struct cleave_anon_change *change, struct cleave_anon_context *context,
 					 struct cleave_anon *store, uint64_t first, uint64_t last);

@@ -2,15 +2,23 @@
 /*
  * cleave: a concurrent index over address ranges.
  *
- * An index maps every 64-bit address to a value; NULL is a gap.  Lookups take no lock, write nothing shared and never
- * retry; writers lock only the nodes that they change.
+ * An index maps every 64-bit address to a value; NULL is a gap.  Any other word is a value like any other: the library
+ * never follows it, and its low bits are the caller's.  Lookups take no lock, write nothing shared and never retry;
+ * writers lock only the nodes that they change.
  *
  * Ranges are [first, last], both inclusive, so that 2^64 - 1 is an address like any other.  Addresses and sizes are in
  * whatever unit the caller chooses (bytes, pages).
  *
  * Names: `_rcu` means that the caller is inside a read section of the index's domain (section.h) and that pointers it
  * gets are valid until it leaves.  Without the suffix a function opens what it needs itself, may sleep, and must be
- * called outside read sections.  The `try_..._rcu` forms never sleep, allocate or wait, and return -EAGAIN instead.
+ * called outside read sections.  The `try_..._rcu` forms never sleep, allocate or wait, and return -EAGAIN instead;
+ * otherwise they are as their namesakes.
+ *
+ * Signals: a handler may open a section and call whatever takes no lock (README.md lists it), also where it interrupts
+ * a call of the library; section.h says which flavours' sections allow that.
+ *
+ * Complexity: n is the number of entries.  Where nothing is said of linearization, a call neither changes nor reads
+ * what others may change meanwhile.
  *
  * Errors are 0 or a negative errno value: -EINVAL (arguments), -ENOMEM, -EEXIST (overlap), -ENOENT (nothing there),
  * -ENOSPC (no gap), -EAGAIN (try forms).  A failed call has changed nothing.
@@ -63,10 +71,11 @@ CLEAVE_API void cleave_thread_exit(struct cleave_thread *self);
 
 /*
  * Fill the thread's caches so that the next `puts` puts (of any transactions) allocate no node.  (A transaction of more
- * than three puts still allocates its list of them.)
+ * than three puts still allocates its list of them.)  That is what a put may need at most, in an index of any size: 11
+ * leaves of 256 bytes and 66 branches of 448, nearly all of them only where full nodes are divided up to the root.
  * Context: outside read sections; may sleep and allocate.  Inside a transaction, too: what that was promised is not
  * counted.
- * Return: 0, -ENOMEM.
+ * Complexity: O(nodes allocated).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_reserve(struct cleave_thread *self, unsigned int puts);
 
@@ -74,7 +83,7 @@ CLEAVE_API int cleave_reserve(struct cleave_thread *self, unsigned int puts);
 
 /*
  * Make an empty index in the domain of `self`: one gap over all addresses.
- * Context: may sleep; allocates one node.  Return: 0, -ENOMEM.
+ * Context: outside read sections; may sleep; allocates one node.  Complexity: O(1).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_init(struct cleave *index, struct cleave_thread *self);
 
@@ -121,7 +130,10 @@ CLEAVE_API int cleave_duplicate(struct cleave *to, struct cleave *from, struct c
  */
 CLEAVE_API void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry);
 
-/* Only the value: the same lookup, for who does not ask where the entry begins and ends. */
+/*
+ * Only the value: the same lookup, for who does not ask where the entry begins and ends.
+ * Context, Complexity, Linearizes at, Return: as cleave_lookup_rcu().
+ */
 CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 
 /*
@@ -133,13 +145,17 @@ CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 CLEAVE_API void cleave_lookup_many_rcu(const struct cleave *index, const uint64_t *addrs, size_t n,
 				       struct cleave_entry *entries);
 
-/* The same as cleave_lookup_rcu(), and a ticket for cleave_ticket_valid_rcu(). */
+/*
+ * The same as cleave_lookup_rcu(), and a ticket for cleave_ticket_valid_rcu().
+ * Context, Complexity, Linearizes at, Return: as cleave_lookup_rcu().
+ */
 CLEAVE_API void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct cleave_entry *entry,
 					  struct cleave_ticket *ticket);
 
 /*
  * Has nothing changed in the leaf since the lookup that filled the ticket?  False may be due to a neighbour's change.
  * Context: the same read section as that lookup.  Complexity: one load.  Linearizes at: that load (seq_cst).
+ * Return: true: what the lookup said was so until now.
  */
 CLEAVE_API bool cleave_ticket_valid_rcu(const struct cleave_ticket *ticket);
 
@@ -158,7 +174,12 @@ CLEAVE_API int cleave_covers_rcu(const struct cleave *index, uint64_t first, uin
 				 cleave_predicate *predicate, void *context, struct cleave_entry *bad,
 				 struct cleave_ticket *scratch, size_t nscratch);
 
-/* The same outside read sections: falls back to locking the leaves.  Return: 1, 0, -EINVAL. */
+/*
+ * The same outside read sections: falls back to locking the leaves.
+ * Context: outside read sections; may sleep on the leaves' locks.  The predicate may then be called with them held.
+ * Complexity: as cleave_covers_rcu().  Linearizes at: as cleave_covers_rcu(), or the lock of the last leaf.
+ * Return: 1, 0, -EINVAL.
+ */
 CLEAVE_API int cleave_covers(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 			     cleave_predicate *predicate, void *context, struct cleave_entry *bad);
 
@@ -167,11 +188,11 @@ CLEAVE_API int cleave_covers(struct cleave *index, struct cleave_thread *self, u
 /*
  * Place a cursor: the first cleave_next_rcu() visits the entry that holds `addr` (or the next one above), the first
  * cleave_previous_rcu() the entry that holds addr - 1 (or the next one below).  `gaps`: visit gaps too.
- * Context: any.
+ * Context: any.  Complexity: O(1).  Cannot fail.
  */
 CLEAVE_API void cleave_cursor_init(struct cleave_cursor *cursor, const struct cleave *index, uint64_t addr, bool gaps);
 
-/* Place a cursor behind the highest address, for going down. */
+/* Place a cursor behind the highest address, for going down.  Context, Complexity: as cleave_cursor_init(). */
 CLEAVE_API void cleave_cursor_init_last(struct cleave_cursor *cursor, const struct cleave *index, bool gaps);
 
 /*
@@ -200,7 +221,8 @@ CLEAVE_API int cleave_try_clip_rcu(struct cleave *index, struct cleave_thread *s
 
 /*
  * Join the two entries that meet at `addr`, if they have the same value.
- * Context, complexity: as cleave_clip(); two leaves and their parents are replaced where the entries meet between leaves.
+ * Context, Complexity: as cleave_clip(); two leaves and their parents are replaced where the entries meet between
+ * leaves.
  * Linearizes at: as cleave_clip().
  * Return: 0; -ENOENT: no entry begins there, or the values differ; -ENOMEM.
  */
@@ -228,12 +250,13 @@ CLEAVE_API int cleave_store(struct cleave *index, struct cleave_thread *self, ui
 CLEAVE_API int cleave_try_store_rcu(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 				    void *value);
 
-/* cleave_store() of a gap. */
+/* cleave_store() of a gap: Context, Complexity, Linearizes at, Return: as there. */
 CLEAVE_API int cleave_erase(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 			    struct cleave_sink *sink);
 
 /*
  * Give the entry `*expected` another value, if it is still exactly so: same first, last and value.
+ * Context: may sleep on the one leaf's lock; may allocate.  Complexity: O(log n), one store.
  * Linearizes at: the store that publishes it; a failure at the load of the order word under the lock.
  * Return: 0; -ENOENT: *expected is now what holds its first address; -EINVAL: expected is a gap or inverted, or the
  * new value is NULL; -ENOMEM.
@@ -321,18 +344,19 @@ CLEAVE_API int cleave_put(struct cleave_txn *txn, uint64_t first, uint64_t last,
  * Publish all puts at one instant, end the transaction, and deliver what the puts displaced to the sink (may be NULL).
  * Cannot fail.
  * Context: in the transaction, outside read sections; may sleep on branch locks, briefly; allocates nothing.
+ * Complexity: O(leaves replaced * log n + entries displaced + leaves locked).
  * Linearizes at: the one store that publishes them: an order word, a child or the root.
  */
 CLEAVE_API void cleave_commit(struct cleave_txn *txn, struct cleave_sink *sink);
 
-/* End the transaction and leave no trace.  Context: as cleave_commit(). */
+/* End the transaction and leave no trace.  Context: as cleave_commit().  Complexity: O(leaves locked). */
 CLEAVE_API void cleave_abort(struct cleave_txn *txn);
 
 /*
  * cleave_commit() in two steps: after cleave_publish() readers see the puts, while the range stays locked for writers
  * until cleave_end().  Between the two the caller takes down what it derived from the old entries (page tables, say).
- * Context: as cleave_commit(), and the sink is called by cleave_end(), after it has unlocked.  Linearizes at: as
- * cleave_commit(), in cleave_publish().  Neither can fail.
+ * Context: as cleave_commit(), and the sink is called by cleave_end(), after it has unlocked.
+ * Complexity, Linearizes at: as cleave_commit(), in cleave_publish().  Neither can fail.
  */
 CLEAVE_API void cleave_publish(struct cleave_txn *txn);
 CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
@@ -354,6 +378,7 @@ CLEAVE_API void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index
 /*
  * The value of the entry that is so many steps above the held one (below: steps < 0), if the same lock keeps it, too; else
  * NULL.  Before the put only.
+ * Context: while it is held.  Complexity: O(1).
  */
 CLEAVE_API void *cleave_hold_beside(const struct cleave_hold *hold, int steps);
 
@@ -375,7 +400,11 @@ CLEAVE_API int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_
  */
 CLEAVE_API int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last);
 
-/* Unlock, whether something was put or not.  Context: outside read sections.  Cannot fail. */
+/*
+ * Unlock, whether something was put or not.  Cannot fail.
+ * Context: outside read sections; after an erasure may sleep and allocate.
+ * Complexity: O(1); O(log n) where a leaf that became small is joined with a neighbour.
+ */
 CLEAVE_API void cleave_hold_end(struct cleave_hold *hold);
 
 /* ---- Fork ---- */
@@ -384,7 +413,7 @@ CLEAVE_API void cleave_hold_end(struct cleave_hold *hold);
  * Around fork(): cleave_prefork() takes every lock of the index, so that the child gets a consistent copy; both
  * sides give them back.  Several indexes: in the order of begin.  Then the domain, whose functions also restart what
  * the port runs (section.h).  `self` is the forking thread; other threads' records are the child's to forget.
- * Context: outside read sections and transactions.
+ * Context: outside read sections and transactions; sleeps on locks.  Complexity: O(leaves * log n).  Cannot fail.
  */
 CLEAVE_API void cleave_prefork(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self);
 CLEAVE_API void cleave_postfork_parent(struct cleave_txn *txn);
@@ -399,16 +428,16 @@ CLEAVE_API void cleave_domain_postfork_child(struct cleave_domain *domain, struc
  * Prepare a domain.  `search` chooses the walk: NULL for the best one of this processor.
  * garbage_limit: retired nodes above which an update waits for a grace period; one that holds locks goes on up to twice
  * as many, then fails with -ENOMEM.
- * Context: any; cannot fail.
+ * Context: any; cannot fail.  Complexity: O(1).
  */
 CLEAVE_API void cleave_domain_init(struct cleave_domain *domain, const struct cleave_ops *ops,
 				   const struct cleave_memory *memory, const struct cleave__search *search,
 				   uint64_t garbage_limit);
 
-/* Free what the domain keeps.  No thread record, no index and no reader is left.  Context: frees. */
+/* Free what the domain keeps.  No thread record, index or reader is left.  Context: frees.  Complexity: O(nodes). */
 CLEAVE_API void cleave_domain_exit(struct cleave_domain *domain);
 
-/* A walk by name ("scalar", "avx2", "avx512"); NULL if this build or processor has none of that name. */
+/* A walk by name ("scalar", "avx2", "avx512"); NULL if this build or processor has none of that name.  Context: any. */
 CLEAVE_API const struct cleave__search *cleave_search_named(const char *name);
 
 /* ---- Looking inside ---- */
@@ -423,7 +452,7 @@ struct cleave_statistics {
 };
 
 /*
- * Count the index.  Context: read section.  Complexity: O(nodes); approximate beside writers.
+ * Count the index.  Context: read section.  Complexity: O(nodes).  Approximate beside writers.
  */
 CLEAVE_API void cleave_statistics_rcu(const struct cleave *index, struct cleave_statistics *statistics);
 
@@ -440,7 +469,7 @@ CLEAVE_API size_t cleave_check(struct cleave *index, struct cleave_lines *lines)
 
 /*
  * Print the index for a person: the tree, or only its entries.
- * Context: read section; beside writers the lines of one leaf are of one instant.
+ * Context: read section; beside writers the lines of one leaf are of one instant.  Complexity: O(nodes).
  */
 CLEAVE_API void cleave_dump_rcu(const struct cleave *index, struct cleave_lines *lines, bool nodes);
 

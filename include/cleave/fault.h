@@ -191,25 +191,25 @@ struct cleave_space_thread {
 
 /*
  * Prepare a space over an RCU domain.  `ops`: kept, not copied.  page_shift: of all its maps.
- * Context: any; cannot fail.
+ * Context: any; cannot fail.  Complexity: O(1).
  */
 CLEAVE_API void cleave_space_init(struct cleave_space *space, struct cleave_domain *domain,
 				  const struct cleave_space_ops *ops, uint32_t page_shift);
-/* All maps are destroyed and all threads have ended. */
+/* All maps are destroyed and all threads have ended.  Complexity: O(contexts). */
 CLEAVE_API void cleave_space_exit(struct cleave_space *space);
 
 /*
  * A record for a thread; `self` is registered in the space's domain and outlives it.  Maps are made and changed with
  * &thread->map, whose maps are &space->maps.
- * Return: 0, -ENOMEM.
+ * Complexity: O(contexts).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_space_thread_init(struct cleave_space_thread *thread, struct cleave_space *space,
 					struct cleave_thread *self);
-/* Free what the thread holds and has retired.  Context: waits for grace periods. */
+/* Free what the thread holds and has retired.  Context: waits for grace periods.  Complexity: O(what is freed). */
 CLEAVE_API void cleave_space_thread_exit(struct cleave_space_thread *thread);
 /*
  * Free what the thread has retired, once that is possible: attributes, stores, pages.  Every call does a part of this.
- * Context: waits for grace periods.
+ * Context: waits for grace periods.  Complexity: O(what is freed).
  */
 CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
 
@@ -252,13 +252,15 @@ CLEAVE_API int cleave_fault(struct cleave_space_thread *thread, struct cleave_ma
  * the anon; from then on no fault replaces it.  So where a page was found says where it is only if that is looked at again
  * in may_evict, and with the map's range locked; else what would be removed there is the copy.
  * Context: outside guards and read sections; leaf locks may be held.  Faults on these pages wait meanwhile.
+ * Complexity: O(n + contexts), without the embedder's part.
+ * Linearizes at: each anon for itself, where its content becomes the token.
  * Return: how many pages were freed.
  */
 CLEAVE_API size_t cleave_swap_out(struct cleave_space_thread *thread, struct cleave_anon_page **anons, size_t n);
 
 /*
  * Wait until all faults that are under way have ended.  For who evicts pages of objects: faults that begin later ask
- * object_page again.  Context: as cleave_swap_out().
+ * object_page again.  Context: as cleave_swap_out().  Complexity: O(contexts), and the waiting.
  */
 CLEAVE_API void cleave_space_settle(struct cleave_space_thread *thread);
 

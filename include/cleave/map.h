@@ -25,6 +25,8 @@
  * and allocate.  `thread` is the calling thread's record.  A thread that holds a transaction on a map must not call
  * anything else that writes to that map.
  *
+ * Complexity, unless said otherwise: O(log n) for each entry of the range, and for one more; n entries of the map.
+ *
  * Errors: 0 or a negative errno value.
  */
 #ifndef CLEAVE_MAP_H
@@ -230,24 +232,28 @@ struct cleave_map_thread {
 	struct cleave__map_tab left[2];		/* [t] pages that it took from objects; subtracted later */
 };
 
-/* Context: any; cannot fail.  ops: kept, not copied. */
+/* Context: any; cannot fail.  Complexity: O(1).  ops: kept, not copied. */
 CLEAVE_API void cleave_maps_init(struct cleave_maps *maps, struct cleave_domain *domain,
 				 const struct cleave_map_ops *ops);
-/* Context: any; cannot fail.  `self` is registered in the maps' domain and outlives this record. */
+/* Context: any; cannot fail.  Complexity: O(1).  `self` is registered in the maps' domain and outlives this record. */
 CLEAVE_API void cleave_map_thread_init(struct cleave_map_thread *thread, struct cleave_maps *maps,
 				       struct cleave_thread *self);
-/* Waits for a grace period if the thread has retired attributes, and releases what they referred to. */
+/*
+ * Waits for a grace period if the thread has retired attributes, and releases what they referred to.
+ * Complexity: O(what it has retired and keeps).
+ */
 CLEAVE_API void cleave_map_thread_exit(struct cleave_map_thread *thread);
 /*
  * Release what the thread has retired and whose grace period is over; with `wait` wait for the rest, too.
  * Every operation does a part of this by itself.  But of up to four attribute objects that it changed pages of last a
  * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.  In the child
  * of a fork() of the process what the other threads kept, or had retired, is never released: they flush before, or it stays.
+ * Complexity: O(what is released).
  */
 CLEAVE_API void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait);
 /*
  * Fill the thread's caches so that the next `changes` changes, of three ranges each at most, allocate nothing.
- * Return: 0, -ENOMEM.
+ * Complexity: O(what is allocated).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_map_reserve(struct cleave_map_thread *thread, unsigned int changes);
 
@@ -336,9 +342,7 @@ struct cleave_map {
 	struct cleave__map_stripe stripes[CLEAVE_MAP_STRIPES];
 };
 
-/*
- * Make an empty map.  Return: 0; -ENOMEM; -EINVAL: config breaks a rule above.
- */
+/* Make an empty map.  Complexity: O(1).  Return: 0; -ENOMEM; -EINVAL: config breaks a rule above. */
 CLEAVE_API int cleave_map_init(struct cleave_map *map, struct cleave_map_thread *thread,
 			       const struct cleave_map_config *config);
 /*
@@ -347,7 +351,7 @@ CLEAVE_API int cleave_map_init(struct cleave_map *map, struct cleave_map_thread 
  * Complexity: O(entries).  Cannot fail.
  */
 CLEAVE_API void cleave_map_destroy(struct cleave_map *map, struct cleave_map_thread *thread);
-/* Share the whole map (vfork): one more reference. */
+/* Share the whole map (vfork): one more reference.  Context: any.  Complexity: O(1). */
 CLEAVE_API void cleave_map_share(struct cleave_map *map);
 /* Give a reference back; the last one destroys the map.  Return: was it the last? */
 CLEAVE_API bool cleave_map_release(struct cleave_map *map, struct cleave_map_thread *thread);
@@ -365,6 +369,7 @@ CLEAVE_API bool cleave_map_lookup_rcu(const struct cleave_map *map, uint64_t add
 
 /*
  * Is all of [start, end) mapped with at least `protection`, at one instant?  NONE asks whether it is mapped.
+ * Linearizes at: as cleave_covers().
  * Return: true; false: no, or outside of the map, or start > end.  An empty range inside the map is.
  */
 CLEAVE_API bool cleave_map_check_protection(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
@@ -376,19 +381,22 @@ struct cleave_map_inentry {
 	uint64_t end;
 	uint64_t serial;
 };
-/* Does `addr` lie in an entry with all of `flags`?  Looks at the map only if stacks have changed since. */
+/*
+ * Does `addr` lie in an entry with all of `flags`?  Looks at the map only if stacks have changed since.
+ * Complexity: one load; or O(log n).  Linearizes at: the load of the serial; or as cleave_map_lookup_rcu().
+ */
 CLEAVE_API bool cleave_map_inentry_rcu(const struct cleave_map *map, struct cleave_map_inentry *cache, uint64_t addr,
 				       uint32_t flags);
 
 /*
  * Copy the entries from the one that holds *from upward into entries[0 .. *n), with their free space; *n becomes
  * their number.  Free space without an entry below it is one with start == end.  Each entry is of one instant;
- * its free space may be of a later one.
+ * its free space may be of a later one (Linearizes at: each entry for itself, in order).
  * Return: 0: all; -ENOMEM: the array is full, and *from is where to go on.
  */
 CLEAVE_API int cleave_map_snapshot(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t *from,
 				   struct cleave_map_entry *entries, size_t *n);
-/* The same, all of one instant: holds the whole map. */
+/* The same, all of one instant (Linearizes at: the lock of the last leaf): holds the whole map. */
 CLEAVE_API int cleave_map_snapshot_locked(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t *from,
 					  struct cleave_map_entry *entries, size_t *n);
 
@@ -430,6 +438,7 @@ CLEAVE_API int cleave_map_map(struct cleave_map *map, struct cleave_map_thread *
 
 /*
  * Find free space as cleave_map_map() does without FIXED and without a hint.  The answer may be out of date.
+ * Complexity: O(log n) a selector; BEST_FIT: O(entries of its range).  Linearizes at: as cleave_find_gap_rcu().
  * Return: 0 and *addr; -ENOMEM; -EINVAL.
  */
 CLEAVE_API int cleave_map_find_space(const struct cleave_map *map, struct cleave_map_thread *thread,
@@ -564,6 +573,7 @@ CLEAVE_API int cleave_map_wire_all(struct cleave_map *map, struct cleave_map_thr
 /*
  * Keep all other writers out of the map, while readers go on.  Nests.  Waits for writers that have begun.
  * The owner may write to this map; not to others whose writers may hold transactions on both.
+ * Complexity: busy locks all leaves once; unbusy O(1).  Neither can fail.
  */
 CLEAVE_API void cleave_map_busy(struct cleave_map *map, struct cleave_map_thread *thread);
 CLEAVE_API void cleave_map_unbusy(struct cleave_map *map, struct cleave_map_thread *thread);
@@ -594,19 +604,19 @@ struct cleave_map_accounts {
 	uint64_t serial;  /* changes of stack entries */
 };
 
-/* Exact while nobody writes.  Context: outside read sections. */
+/* Exact while nobody writes.  Context: outside read sections.  Complexity: O(n). */
 CLEAVE_API void cleave_map_account(struct cleave_map *map, struct cleave_map_thread *thread,
 				   struct cleave_map_accounts *accounts);
 /*
  * Set the limits of a map that was made with CLEAVE_MAP_LIMITS.  Below what is mapped: no growth.
- * Return: 0; -EINVAL: made without.
+ * Context: any.  Complexity: O(1).  Linearizes at: a store for each limit.  Return: 0; -EINVAL: made without.
  */
 CLEAVE_API int cleave_map_set_limits(struct cleave_map *map, uint64_t size_limit, uint64_t data_limit);
 
 /*
  * Check the map: the index's invariants, page counts of attributes, accounts, guard pages.  (Page counts exactly where
  * `thread` is the only one of these maps that has not ended; else that none is too low.)
- * Context: nobody writes meanwhile.  Return: the number of violations; each a line.
+ * Context: nobody writes meanwhile.  Complexity: O(n).  Return: the number of violations; each a line.
  */
 CLEAVE_API size_t cleave_map_verify(struct cleave_map *map, struct cleave_map_thread *thread,
 				    struct cleave_lines *lines);
@@ -699,7 +709,7 @@ CLEAVE_API int cleave_map_put(struct cleave_map_txn *txn, uint64_t start, uint64
 CLEAVE_API int cleave_map_prepare(struct cleave_map_txn *txn);
 /*
  * Publish, take translations down, unlock, release.  Cannot fail after cleave_map_prepare(); without it, a failure of
- * prepare is an abort.  Return: 0, -ENOMEM.
+ * prepare is an abort.  Linearizes at: as cleave_commit().  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_map_commit(struct cleave_map_txn *txn);
 /* The commit in two steps; between the two the range is locked, and readers see the change. */
