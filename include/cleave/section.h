@@ -17,6 +17,13 @@
  *	cleave_section_quiescent(&record)			 qsbr: from time to time, outside of sections; else nothing
  *
  * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
+ *
+ * All of this: outside of read sections, but for leave and for enter in a signal handler; O(1).
+ *
+ * Signals: with memb, bp and ck a handler may enter a section with the record of the thread that it interrupts,
+ * wherever that is between register and unregister: in a section, or in a call of the library.  (With bp the thread has
+ * been in a section before.)  Not with qsbr: a call that sleeps takes its thread offline, and a handler would read
+ * unprotected.
  */
 #ifndef CLEAVE_SECTION_H
 #define CLEAVE_SECTION_H
