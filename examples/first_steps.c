@@ -47,6 +47,12 @@ int main(void)
 	show(&index, &self, 150);
 	show(&index, &self, 160);
 
+	/* Who has found `stack` may still read it: its memory is free after a grace period. */
+	if (cleave_erase(&index, &self.thread, 900, 999, NULL))
+		return 1;
+	cleave_grace_wait(&self.thread, cleave_grace_cookie(&self.thread));
+	stack[0] = '\0';
+
 	cleave_destroy(&index, &self.thread);
 	cleave_section_unregister(&self, &domain);
 	cleave_section_stop(&domain);

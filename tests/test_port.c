@@ -69,18 +69,17 @@ static uint64_t random64(uint64_t *state)
 
 static uint64_t take_cookie(CLEAVE_SECTION_THREAD *record)
 {
-	return ops->cookie(&domain.domain, &record->thread);
+	return cleave_grace_cookie(&record->thread);
 }
 
 static bool done(CLEAVE_SECTION_THREAD *record, uint64_t cookie)
 {
-	ops->advance(&domain.domain, &record->thread, cookie);
-	return ops->done(&domain.domain, &record->thread, cookie);
+	return cleave_grace_done(&record->thread, cookie);
 }
 
 static void wait_cookie(CLEAVE_SECTION_THREAD *record, uint64_t cookie)
 {
-	ops->wait(&domain.domain, &record->thread, cookie);
+	cleave_grace_wait(&record->thread, cookie);
 }
 
 /* ---- A reader that stays inside ---- */

@@ -28,7 +28,8 @@
  *   B. A lookup answers for one instant between its call and its return.
  *   C. What a thread stored before a change is visible to whoever reads the new value through a lookup (release,
  *	acquire).
- *   D. A value that a change displaced may be read by others until a grace period that began after it has passed.
+ *   D. A value that a change displaced may be read by others until a grace period that began after it has passed
+ *	(cleave_grace_cookie()).
  * Progress guarantees
  *   E. Lookups and single cursor steps are wait-free: bounded by the height of the tree.
  *   F. Writers block each other only where they change the same node, or gap bounds of the same branch; a lock that
@@ -439,6 +440,37 @@ CLEAVE_API void cleave_domain_exit(struct cleave_domain *domain);
 
 /* A walk by name ("scalar", "avx2", "avx512"); NULL if this build or processor has none of that name.  Context: any. */
 CLEAVE_API const struct cleave__search *cleave_search_named(const char *name);
+
+/* ---- Grace periods, for who frees what a change displaced ---- */
+
+/*
+ * A token, taken after the change: what it displaced is nobody's any more once the token is done.  Of two tokens the
+ * greater is not done first, so that one serves for all that was displaced before it was taken.
+ * Context: any.  Complexity: O(1).  Return: the token, never 0.
+ */
+static inline uint64_t cleave_grace_cookie(struct cleave_thread *self)
+{
+	return self->domain->ops->cookie(self->domain, self);
+}
+
+/*
+ * Has every section ended that was open when the token was taken?  If not, this brings the end nearer, without waiting.
+ * Context: outside read sections, transactions and holds.  Complexity: that of the flavour; a few loads, mostly.
+ */
+static inline bool cleave_grace_done(struct cleave_thread *self, uint64_t cookie)
+{
+	const struct cleave_ops *ops = self->domain->ops;
+
+	if (!ops->done(self->domain, self, cookie) && ops->advance)
+		ops->advance(self->domain, self, cookie);
+	return ops->done(self->domain, self, cookie);
+}
+
+/* Sleep until the token is done.  Context: outside read sections. */
+static inline void cleave_grace_wait(struct cleave_thread *self, uint64_t cookie)
+{
+	self->domain->ops->wait(self->domain, self, cookie);
+}
 
 /* ---- Looking inside ---- */
 
