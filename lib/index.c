@@ -2,6 +2,11 @@
 /* The public face: life of an index, lookups, coverage. */
 #include "build.h"
 
+int cleave_version(void)
+{
+	return CLEAVE_VERSION;
+}
+
 int cleave_init(struct cleave *index, struct cleave_thread *self) PORT_UNCHECKED
 {
 	struct cleave__node *node;

@@ -474,6 +474,12 @@ static inline void cleave_grace_wait(struct cleave_thread *self, uint64_t cookie
 
 /* ---- Looking inside ---- */
 
+/*
+ * CLEAVE_VERSION of the library that runs.  It fits a program that was compiled with the same major and minor version.
+ * Context: any.
+ */
+CLEAVE_API int cleave_version(void);
+
 struct cleave_statistics {
 	uint64_t entries; /* cells with a value */
 	uint64_t gaps;	  /* cells without */

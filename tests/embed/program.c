@@ -11,7 +11,7 @@ int main(void)
 	struct cleave_entry entry;
 	void *value;
 
-	if (cleave_section_start(&domain, NULL, 0))
+	if (cleave_version() != CLEAVE_VERSION || cleave_section_start(&domain, NULL, 0))
 		return 1;
 	cleave_section_register(&self, &domain);
 	if (cleave_init(&index, &self.thread) || cleave_insert(&index, &self.thread, 10, 19, &index, NULL))
