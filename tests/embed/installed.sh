@@ -38,9 +38,43 @@ for flavour in $flavours; do
 		exit 1
 	fi
 done
+if command -v cmake >/dev/null; then
+	mkdir "$work/cmake"
+	cat >"$work/cmake/CMakeLists.txt" <<-TEXT
+		cmake_minimum_required(VERSION 3.13)
+		project(program C)
+		find_package(cleave 0.1 CONFIG REQUIRED)
+		foreach(flavour $flavours)
+		  add_executable(\${flavour} "$source/tests/embed/program.c")
+		  target_link_libraries(\${flavour} cleave::\${flavour})
+		endforeach()
+	TEXT
+	# Found by its own place alone, and by no other minor version.
+	env -u PKG_CONFIG_PATH cmake -S "$work/cmake" -B "$work/cmake/build" -Dcleave_DIR="$libdir/cmake/cleave" \
+		>"$work/log" 2>&1 && cmake --build "$work/cmake/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+	for flavour in $flavours; do
+		LD_LIBRARY_PATH=$libdir "$work/cmake/build/$flavour"
+	done
+	sed -i 's/cleave 0.1 CONFIG/cleave 0.2 CONFIG/' "$work/cmake/CMakeLists.txt"
+	if cmake -S "$work/cmake" -B "$work/cmake/other" -Dcleave_DIR="$libdir/cmake/cleave" >/dev/null 2>&1; then
+		echo "cmake took another version for 0.2"
+		exit 1
+	fi
+fi
 case " $flavours " in
 *" memb "*)
 	"$@" "$source/examples/first_steps.c" -o "$work/first_steps" $(pkg-config --cflags --libs cleave-memb)
 	LD_LIBRARY_PATH=$libdir "$work/first_steps"
+	# The example in README.md, with what it takes for granted around it.
+	{
+		echo '#include <cleave/section.h>'
+		echo 'static char text[] = "text"; static void *used; static void use(void *value) { used = value; }'
+		echo 'int main(void) {'
+		sed -n '/^```c$/,/^```$/{/^```/d;/^#include/d;p}' "$source/README.md"
+		echo 'return used != text; }'
+	} >"$work/readme.c"
+	grep -q cleave_lookup_rcu "$work/readme.c"
+	"$@" -Wall -Werror "$work/readme.c" -o "$work/readme" $(pkg-config --cflags --libs cleave-memb)
+	LD_LIBRARY_PATH=$libdir "$work/readme"
 	;;
 esac
