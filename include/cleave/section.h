@@ -18,7 +18,7 @@
  *
  * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
  *
- * All of this: outside of read sections, but for leave and for enter in a signal handler; O(1).
+ * All of this is called outside of read sections, but for leave, and for enter in a signal handler.
  *
  * Signals: with memb, bp and ck a handler may enter a section with the record of the thread that it interrupts,
  * wherever that is between register and unregister: in a section, or in a call of the library.  (With bp the thread has
