@@ -8,7 +8,7 @@
  *	store	struct cleave_anon		slots [0, nslots), at most 2^35 of them
  *	anon	struct cleave_anon_page		the content of one slot: a page or a swap token; shared by clones
  *	window	(store, first slot)		what a map's object holds; how many cover a slot is counted per range
- *	context	struct cleave_anon_context	of one thread that changes stores: its guard, spare nodes, what it retired
+ *	context	struct cleave_anon_context	of a thread that changes stores: its guard, spare nodes, what it retired
  *
  * Slots are numbered; ranges of them are [first, last], both inclusive.
  *
@@ -434,9 +434,9 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
 
 /*
  * Empty the slots [first, last]: what the store owns is emptied leaf by leaf, shared subtrees are unlinked whole,
- * shared boundary nodes are copied.  Guards on what goes are waited for.  Translations of the range are gone already and
- * no new ones come: it has no window any more, or the caller keeps faults away.  (Where they go on, each slot is marked
- * busy first: see cleave_anon_wait_guards().)  A clone that is made meanwhile has a part of it or none.
+ * shared boundary nodes are copied.  Guards on what goes are waited for.  Translations of the range are gone already
+ * and no new ones come: it has no window any more, or the caller keeps faults away.  (Where they go on, each slot is
+ * marked busy first: see cleave_anon_wait_guards().)  A clone that is made meanwhile has a part of it or none.
  * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
@@ -453,8 +453,8 @@ CLEAVE_API int cleave_anon_discard(struct cleave_anon_context *context, struct c
 				   uint64_t last, bool *freed);
 
 /*
- * Cut the store to its first `nslots` slots (at least 1), and wipe the rest, which no window and no translation shows any
- * more.  One thread at a time changes the size of a store.
+ * Cut the store to its first `nslots` slots (at least 1), and wipe the rest, which no window and no translation shows
+ * any more.  One thread at a time changes the size of a store.
  * Context, Complexity: as cleave_anon_wipe().  Linearizes at: the store of the size; the slots go as by a wipe.
  * Return: 0; -EINVAL: not fewer, or none; -ENOMEM.
  */
@@ -478,11 +478,10 @@ struct cleave_anon_copier {
 };
 
 /*
- * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.  Waits for who has
- * an anon in transit.  Nobody else writes to the store and nothing of it is in a translation, as of a child that is not
- * yet visible: while the copier runs the last other sharer may go, and then a writer of this store would write in place
- * what has been copied already.
- * *slot (may be NULL) is where to go on after a failure; slots below are done.
+ * Give the store anons of its own: each slot of [first, last] whose anon has other shares gets a copy.  Waits for who
+ * has an anon in transit.  Nobody else writes to the store and nothing of it is in a translation, as of a child that is
+ * not yet visible: while the copier runs the last other sharer may go, and then a writer of this store would write in
+ * place what has been copied already.  *slot (may be NULL) is where to go on after a failure; slots below are done.
  * Complexity: O(levels) for each populated slot.  Linearizes at: each slot for itself.
  * Return: 0, -EINVAL, -ENOMEM, what the copier returned.
  */
@@ -501,8 +500,8 @@ CLEAVE_API int cleave_anon_cow_now(struct cleave_anon_context *context, struct c
  *
  * What returned before begin was called is in both, what begins after end returned is in one only.  The thread must not
  * write to the stores between begin and done.  A clone has one reference and no windows.
- * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way: for 512 slots of each, unless
- * memory lacks; for all of a truncation.
+ * Context: may sleep; begin allocates, and waits for wipes of the stores that are under way: for 512 slots of each,
+ * unless memory lacks; for all of a truncation.
  * Complexity: O(n + contexts), whatever is populated.
  * Linearizes at: the store of the generation, for each store, between begin and end without a writer.
  * Return (begin): 0, -EINVAL (n is 0), -ENOMEM.  The others cannot fail.
@@ -542,7 +541,7 @@ struct cleave_anon_change {
 	struct cleave__anon_node *nodes; /* kept for the wipe */
 	uint32_t nnodes;
 	uint32_t ndying; /* ranges that die */
-	bool unused;	 /* set by the caller before prepare: nobody has used the windows that go, so nothing is wiped */
+	bool unused;	 /* set by the caller before prepare: nobody has used the windows that go: no wipe */
 	struct cleave__anon_range inline_ranges[CLEAVE_ANON_RANGES];
 	struct cleave_txn txn;
 };
@@ -622,9 +621,9 @@ struct cleave_anon_fork {
  * consistent copy; both sides let go.  After the maps' indexes, before the RCU domain (section.h).  `context` is the
  * forking thread's; it does not clone at that time.
  *
- * In the child the other threads' contexts are forgotten, and what they had: spare and retired memory, references, pins,
- * shares that they had not put anywhere.  An anon that one of them had in transit or locked stays that way until the
- * child ends it; slots whose wipe one of them owed stay dying.
+ * In the child the other threads' contexts are forgotten, and what they had: spare and retired memory, references,
+ * pins, shares that they had not put anywhere.  An anon that one of them had in transit or locked stays that way until
+ * the child ends it; slots whose wipe one of them owed stay dying.
  * Context: outside read sections, guards and transactions; may sleep and allocate.  Complexity: O(stores + contexts).
  * Return: 0, -ENOMEM: nothing is stopped.
  */

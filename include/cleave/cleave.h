@@ -138,8 +138,9 @@ CLEAVE_API void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, st
 CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 
 /*
- * `n` lookups of addresses that are known at once: entries[i] is the entry that holds addrs[i].  Where an index is larger
- * than the caches that is several times faster than one after the other, because their walks wait for memory together.
+ * `n` lookups of addresses that are known at once: entries[i] is the entry that holds addrs[i].  Where an index is
+ * larger than the caches that is several times faster than one after the other, because their walks wait for memory
+ * together.
  * Context: read section, as cleave_lookup_rcu().  Complexity: O(n log entries).
  * Linearizes at: each lookup for itself, in any order.
  */
@@ -365,20 +366,21 @@ CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
 /* ---- Holds: a change of one entry that is decided under its lock ---- */
 
 /*
- * Lock the entry that holds `addr`, with its leaf, for this thread: hold->entry is the entry (a gap's value is NULL), and
- * nobody changes it until the release; readers go on.  For who must look at an entry, at its value and at more before a
- * part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions hold; the
- * holds and transactions of a thread end in any order.
+ * Lock the entry that holds `addr`, with its leaf, for this thread: hold->entry is the entry (a gap's value is NULL),
+ * and nobody changes it until the release; readers go on.  For who must look at an entry, at its value and at more
+ * before a part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions
+ * hold; the holds and transactions of a thread end in any order.
  * Context: outside read sections; sleeps on the leaf's lock; may allocate, before it locks.  The caller may sleep while
  * it holds the entry.
  * Complexity: O(log n).  Linearizes at: the load of the leaf's order word under the lock.
  * Return: nothing; cannot fail.
  */
-CLEAVE_API void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr);
+CLEAVE_API void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
+				  uint64_t addr);
 
 /*
- * The value of the entry that is so many steps above the held one (below: steps < 0), if the same lock keeps it, too; else
- * NULL.  Before the put only.
+ * The value of the entry that is so many steps above the held one (below: steps < 0), if the same lock keeps it, too;
+ * else NULL.  Before the put only.
  * Context: while it is held.  Complexity: O(1).
  */
 CLEAVE_API void *cleave_hold_beside(const struct cleave_hold *hold, int steps);
@@ -396,8 +398,8 @@ CLEAVE_API int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_
 /*
  * The same with a gap, which is joined with those beside it; but only if this leaf, or a copy of it, can hold that.
  * Context, Complexity, Linearizes at: as cleave_hold_put(); may sleep on branches' locks.
- * Return: 0; -EINVAL: not inside the entry, a gap already, or the second put; -EAGAIN: it meets a gap of another leaf, or one
- * that is locked, or there is no room: nothing has changed, and it takes a transaction, from scratch.
+ * Return: 0; -EINVAL: not inside the entry, a gap already, or the second put; -EAGAIN: it meets a gap of another leaf,
+ * or one that is locked, or there is no room: nothing has changed, and it takes a transaction, from scratch.
  */
 CLEAVE_API int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last);
 

@@ -5,24 +5,26 @@
  *
  *	space	struct cleave_space		all maps that may be forked from one another or share pages
  *	thread	struct cleave_space_thread	what one thread needs to fault and to write to the maps
- *	page	uint64_t			what the embedder calls a page: even, not 0 (an address, a number times 2)
+ *	page	uint64_t			what the embedder calls a page: even, not 0 (its address, say)
  *	token	uint64_t			where a page was swapped to: odd
  *
- * Faults run in parallel with each other and with everything that changes the map.  A fault takes no lock of the map: it
- * announces what it is about to enter (its guard, a cache line of its own), looks, and enters; whoever takes something
- * away publishes that and then waits for the guards that overlap.  doc/fault.md says how, and why each race is closed.
+ * Faults run in parallel with each other and with everything that changes the map.  A fault takes no lock of the map:
+ * it announces what it is about to enter (its guard, a cache line of its own), looks, and enters; whoever takes
+ * something away publishes that and then waits for the guards that overlap.  doc/fault.md says how, and why each race
+ * is closed.
  *
- * What holds, for every page that a fault enters, also for pages of objects, the zero page and neighbours entered ahead:
- *   1. After an unmap's `remove` of a range has returned, nothing is entered there until it is mapped again; and what is
- *	entered then belongs to the new mapping.
+ * What holds, for every page that a fault enters, also for pages of objects, the zero page and neighbours entered
+ * ahead:
+ *   1. After an unmap's `remove` of a range has returned, nothing is entered there until it is mapped again; and what
+ *	is entered then belongs to the new mapping.
  *   2. After a protect to read-only has returned, nothing is entered there writable.
- *   3. After a fork has returned, no page that parent and child share is entered writable; each first write gets a copy,
- *	or the page itself if nobody else has it any more.
+ *   3. After a fork has returned, no page that parent and child share is entered writable; each first write gets a
+ *	copy, or the page itself if nobody else has it any more.
  *   4. A slot gets exactly one anon, however many threads fault on it at once.
  *   5. No page is freed, written to swap or written in place by one sharer while a translation of another that was
  *	entered through it remains.
- *   6. A fault writes its guard, its slot and its anon, and no other cache line that threads share (after the first fault
- *	in a leaf, or after a clone, which make nodes; anons and nodes come from the allocator by the batch).
+ *   6. A fault writes its guard, its slot and its anon, and no other cache line that threads share (after the first
+ *	fault in a leaf, or after a clone, which make nodes; anons and nodes come from the allocator by the batch).
  *
  * Context, unless said otherwise: outside read sections, guards and transactions; may sleep and allocate.
  * Errors: 0 or a negative errno value.
@@ -57,8 +59,8 @@ struct cleave_space_ops {
 	struct cleave_space_thread *(*current)(const struct cleave_space_ops *ops);
 
 	/*
-	 * Pages.  page_get: a page that reads as zeros; 0: no memory.  May sleep and, as every callback without a remark,
-	 * evict; locked when wired pages are copied for a child.  page_free: nobody can reach it any more.
+	 * Pages.  page_get: a page that reads as zeros; 0: no memory.  May sleep and, as every callback without a
+	 * remark, evict; locked when wired pages are copied for a child.  page_free: nobody can reach it any more.
 	 * page_copy: guarded, or locked when wired pages are copied.  Needed.
 	 */
 	uint64_t (*page_get)(const struct cleave_space_ops *ops);
@@ -72,8 +74,8 @@ struct cleave_space_ops {
 	uint64_t zero_page;
 
 	/*
-	 * Backing objects.  object_page: the page at a byte offset, if it is resident; 0: it is not.  It stays valid until
-	 * the guard is cleared: who evicts a page of an object makes object_page say 0 first, then calls
+	 * Backing objects.  object_page: the page at a byte offset, if it is resident; 0: it is not.  It stays valid
+	 * until the guard is cleared: who evicts a page of an object makes object_page say 0 first, then calls
 	 * cleave_space_settle(), then removes translations.  Guarded.
 	 * object_fetch: make it resident; whatever it returns but 0 is the fault's result.  `write`: it will be written
 	 * (only to shared mappings).  Optional, if no map has objects.
@@ -88,10 +90,10 @@ struct cleave_space_ops {
 
 	/*
 	 * Page tables.
-	 * enter: let `addr` of `map` show `page` with `protection`, in place of whatever it shows.  `anon`: the anon that
-	 * has the page (valid until `page_free` of that page has returned, for cleave_anon_page_pin_rcu()); NULL: a page
-	 * of an object, or the zero page.  An error ends the fault with that result, in a state in which it can simply be
-	 * made again (-EAGAIN: the page table is changing).  Guarded.  Needed.
+	 * enter: let `addr` of `map` show `page` with `protection`, in place of whatever it shows.  `anon`: the anon
+	 * that has the page (valid until `page_free` of that page has returned, for cleave_anon_page_pin_rcu()); NULL:
+	 * a page of an object, or the zero page.  An error ends the fault with that result, in a state in which it can
+	 * simply be made again (-EAGAIN: the page table is changing).  Guarded.  Needed.
 	 * remove: [start, end) of `map` shows nothing any more; all processors know when it returns.  Guarded, for one
 	 * page; locked, for ranges.  Needed.
 	 * protect: lower the translations of [start, end) to at most `protection`, which is not NONE.  Locked.  NULL:
@@ -99,8 +101,8 @@ struct cleave_space_ops {
 	 * remove_page: no address of any map shows `page` any more.  Guarded, or without locks.
 	 * protect_page: no address of any map lets `page` be written any more.  Locked, mostly under a guard as well.
 	 * NULL: remove_page serves.
-	 * remove_page is needed where pages are swapped out, windows shared (INHERIT_SHARE, extract), or maps with wired
-	 * memory forked.
+	 * remove_page is needed where pages are swapped out, windows shared (INHERIT_SHARE, extract), or maps with
+	 * wired memory forked.
 	 */
 	int (*enter)(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t addr, uint64_t page,
 		     struct cleave_anon_page *anon, unsigned int protection, unsigned int flags);
@@ -111,8 +113,8 @@ struct cleave_space_ops {
 	void (*protect_page)(const struct cleave_space_ops *ops, uint64_t page);
 
 	/*
-	 * Swap.  page_out: write the page, whose translations are gone; the token is the library's from then on, and the
-	 * page is freed.  page_in: read it into a fresh page; after success the token is the embedder's again.
+	 * Swap.  page_out: write the page, whose translations are gone; the token is the library's from then on, and
+	 * the page is freed.  page_in: read it into a fresh page; after success the token is the embedder's again.
 	 * token_free: the anon is gone.  may_evict: asked when no fault on the page is under way; false: it stays.
 	 * Errors of page_in are the fault's result.  Optional, if nothing is swapped out; may_evict always.
 	 */
@@ -122,11 +124,13 @@ struct cleave_space_ops {
 	bool (*may_evict)(const struct cleave_space_ops *ops, uint64_t page);
 
 	/*
-	 * Wiring is by address: a translation that was entered with CLEAVE_ENTER_WIRED holds its page, so that may_evict says
-	 * false, until it is removed, shows another page, or `unwire` was called; entering the same page again keeps the hold.
-	 * unwire: [start, end) of `map` holds nothing any more; it may have held nothing.  Locked, or without locks.  Needed
-	 * for wiring, as are `protect` and `protect_page`: what is only lowered stays held.  (A page that several maps show
-	 * may be replaced by a copy that another one makes: that copy is held from the next fault on.)
+	 * Wiring is by address: a translation that was entered with CLEAVE_ENTER_WIRED holds its page, so that
+	 * may_evict says false, until it is removed, shows another page, or `unwire` was called; entering the same page
+	 * again keeps the hold.
+	 * unwire: [start, end) of `map` holds nothing any more; it may have held nothing.  Locked, or without locks.
+	 * Needed for wiring, as are `protect` and `protect_page`: what is only lowered stays held.  (A page that
+	 * several maps show may be replaced by a copy that another one makes: that copy is held from the next fault
+	 * on.)
 	 * deactivate: the page is not needed soon.  Guarded and locked.  Optional.
 	 */
 	void (*unwire)(const struct cleave_space_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end);
@@ -243,14 +247,15 @@ CLEAVE_API int cleave_fault(struct cleave_space_thread *thread, struct cleave_ma
 #define CLEAVE_SWAP_BATCH 64
 
 /*
- * Swap pages out: marks the anons in transit, waits once for all faults that are under way, removes the pages' translations,
- * writes them with page_out and frees them.  anons[]: n of them, at most CLEAVE_SWAP_BATCH, each pinned by the caller;
- * the pins are given back.  Those that hold no page (any more), are in transit already, or that may_evict keeps, are
- * passed over; so are those whose page_out fails.  All remove_page calls come before the first page_out.
+ * Swap pages out: marks the anons in transit, waits once for all faults that are under way, removes the pages'
+ * translations, writes them with page_out and frees them.  anons[]: n of them, at most CLEAVE_SWAP_BATCH, each pinned
+ * by the caller; the pins are given back.  Those that hold no page (any more), are in transit already, or that
+ * may_evict keeps, are passed over; so are those whose page_out fails.  All remove_page calls come before the first
+ * page_out.
  *
- * A pin does not keep an anon in its slot.  Until it is marked, a write there may install a copy, if another store shares
- * the anon; from then on no fault replaces it.  So where a page was found says where it is only if that is looked at again
- * in may_evict, and with the map's range locked; else what would be removed there is the copy.
+ * A pin does not keep an anon in its slot.  Until it is marked, a write there may install a copy, if another store
+ * shares the anon; from then on no fault replaces it.  So where a page was found says where it is only if that is
+ * looked at again in may_evict, and with the map's range locked; else what would be removed there is the copy.
  * Context: outside guards and read sections; leaf locks may be held.  Faults on these pages wait meanwhile.
  * Complexity: O(n + contexts), without the embedder's part.
  * Linearizes at: each anon for itself, where its content becomes the token.

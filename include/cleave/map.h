@@ -117,8 +117,8 @@ enum cleave_map_translations {
 	CLEAVE_MAP_REMOVE,	  /* the pages are no longer mapped here */
 	CLEAVE_MAP_RESTRICT,	  /* permissions were lost: remove, or lower to what the map says now */
 	CLEAVE_MAP_WRITE_PROTECT, /* forked: the pages must not be written in place */
-	CLEAVE_MAP_SETTLE,	  /* a first store: only wait for faults that do not know it yet; nothing is taken down */
-	CLEAVE_MAP_UNWIRE,	  /* wirings went, `unwire` was called before: wait likewise, and let go what came since */
+	CLEAVE_MAP_SETTLE,	  /* a first store: only wait for faults that do not know it yet; take nothing down */
+	CLEAVE_MAP_UNWIRE,	  /* wirings went, after `unwire`: wait likewise, and let go what came since */
 };
 
 /*
@@ -129,8 +129,8 @@ struct cleave_map_ops {
 	/*
 	 * References to backing objects, submaps (flags has CLEAVE_MAP_SUBMAP) and stores: one for each attribute
 	 * object that names one.  `ref` is called with leaf locks held and neither sleeps nor fails; `unref` a grace
-	 * period after the last entry with these attributes went, and no thread keeps a count of them to itself any more
-	 * (cleave_map_thread_flush()), without any lock.
+	 * period after the last entry with these attributes went, and no thread keeps a count of them to itself any
+	 * more (cleave_map_thread_flush()), without any lock.
 	 */
 	void (*object_ref)(const struct cleave_map_ops *ops, void *object, uint32_t flags);
 	void (*object_unref)(const struct cleave_map_ops *ops, void *object, uint32_t flags);
@@ -246,8 +246,9 @@ CLEAVE_API void cleave_map_thread_exit(struct cleave_map_thread *thread);
 /*
  * Release what the thread has retired and whose grace period is over; with `wait` wait for the rest, too.
  * Every operation does a part of this by itself.  But of up to four attribute objects that it changed pages of last a
- * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.  In the child
- * of a fork() of the process what the other threads kept, or had retired, is never released: they flush before, or it stays.
+ * thread keeps the counts to itself, and so what they refer to, until it changes others, is flushed, or ends.  In the
+ * child of a fork() of the process what the other threads kept, or had retired, is never released: they flush before,
+ * or it stays.
  * Complexity: O(what is released).
  */
 CLEAVE_API void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait);
@@ -324,7 +325,7 @@ struct cleave_map {
 	struct cleave_word32 wirings;	   /* [a] wirings on their way */
 	struct cleave_word32 hold_wirings; /* [a] whoever wants the whole map: no new wirings */
 	struct cleave_word32 wire_future;  /* [a] */
-	struct cleave_word32 replacing;	   /* [a] mappings that have taken the place of others, whose translations remain */
+	struct cleave_word32 replacing;	   /* [a] mappings in the place of others, whose translations remain */
 	uint32_t pad5;
 	uint64_t pad1[4];
 	/* Rare events. */
@@ -346,8 +347,8 @@ struct cleave_map {
 CLEAVE_API int cleave_map_init(struct cleave_map *map, struct cleave_map_thread *thread,
 			       const struct cleave_map_config *config);
 /*
- * Unmap everything and free the map.  Nobody else uses it any more.  Immutable entries go, too.  Nothing is reserved for it:
- * without memory windows of stores may outlive it (doc/map.md, departure 12).
+ * Unmap everything and free the map.  Nobody else uses it any more.  Immutable entries go, too.  Nothing is reserved
+ * for it: without memory windows of stores may outlive it (doc/map.md, departure 12).
  * Complexity: O(entries).  Cannot fail.
  */
 CLEAVE_API void cleave_map_destroy(struct cleave_map *map, struct cleave_map_thread *thread);
@@ -502,7 +503,8 @@ CLEAVE_API int cleave_map_clip_end(struct cleave_map *map, struct cleave_map_thr
 
 /*
  * Join all neighbours in [start, end) that differ in nothing: same flags and protections, not wired, no submap,
- * contiguous in object and store.  (Maps with CLEAVE_MAP_COALESCE do it with each change.)  All of them get the version of
+ * contiguous in object and store.  (Maps with CLEAVE_MAP_COALESCE do it with each change.)  All of them get the version
+ * of
  * one: an address may so get one again that it had before, with the same attributes.
  * Return: 0; -EINVAL; -ENOMEM.
  */

@@ -14,7 +14,7 @@
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
  *	cleave_section_register / unregister(&record, &domain)	 once a thread, before and after its use
  *	cleave_section_enter / leave(&record)			 around lookups; need not nest
- *	cleave_section_quiescent(&record)			 qsbr: from time to time, outside of sections; else nothing
+ *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections; else nothing
  *
  * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
  *
@@ -57,8 +57,8 @@ static inline void cleave_section_tsan_leave(struct cleave_thread *self)
 /*
  * Memory for a domain.
  * libc	   aligned_alloc() and free(), which take 320 bytes for a leaf's 256
- * packed  straight from the kernel, nodes without space between them and none over the end of a page, so that less of the
- *	   address space has to be in the TLB.  Calls no malloc().  Goes back to the kernel 64 KiB at a time.
+ * packed  straight from the kernel, nodes without space between them and none over the end of a page, so that less of
+ *	   the address space has to be in the TLB.  Calls no malloc().  Goes back to the kernel 64 KiB at a time.
  * huge	   the same, in huge pages where the system allows it (transparent_hugepage/enabled is madvise or always):
  *	   for indexes that are larger than the caches.  2 MiB at a time, which stay with the process.
  * The latter two belong to the process, whatever the number of domains, and may be used in a forked child.

@@ -63,10 +63,10 @@ struct cleave_memory {
 /*
  * What the RCU flavour supplies; `self` is the calling thread.
  *
- * cookie  a token, not 0: what was unlinked before the call is invisible to every reader once the token is done.  Ordered like
- *	   a read-modify-write of the word that starting a grace period also modifies.  Does not start one: called
- *	   inside read sections and under leaf locks.  Of two tokens the greater is not done first.  Two calls may return
- *	   the same one only if it waits for what was unlinked before the later call, too.
+ * cookie  a token, not 0: what was unlinked before the call is invisible to every reader once the token is done.
+ *	   Ordered like a read-modify-write of the word that starting a grace period also modifies.  Does not start one:
+ *	   called inside read sections and under leaf locks.  Of two tokens the greater is not done first.  Two calls
+ *	   may return the same one only if it waits for what was unlinked before the later call, too.
  * done	   has a grace period begun and ended since `cookie`?  Acquire: orders reuse after readers.
  * advance bring the grace period of `cookie` nearer, without waiting.  Outside read sections and locks.  May be NULL.
  * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
