@@ -298,18 +298,16 @@ bool cleave__absorb_neighbour(struct cleave_txn *txn, struct cleave__run *run, u
 	return false;
 }
 
-unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n)
+unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, unsigned int r, uint64_t last, unsigned int n)
 {
 	uint64_t order = cleave__order_locked(leaf);
 	unsigned int count = cleave__count12(cleave__live(order));
-	unsigned int r = cleave__leaf_rank(leaf, order, count, 0, first);
-	struct cleave_entry entry, highest;
 
-	cleave__leaf_entry(leaf, order, count, r, &entry);
-	cleave__leaf_entry(leaf, order, count, count - 1, &highest);
-	if (r + 1 == count || (r + 2 == count && !highest.value))
+	if (r + 1 == count ||
+	    (r + 2 == count && !PORT_CELL_READ(leaf->value[cleave__cell(order, count - 1)])))
 		return CLEAVE__FULL;
-	if (r <= 1 && !entry.value && last == entry.last)
+	if (r <= 1 && !PORT_CELL_READ(leaf->value[cleave__cell(order, r)]) &&
+	    last == cleave__cell_last(leaf, order, count, r))
 		return n - CLEAVE__FULL; /* from the top of a gap downward, as mmap() does */
 	return 0;
 }
@@ -339,8 +337,13 @@ bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 	unsigned int k = n <= CLEAVE__CELLS ? 1 : (n + CLEAVE__FULL - 1) / CLEAVE__FULL;
 	unsigned int share = 0, full;
 
-	if (k == 2 && alone && run->nold == 1)
-		share = cleave__uneven_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);
+	if (k == 2 && alone && run->nold == 1) {
+		const struct cleave__leaf *leaf = cleave__leaf(start);
+		uint64_t order = cleave__order_locked(leaf);
+		unsigned int r = cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, txn->puts[0].first);
+
+		share = cleave__uneven_share(leaf, r, txn->puts[0].last, n);
+	}
 	run->lean = share == 0 ? 0 : share == CLEAVE__FULL ? 1 : -1;
 	if (txn->spread && alone && run->nold == 1 && txn->nputs == 1) {
 		unsigned int cut = cleave__cut_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);

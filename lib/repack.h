@@ -65,10 +65,10 @@ bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const
 unsigned int cleave__form_runs(struct cleave_txn *txn);
 
 /*
- * A leaf is divided because of a put, and has `n` cells with it: does that look like ascending or descending insertion?
- * Then leave a full leaf behind instead of a half one.  Cells of the first leaf; 0: share evenly.
+ * A leaf is divided because of a put that begins in its r-th cell, and has `n` cells with it: does that look like ascending or
+ * descending insertion?  Then leave a full leaf behind instead of a half one.  Cells of the first leaf; 0: share evenly.
  */
-unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);
+unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, unsigned int r, uint64_t last, unsigned int n);
 
 /*
  * Does a put cut off, or out of, the highest entry of a locked leaf a part that is not its end?  Who cuts an entry from below

@@ -16,6 +16,7 @@ struct siblings {
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
 	struct cleave__node *old[2]; /* locked, live, in address order */
+	unsigned int r;		     /* of the cell that the put begins in; before that is known, of one that is not above it */
 
 	/* The cells to come, and after which of them each new leaf ends. */
 	struct cell cells[MOST_CELLS];
@@ -42,6 +43,7 @@ static void init(struct siblings *s, struct cleave *index, struct cleave_thread 
 	s->nold = 1;
 	s->keep_locked = false;
 	s->old[0] = position->node;
+	s->r = position->order == cleave__order_locked(cleave__leaf(position->node)) ? position->r : 0;
 	s->nfresh = 0;
 }
 
@@ -95,7 +97,9 @@ static void lay_leaf(struct siblings *s, unsigned int k, const struct put *put)
 		append_cells(s, leaf, order, 0, count);
 		return;
 	}
-	i = cleave__leaf_rank(leaf, order, count, 0, put->first);
+	PORT_ASSERT(s->r < count && PORT_CELL_READ(leaf->start[cleave__cell(order, s->r)]) <= put->first,
+		    "a walk led to the put's first address, or to one below it");
+	s->r = i = cleave__leaf_rank(leaf, order, count, s->r, put->first);
 	j = cleave__leaf_rank(leaf, order, count, i, put->last);
 	cleave__leaf_entry(leaf, order, count, i, &head);
 	cleave__leaf_entry(leaf, order, count, j, &tail);
@@ -120,11 +124,23 @@ static unsigned int leaves_for(unsigned int n)
 	return n <= CLEAVE__CELLS ? 1 : (n + CLEAVE__FULL - 1) / CLEAVE__FULL;
 }
 
+/* Two leaves, the first with so many cells. */
+static void share_at(struct siblings *s, unsigned int first_share)
+{
+	s->end[0] = first_share;
+	s->end[1] = s->n;
+	s->nfresh = 2;
+}
+
 /* Share the cells out among `k` leaves.  `first_share`, and where a gap goes: as in repack.c. */
 static void share_out(struct siblings *s, unsigned int k, unsigned int first_share)
 {
 	unsigned int room = 0;
 
+	if (k == 2 && first_share && s->cells[first_share].value) {
+		share_at(s, first_share);
+		return;
+	}
 	s->nfresh = 0;
 	for (unsigned int i = 0; i < s->n; i++) {
 		if (i == 0 || (room == 0 && s->cells[i].value)) {
@@ -135,14 +151,6 @@ static void share_out(struct siblings *s, unsigned int k, unsigned int first_sha
 		s->end[s->nfresh - 1] = i + 1;
 		room -= room > 0;
 	}
-}
-
-/* Two leaves, the first with so many cells. */
-static void share_at(struct siblings *s, unsigned int first_share)
-{
-	s->end[0] = first_share;
-	s->end[1] = s->n;
-	s->nfresh = 2;
 }
 
 /* ---- Private nodes ---- */
@@ -365,7 +373,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);
 	if (!share && alone == 2)
-		share = cleave__uneven_share(leaf, first, last, s.n);
+		share = cleave__uneven_share(leaf, s.r, last, s.n);
 	/* Who fills a gap piece by piece is served best by two half full leaves. */
 	if (!share && !(spread && is_free(leaf, first))) {
 		right = cells_beside(position, true) <= cells_beside(position, false);
