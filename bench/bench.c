@@ -85,7 +85,7 @@ bool suite_size_wanted(const struct suite *suite, const struct bench_impl *impl,
 
 static void gather(struct suite *suite)
 {
-	static const struct bench_impl *const flavours[] = { &bench_memb, &bench_qsbr, &bench_ck };
+	static const struct bench_impl *const flavours[] = { &bench_memb, &bench_qsbr, &bench_ck, &bench_memb_huge };
 
 	for (size_t i = 0; i < sizeof(flavours) / sizeof(flavours[0]); i++)
 		suite->impls[suite->nimpls++] = flavours[i];

@@ -28,6 +28,7 @@ static inline uint64_t bench_sum(uint64_t first, uint64_t last, const void *valu
 struct bench_impl {
 	const char *name;
 	const char *search; /* cleave: the walk by name; NULL for the best one */
+	bool huge;	    /* cleave: nodes in huge pages */
 	const char *notes;  /* what an expert wants to know about it; NULL: nothing */
 	bool peer;	    /* not this library, and no limit either */
 	size_t largest;	    /* of more entries changes take O(n) for too long; 0: they do not */
@@ -77,7 +78,7 @@ struct bench_section {
 	void (*stop)(void);
 };
 
-extern const struct bench_impl bench_memb, bench_memb_scalar, bench_qsbr, bench_ck;
+extern const struct bench_impl bench_memb, bench_memb_scalar, bench_memb_huge, bench_qsbr, bench_ck;
 extern const struct bench_section section_memb, section_memb_inline, section_qsbr_inline, section_bp, section_bp_inline,
 	section_ck;
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define ITERATE_BATCH 256 /* in one read section, as of lookups */
-#define MANY 8 /* lookups at once */
+#define MANY 8		  /* lookups at once */
 
 struct bench_index {
 	struct cleave index;
@@ -83,7 +83,7 @@ static void *make(const struct bench_impl *impl, const struct layout *layout, co
 	struct bench_index *owner = need(aligned_alloc(64, (sizeof(*owner) + 63) & ~(size_t)63));
 
 	*owner = (struct bench_index){ .threads = NULL };
-	if (cleave_section_start(&owner->domain, &cleave_memory_packed, 0))
+	if (cleave_section_start(&owner->domain, impl->huge ? &cleave_memory_huge : &cleave_memory_packed, 0))
 		fail("start");
 	if (impl->search) {
 		owner->domain.domain.search = cleave_search_named(impl->search);
@@ -315,13 +315,21 @@ static void counters(void *self, struct bench_counters *result)
 }
 
 #define FUNCTIONS                                                                                                     \
-	.concurrent = true, .make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online,   \
-	.offline = offline, .lookup = lookup, .lookup_many = lookup_many, .lookup_each = lookup_each, .chase = chase, \
-	.clip = clip, .unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, \
-	.find = find, .alloc = alloc, .iterate = iterate, .size = size, .counters = counters
+	.make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online, .offline = offline,   \
+	.lookup = lookup, .lookup_many = lookup_many, .lookup_each = lookup_each, .chase = chase, .clip = clip,       \
+	.unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, .find = find, \
+	.alloc = alloc, .iterate = iterate, .size = size, .counters = counters
 
-const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, FUNCTIONS };
+const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, .concurrent = true, FUNCTIONS };
 
 #ifdef BENCH_SCALAR
-const struct bench_impl BENCH_SCALAR = { .name = BENCH_NAME " scalar", .search = "scalar", FUNCTIONS };
+const struct bench_impl BENCH_SCALAR = {
+	.name = BENCH_NAME " scalar", .search = "scalar", .concurrent = true, FUNCTIONS
+};
+#endif
+
+#ifdef BENCH_HUGE
+const struct bench_impl BENCH_HUGE = {
+	.name = BENCH_NAME " huge", .huge = true, .notes = "its nodes in huge pages, which nothing else has", FUNCTIONS
+};
 #endif
