@@ -6,26 +6,53 @@
 #define NAME_OF_(name) cleave__edits_##name
 #define NAME_OF(name) NAME_OF_(name)
 
-/*
- * Find the leaf of an address and lock it, in a section that stays open; search it under the lock.  False: it is locked, or
- * dead, and not locked now.
- */
+/* Search a locked leaf whose order word is known. */
+static PORT_ALWAYS_INLINE void search_locked(uint64_t addr, struct cleave__position *position)
+{
+	const struct cleave__leaf *leaf = cleave__leaf_const(position->node);
+
+	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
+	position->count = search_count(cleave__live(position->order));
+}
+
+/* Lock the leaf of a position, inside a read section.  False: it is locked, or dead, and not locked now. */
+static PORT_ALWAYS_INLINE bool lock_at(struct cleave *index, const struct cleave__position *position, uint64_t *order)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
+{
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+
+	if (PORT_UNLIKELY(!cleave__trylock(&leaf->node.lock)))
+		return false;
+	*order = cleave__order_locked(leaf);
+	if (PORT_LIKELY(!(*order & CLEAVE__DEAD)))
+		return true;
+	cleave__unlock_dead(index, &leaf->node);
+	return false;
+}
+
+/* Find the leaf of an address first, in a section that stays open; search it under the lock. */
 static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, struct cleave__position *position)
 	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
 {
-	struct cleave__leaf *leaf;
-
 	cleave__walk(index, 0, addr, search_branch, position);
-	leaf = cleave__leaf(position->node);
-	if (PORT_UNLIKELY(!cleave__trylock(&leaf->node.lock)))
+	if (PORT_UNLIKELY(!lock_at(index, position, &position->order)))
 		return false;
-	position->order = cleave__order_locked(leaf);
-	if (PORT_UNLIKELY(position->order & CLEAVE__DEAD)) {
-		cleave__unlock_dead(index, &leaf->node);
+	search_locked(addr, position);
+	return true;
+}
+
+/* It was found, and searched before it is locked: searched again if it has changed since. */
+static PORT_ALWAYS_INLINE bool lock_found(struct cleave *index, uint64_t addr, struct cleave__position *position)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
+{
+	uint64_t order;
+
+	if (PORT_UNLIKELY(!lock_at(index, position, &order)))
 		return false;
+	if (PORT_UNLIKELY(order != position->order)) {
+		position->order = order;
+		search_locked(addr, position);
 	}
-	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
-	position->count = search_count(cleave__live(position->order));
 	return true;
 }
 
@@ -103,40 +130,35 @@ static int unclip(struct cleave *index, struct cleave_thread *self, uint64_t add
 	return finish(index, self, position.node, result);
 }
 
-/* Fill a part of a gap: what is left of it below keeps its cell, what is left above gets another. */
-static int insert(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
-		  struct cleave_entry *conflict) PORT_UNCHECKED
+/*
+ * Fill a part of the gap at a position of a locked leaf: what is left of it below keeps its cell, what is left above gets
+ * another.
+ */
+static PORT_ALWAYS_INLINE int fill(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
+				   const struct cleave__position *position) PORT_LEAVES
+	PORT_UNLOCKS(position->node->lock) PORT_UNCHECKED
 {
-	struct cleave__change change = {
-		.verb = CLEAVE__INSERT, .first = first, .last = last, .value = value, .entry = conflict
-	};
-	struct cleave__position position;
-	struct cleave__leaf *leaf;
-	unsigned int at, clean, others, one, other, below, above;
-	uint64_t tail;
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+	unsigned int count = position->count, r = position->r, clean, others, one, other, below, above, at;
+	uint64_t order = position->order, tail;
 
-	cleave__prepare_change(index, self);
-	cleave__enter(index, self);
-	if (PORT_UNLIKELY(!lock_leaf(index, first, &position)))
-		return wait_and_go_on(index, self, change, position);
-	leaf = cleave__leaf(position.node);
-	at = cleave__cell(position.order, position.r);
-	tail = cleave__cell_last(leaf, position.order, position.count, position.r);
-	below = PORT_CELL_READ(leaf->start[at]) < first;
-	above = last < tail;
-	clean = cleave__pool_clean_cells(self, leaf, position.order);
+	at = cleave__cell(order, r);
+	tail = cleave__cell_last(leaf, order, count, r);
+	below = PORT_CELL_READ(leaf->start[at]) < change.first;
+	above = change.last < tail;
+	clean = cleave__pool_clean_cells(self, leaf, order);
 	others = clean & (clean - 1);
-	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < last) | !clean | (above & !others)))
-		return go_on(index, self, change, position);
+	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < change.last) | !clean | (above & !others)))
+		return go_on(index, self, change, *position);
 	/* Both cells are written, even where only one is needed. */
 	one = (unsigned int)__builtin_ctz(clean);
 	other = (unsigned int)__builtin_ctz(others ? others : clean);
-	PORT_CELL_WRITE(leaf->start[other], last + 1);
+	PORT_CELL_WRITE(leaf->start[other], change.last + 1);
 	PORT_CELL_WRITE(leaf->value[other], NULL);
-	PORT_CELL_WRITE(leaf->start[one], first);
-	PORT_CELL_WRITE(leaf->value[one], value);
-	cleave__leaf_exchange(leaf, position.order, position.count,
-			      &(struct cleave__exchange){ .at = position.r + below,
+	PORT_CELL_WRITE(leaf->start[one], change.first);
+	PORT_CELL_WRITE(leaf->value[one], change.value);
+	cleave__leaf_exchange(leaf, order, count,
+			      &(struct cleave__exchange){ .at = r + below,
 							  .drop = !below,
 							  .dropped = (unsigned int)!below << at,
 							  .n = 1 + above,
@@ -144,7 +166,33 @@ static int insert(struct cleave *index, struct cleave_thread *self, uint64_t fir
 							  .added = 1u << one | above << other });
 	cleave__pool_drop_cells(self, leaf, (unsigned int)!below << at);
 	PORT_COUNT(self->counters.edits);
-	return finish(index, self, position.node, 0);
+	return finish(index, self, &leaf->node, 0);
+}
+
+static int insert(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
+		  struct cleave_entry *conflict) PORT_UNCHECKED
+{
+	struct cleave__change change = {
+		.verb = CLEAVE__INSERT, .first = first, .last = last, .value = value, .entry = conflict
+	};
+	struct cleave__position position;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	if (PORT_UNLIKELY(!lock_leaf(index, first, &position)))
+		return wait_and_go_on(index, self, change, position);
+	return fill(index, self, change, &position);
+}
+
+/* (`position` stays where it is: what was written by pieces would be slow to copy.) */
+static int insert_found_leave(struct cleave *index, struct cleave_thread *self, struct cleave__position *position,
+			      uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+{
+	struct cleave__change change = { .verb = CLEAVE__INSERT, .first = first, .last = last, .value = value };
+
+	if (PORT_UNLIKELY(!lock_found(index, first, position)))
+		return wait_and_go_on(index, self, change, *position);
+	return fill(index, self, change, position);
 }
 
 /* May a gap of that size appear in this leaf, as far as its parent is concerned (invariant 7)? */
@@ -228,5 +276,6 @@ const struct cleave__edits NAME_OF(SEARCH_NAME) = {
 	.clip = clip,
 	.unclip = unclip,
 	.insert = insert,
+	.insert_found_leave = insert_found_leave,
 	.erase = erase,
 };

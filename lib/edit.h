@@ -15,6 +15,12 @@ struct cleave__edits {
 	int (*unclip)(struct cleave *index, struct cleave_thread *self, uint64_t addr);
 	int (*insert)(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,
 		      struct cleave_entry *conflict);
+	/*
+	 * As insert, after cleave__prepare_change(), inside the read section in which a search found `position`: the leaf of
+	 * `first`, which it did not lock, and the cell there.  Leaves the section.
+	 */
+	int (*insert_found_leave)(struct cleave *index, struct cleave_thread *self, struct cleave__position *position,
+				  uint64_t first, uint64_t last, void *value);
 	int (*erase)(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 		     struct cleave_sink *sink);
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* Free space.  The search itself is in gapwalk.h. */
-#include "update.h"
+#include "edit.h"
 
 static int check(const struct cleave_request *request, uint64_t *align)
 {
@@ -126,7 +126,7 @@ int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request 
 }
 
 int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct cleave_request *request, void *value,
-		 uint64_t *addr)
+		 uint64_t *addr) PORT_UNCHECKED
 {
 	uint64_t align;
 	int error = value ? check(request, &align) : -EINVAL;
@@ -140,8 +140,8 @@ int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct 
 			cleave__leave(index, self);
 			return -ENOSPC;
 		}
-		error = cleave__insert_leave(index, self, &found.position, found.addr,
-					     found.addr + (request->size - 1), value);
+		error = index->search->edits->insert_found_leave(index, self, &found.position, found.addr,
+								 found.addr + (request->size - 1), value);
 		if (!error) {
 			*addr = found.addr;
 			return 0;

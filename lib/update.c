@@ -113,13 +113,12 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 		goto give_up;
 	cleave__leaf_edit_store_private(edit);
 	copy->count = (uint8_t)(position->node->count + 1);
-	if (!cleave__trylock(&parent->node.lock))
+	/*
+	 * A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf.  Its bound is still
+	 * what it was found, or raised, to be: none is lowered without the child's lock.
+	 */
+	if (!cleave__trylock_live(index, &parent->node))
 		goto give_up;
-	/* A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf. */
-	if (cleave__dead_locked(&parent->node) || edit->gap > cleave__branch_gap(parent, position->index)) {
-		cleave__unlock(index->domain, &parent->node.lock, !cleave__dead_locked(&parent->node));
-		goto give_up;
-	}
 	PORT_YIELD();
 	cleave__mark_dead_locked(position->node);
 	cleave__link_publish_locked(&parent->child[position->index], copy);
@@ -347,15 +346,6 @@ int cleave_insert(struct cleave *index, struct cleave_thread *self, uint64_t fir
 	if (first > last || !value)
 		return -EINVAL;
 	return index->search->edits->insert(index, self, first, last, value, conflict);
-}
-
-int cleave__insert_leave(struct cleave *index, struct cleave_thread *self,
-			 struct cleave__position *position, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
-{
-	struct cleave__change change = { .verb = CLEAVE__INSERT, .first = first, .last = last, .value = value };
-
-	cleave__lock_found_leaf(index, self, first, position);
-	return cleave__change_leave(index, self, &change, position);
 }
 
 static int store(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last, void *value,

@@ -62,11 +62,4 @@ static PORT_ALWAYS_INLINE int cleave__unclip_leaf(struct cleave_thread *self, st
 	return 0;
 }
 
-/*
- * As cleave_insert(), after cleave__prepare_change(), inside the read section in which a search found `position`: the leaf
- * of `first`, which it did not lock, and the cell there.  Leaves the section.
- */
-int cleave__insert_leave(struct cleave *index, struct cleave_thread *self, struct cleave__position *position,
-			 uint64_t first, uint64_t last, void *value) PORT_LEAVES;
-
 #endif

@@ -75,7 +75,7 @@ plant cover_raises_late restructure.c \
 plant raise_stops_at_parent gapbound.c 's/\tfor \(; (parent \|\| !high_enough\(index, self, level, addr, gap, try_only\)); parent = NULL\)/\tfor (bool once = $1; once; once = false)/'
 plant raise_not_undone gapbound.c 's/\t\tif \(!ok\)\n\t\t\tcleave__branch_set_gap_locked\(held\[n\], .*?\n//'
 plant copy_gap_not_raised update.c \
-	's/ \|\|\n\t    \(edit->gap > cleave__branch_gap\(parent, position->index\) &&\n.*?parent, true\)\)\)/)/; s/ \|\| edit->gap > cleave__branch_gap\(parent, position->index\)\) \{/) {/'
+	's/ \|\|\n\t    \(edit->gap > cleave__branch_gap\(parent, position->index\) &&\n.*?parent, true\)\)\)/)/'
 plant raise_in_dead_parent gapbound.c 's/cleave__trylock_live\(index, &known->node\)/cleave__trylock(&known->node.lock)/'
 plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
 	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/' \
@@ -83,10 +83,12 @@ plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_lo
 cells=6
 plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
-plant edit_of_dead_leaf edit.c 's/if \(PORT_UNLIKELY\(position->order & CLEAVE__DEAD\)\)/if (false)/'
+plant edit_of_dead_leaf edit.c 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
 plant edit_not_locked edit.c \
-	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/; s/\tcleave__unlock_node\(index, leaf\);\n//; s/\t\tcleave__unlock_dead\(index, &leaf->node\);\n//'
-plant insert_over_the_end edit.c 's/\(tail < last\) \| //'
+	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/; s/\tcleave__unlock_node\(index, leaf\);\n//; s/\tcleave__unlock_dead\(index, &leaf->node\);\n//'
+# space was found before the leaf was locked
+plant found_space_trusted edit.c 's/if \(PORT_UNLIKELY\(order != position->order\)\)/if (false)/'
+plant insert_over_the_end edit.c 's/\(tail < change\.last\) \| //'
 cells=
 plant lower_without_child gapbound.c \
 	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n\t\tuint64_t gap = )cleave__node_gap\(child\);/\tuint64_t early = cleave__node_gap(child);\n\tcleave__unlock_node(index, child);\n$1early;/; s/(\t\tcleave__unlock_node\(index, &parent->node\);\n\t\}\n)\tcleave__unlock_node\(index, child\);\n/$1/'
