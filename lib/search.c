@@ -113,19 +113,30 @@ static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const stru
 	}
 }
 
-/* From the last leaf of a branch to the first one of the branch beside it, if that is known, and is there still. */
-static PORT_ALWAYS_INLINE bool step_beyond(struct cleave__position *position, uint64_t key, struct cleave__branch *beyond)
-	PORT_INSIDE
+/*
+ * To the next leaf without a walk: beside this one, or the first one of the branch beside, if that is known and is there
+ * still.
+ */
+static PORT_ALWAYS_INLINE bool step_on(struct cleave__position *position, struct cleave__branch *beyond) PORT_INSIDE
 {
-	if (!beyond || beyond->node.first != key)
-		return false;
-	position->parent = beyond;
-	return cleave__step(position, 0);
+	uint64_t last = position->node->last;
+
+	if (!cleave__step(position, position->index + 1)) {
+		if (!beyond || beyond->node.first != last + 1)
+			return false;
+		position->parent = beyond;
+		if (!cleave__step(position, 0))
+			return false;
+	}
+	position->count = search_count(cleave__live(position->order));
+	return true;
 }
 
 /* A cursor's way upward: cleave_next_rcu(). */
 static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n) PORT_INSIDE
 {
+	const struct cleave *index = cursor->index;
+	const bool gaps = cursor->gaps;
 	uint64_t key = cursor->key;
 	bool known = false; /* the position is where the key is */
 	struct cleave__branch *beyond = NULL;
@@ -138,11 +149,10 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 		unsigned int found;
 
 		if (!known)
-			seek(cursor->index, key, &position);
-		look_ahead(cursor->index, &position, !known, &beyond);
+			seek(index, key, &position);
+		look_ahead(index, &position, !known, &beyond);
 		leaf = cleave__leaf_const(position.node);
-		found = search_visits(leaf, position.order, position.count, position.r, room, cursor->gaps,
-				      &visits[done]);
+		found = search_visits(leaf, position.order, position.count, position.r, room, gaps, &visits[done]);
 		if (!known && found && visits[done].first < key)
 			visits[done].first = key;
 		done += found;
@@ -151,14 +161,19 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 			position.r += (unsigned int)room;
 			key = PORT_CELL_READ(leaf->start[cleave__cell(position.order, position.r)]);
 			known = true;
-		} else {
-			key = leaf->node.last + 1; /* 0: 2^64 */
-			cursor->after = key == 0;
-			key -= cursor->after;
-			position.r = 0;
-			known = cleave__step(&position, position.index + 1) || step_beyond(&position, key, beyond);
-			position.count = search_count(cleave__live(position.order));
+			continue;
 		}
+		/* Most leaves are visited as a whole, with room for all that one may have: nothing else is asked there. */
+		for (known = step_on(&position, beyond); known && n - done >= CLEAVE__CELL_ROOM;
+		     known = step_on(&position, beyond)) {
+			look_ahead(index, &position, false, &beyond);
+			leaf = cleave__leaf_const(position.node);
+			done += search_visits(leaf, position.order, position.count, 0, CLEAVE__CELL_ROOM, gaps, &visits[done]);
+		}
+		position.r = 0;
+		key = leaf->node.last + 1; /* 0: 2^64 */
+		cursor->after = key == 0;
+		key -= cursor->after;
 	}
 	cursor->key = key;
 	return done;
