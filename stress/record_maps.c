@@ -48,62 +48,56 @@ parse_line(const char *text, struct map_line *line)
 	return true;
 }
 
-static FILE *
-open_proc(pid_t process, const char *name)
+/* Hand the lines of a file of the process to @take, until it fails. */
+static int
+read_lines(struct map_lines *lines, pid_t process, const char *name,
+	   int (*take)(struct map_lines *lines, struct map_line *line, const char *text))
 {
-	char path[64];
+	struct map_line line = { 0 };
+	char path[64], *text = NULL;
+	size_t room = 0;
+	int error = 0;
+	FILE *file;
 
+	lines->count = 0;
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)process, name);
-	return fopen(path, "re");
+	file = fopen(path, "re");
+	if (!file)
+		return -errno;
+	while (!error && getline(&text, &room, file) > 0)
+		error = take(lines, &line, text);
+	free(text);
+	fclose(file);
+	return error;
+}
+
+static int
+take_mapping(struct map_lines *lines, struct map_line *line, const char *text)
+{
+	return parse_line(text, line) ? append(lines, line) : -EINVAL;
+}
+
+/* The flags follow the mapping that they are of. */
+static int
+take_growing(struct map_lines *lines, struct map_line *line, const char *text)
+{
+	if (parse_line(text, line) || strncmp(text, "VmFlags:", 8) || !strstr(text, " gd"))
+		return 0;
+	line->attributes |= MAP_LINE_GROWS_DOWN;
+	return append(lines, line);
 }
 
 int
 map_lines_read(struct map_lines *lines, pid_t process)
 {
-	FILE *file = open_proc(process, "maps");
-	struct map_line line;
-	char *text = NULL;
-	size_t room = 0;
-	int error = 0;
-
-	lines->count = 0;
-	if (!file)
-		return -errno;
-	while (!error && getline(&text, &room, file) > 0) {
-		if (parse_line(text, &line))
-			error = append(lines, &line);
-		else
-			error = -EINVAL;
-	}
-	free(text);
-	fclose(file);
-	return error;
+	return read_lines(lines, process, "maps", take_mapping);
 }
 
 /* Only smaps tells which mappings grow down ("gd"); it is slow, so this is called rarely. */
 int
 map_lines_read_growing(struct map_lines *lines, pid_t process)
 {
-	FILE *file = open_proc(process, "smaps");
-	struct map_line line = { 0 };
-	char *text = NULL;
-	size_t room = 0;
-	int error = 0;
-
-	lines->count = 0;
-	if (!file)
-		return -errno;
-	while (!error && getline(&text, &room, file) > 0) {
-		if (parse_line(text, &line))
-			continue;
-		if (!strncmp(text, "VmFlags:", 8) && strstr(text, " gd")) {
-			line.attributes |= MAP_LINE_GROWS_DOWN;
-			error = append(lines, &line);
-		}
-	}
-	free(text);
-	fclose(file);
-	return error;
+	return read_lines(lines, process, "smaps", take_growing);
 }
 
 int
