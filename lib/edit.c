@@ -3,6 +3,8 @@
 
 #include "search.h"
 
+#include "steps.h"
+
 #define NAME_OF_(name) cleave__edits_##name
 #define NAME_OF(name) NAME_OF_(name)
 
@@ -30,11 +32,10 @@ static PORT_ALWAYS_INLINE bool lock_at(struct cleave *index, const struct cleave
 	return false;
 }
 
-/* Find the leaf of an address first, in a section that stays open; search it under the lock. */
-static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, struct cleave__position *position)
+/* The same, and search it under the lock. */
+static PORT_ALWAYS_INLINE bool lock_this(struct cleave *index, uint64_t addr, struct cleave__position *position)
 	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
 {
-	cleave__walk(index, 0, addr, search_branch, position);
 	if (PORT_UNLIKELY(!lock_at(index, position, &position->order)))
 		return false;
 	search_locked(addr, position);
@@ -54,6 +55,24 @@ static PORT_ALWAYS_INLINE bool lock_found(struct cleave *index, uint64_t addr, s
 		search_locked(addr, position);
 	}
 	return true;
+}
+
+/* Find the leaf of an address, lock and search it, in a section that stays open. */
+static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, struct cleave__position *position)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
+{
+	cleave__walk(index, 0, addr, search_branch, position);
+	return lock_this(index, addr, position);
+}
+
+/* The same, in a section that may end and begin again meanwhile. */
+static PORT_NO_INLINE struct cleave__position lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+							       struct cleave__position position) PORT_UNCHECKED
+{
+	cleave__lock_leaf_slowly(index, self, addr, &position);
+	position.order = cleave__order_locked(cleave__leaf_const(position.node));
+	search_locked(addr, &position);
+	return position;
 }
 
 /* The edit is published: end the call. */
@@ -263,11 +282,114 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 							  .fresh = one & (below - 1),
 							  .added = (unsigned int)!below << one,
 							  .displaces = true });
-	cleave__pool_drop_cells(self, leaf, dropped);
+	cleave__pool_drop_displaced(self, leaf, dropped);
 	PORT_COUNT(self->counters.edits);
 	finish(index, self, position.node, 0);
 	if (sink)
 		sink->each(sink, &displaced);
+	return 0;
+}
+
+/* ---- Held entries ---- */
+
+/*
+ * The leaf of the thread's last hold, if it holds the address: who goes upward need not walk each time.  It is still a leaf of
+ * this index, or was one until it died:
+ *	1. begun() said n, and after that a walk found it: so it was not unlinked before a token below n
+ *	2. begun() says n again, in this section: no other token is done before the section ends, nor a node reused that was
+ *	   retired under it
+ * (Did begun() say n after the walk only, the leaf could have been unlinked before token n - 1, while the walk was under
+ * way, and be reused when 1's section ended.)  What it was found under is as safe to look at.  An index that is destroyed
+ * frees its leaves at once; no other one has its number.
+ */
+static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thread *self, uint64_t addr, uint64_t begun,
+					 struct cleave__position *position)
+	PORT_INSIDE PORT_TRYLOCKS(position->node->lock) PORT_UNCHECKED
+{
+	const struct cleave__place *last = &self->last;
+
+	if (!begun || last->begun != begun || last->index != index->number || addr < last->leaf->first ||
+	    addr > last->leaf->last)
+		return false;
+	position->node = last->leaf;
+	position->parent = last->parent;
+	position->above = last->above;
+	position->index = last->at;
+	return lock_this(index, addr, position);
+}
+
+static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr)
+	PORT_UNCHECKED
+{
+	const struct cleave_ops *ops = index->domain->ops;
+	struct cleave__position position;
+	const struct cleave__leaf *leaf;
+	uint64_t begun;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	begun = ops->begun ? ops->begun(index->domain, self) : 0;
+	if (lock_last(index, self, addr, begun, &position)) {
+		/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
+		cleave__prefetch_child(position.parent, position.index + 1);
+	} else {
+		if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
+			position = lock_leaf_slowly(index, self, addr, position);
+		self->last = (struct cleave__place){ position.node,  position.parent, position.above,
+						     position.index, index->number,   begun };
+	}
+	leaf = cleave__leaf_const(position.node);
+	cleave__leaf_entry(leaf, position.order, position.count, position.r, &hold->entry);
+	/* Who holds an entry looks at its value, where it is a pointer. */
+	PORT_PREFETCH(hold->entry.value);
+	PORT_PREFETCH((const char *)hold->entry.value + 64);
+	cleave__leave(index, self); /* a locked live node stays */
+	position.node->link = NULL;
+	hold->leaf = position.node;
+	hold->dead = NULL;
+	hold->order = position.order;
+	hold->count = position.count;
+	hold->r = position.r;
+	hold->handed_over = hold->put = hold->erased = false;
+	hold->txn.index = index;
+	hold->txn.self = self;
+	hold->txn.next = self->txns;
+	self->txns = &hold->txn;
+}
+
+/* The cell of a held entry of this value is no longer listed. */
+static PORT_ALWAYS_INLINE void drop_replaced(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int cell,
+					     const void *value)
+{
+	if (PORT_LIKELY(value != NULL))
+		cleave__pool_drop_displaced(self, leaf, cell);
+	else
+		cleave__pool_drop_cells(self, leaf, cell);
+}
+
+static int hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value, cleave__hold_put *elsewhere)
+	PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
+	struct cleave_thread *self = hold->txn.self;
+	uint64_t order = hold->order;
+	unsigned int clean = cleave__pool_clean_cells(self, leaf, order), count = hold->count, r = hold->r;
+	struct cleave__edit edit;
+
+	hold->put = true;
+	if (PORT_LIKELY(first == hold->entry.first)) {
+		if (PORT_UNLIKELY(!cleave__leaf_replace(leaf, order, &count, r, &hold->entry, last, value, clean)))
+			return elsewhere(hold, first, last, value);
+		hold->count = count;
+		drop_replaced(self, leaf, 1u << cleave__cell(order, r), hold->entry.value);
+		PORT_COUNT(self->counters.edits);
+		return 0;
+	}
+	cleave__leaf_edit_init(&edit, leaf, order, count, clean);
+	if (PORT_UNLIKELY(!cleave__leaf_edit_put_inside(&edit, r, &hold->entry, first, last, value)))
+		return elsewhere(hold, first, last, value);
+	cleave__pool_store_edit(self, &edit);
+	hold->count = edit.count;
 	return 0;
 }
 
@@ -278,4 +400,6 @@ const struct cleave__edits NAME_OF(SEARCH_NAME) = {
 	.insert = insert,
 	.insert_found_leave = insert_found_leave,
 	.erase = erase,
+	.hold_begin = hold_begin,
+	.hold_put = hold_put,
 };

@@ -9,6 +9,8 @@
 
 #include "update.h"
 
+typedef int cleave__hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value);
+
 /* As the functions of cleave.h; insert: the range is valid and `value` not NULL; erase: the range is valid. */
 struct cleave__edits {
 	int (*clip)(struct cleave *index, struct cleave_thread *self, uint64_t addr);
@@ -23,6 +25,10 @@ struct cleave__edits {
 				  uint64_t first, uint64_t last, void *value);
 	int (*erase)(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 		     struct cleave_sink *sink);
+	void (*hold_begin)(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr);
+	/* As cleave_hold_put(), with checked arguments.  `elsewhere`: what to do where the leaf has no clean cell for it. */
+	int (*hold_put)(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
+			cleave__hold_put *elsewhere);
 };
 
 #endif

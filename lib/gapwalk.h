@@ -110,7 +110,7 @@ static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search 
 	unsigned int top = cleave__root_level(root), level = top;
 
 	found->nstale = 0;
-	found->position.parent = NULL;
+	found->position.above = found->position.parent = NULL;
 	found->position.index = 0;
 	if (top == 0)
 		return search_gap_leaf(search, node, found);
@@ -141,6 +141,7 @@ static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search 
 				break;
 			if (PORT_LIKELY(search_gap_leaf(search, node, found))) {
 				found->position.parent = branch;
+				found->position.above = level < top ? path[level + 1].branch : NULL;
 				found->position.index = (unsigned int)i;
 				return true;
 			}

@@ -10,59 +10,16 @@
  * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; if a neighbour has
  * a gap to be joined with it, that is not done here.
  */
-#include "steps.h"
-#include "update.h"
+#include "edit.h"
 
 static struct cleave__leaf *leaf_of(const struct cleave_hold *hold)
 {
 	return cleave__leaf(hold->leaf);
 }
 
-/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
-static void prefetch_next(struct cleave_thread *self, const struct cleave__position *position) PORT_INSIDE
+void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr)
 {
-	if (position->node == self->held)
-		cleave__prefetch_child(position->parent, position->index + 1);
-	self->held = position->node;
-}
-
-void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
-		       uint64_t addr) PORT_UNCHECKED
-{
-	struct cleave__position position;
-	struct cleave__leaf *leaf;
-	uintptr_t value;
-	uint64_t order;
-
-	cleave__prepare_change(index, self);
-	cleave__enter(index, self);
-	index->search->seek_rcu(index, addr, &position);
-	/* Who holds an entry looks at its value, where it is a pointer: that is on its way while the lock is taken. */
-	leaf = cleave__leaf(position.node);
-	value = (uintptr_t)PORT_CELL_READ(leaf->value[cleave__cell(position.order, position.r)]);
-	PORT_PREFETCH((const void *)value);
-	PORT_PREFETCH((const void *)(value + 64));
-	prefetch_next(self, &position);
-	cleave__lock_found_leaf(index, self, addr, &position);
-	cleave__leave(index, self); /* a locked live node stays */
-	leaf = cleave__leaf(position.node);
-	order = cleave__order_locked(leaf);
-	if (PORT_UNLIKELY(order != position.order)) {
-		position.count = cleave__count12(cleave__live(order));
-		position.r = cleave__leaf_rank(leaf, order, position.count, 0, addr);
-	}
-	cleave__leaf_entry(leaf, order, position.count, position.r, &hold->entry);
-	hold->leaf = position.node;
-	hold->leaf->link = NULL;
-	hold->dead = NULL;
-	hold->order = order;
-	hold->count = position.count;
-	hold->r = position.r;
-	hold->handed_over = hold->put = hold->erased = false;
-	hold->txn.index = index;
-	hold->txn.self = self;
-	hold->txn.next = self->txns;
-	self->txns = &hold->txn;
+	index->search->edits->hold_begin(hold, index, self, addr);
 }
 
 void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
@@ -80,27 +37,17 @@ static void raise(struct cleave_hold *hold, uint64_t addr, const struct cleave__
 		(void)cleave__raise(hold->txn.index, hold->txn.self, 0, addr, edit->gap, NULL, false);
 }
 
-/* One store of the order word.  False: there is no clean cell for it. */
-static PORT_ALWAYS_INLINE bool put_here(struct cleave_hold *hold, uint64_t first, uint64_t last,
-					void *value) PORT_UNCHECKED
+/* A gap is put by one store of the order word.  False: there is no clean cell for it. */
+static bool put_gap(struct cleave_hold *hold, uint64_t first, uint64_t last) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = leaf_of(hold);
 	struct cleave_thread *self = hold->txn.self;
-	unsigned int clean = cleave__pool_clean_cells(self, leaf, hold->order);
 	struct cleave__edit edit;
 
-	if (value && first == hold->entry.first) {
-		if (!cleave__leaf_replace(leaf, hold->order, &hold->count, hold->r, &hold->entry, last, value, clean))
-			return false;
-		cleave__pool_drop_cells(self, leaf, 1u << cleave__cell(hold->order, hold->r));
-		PORT_COUNT(self->counters.edits);
-		return true;
-	}
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, clean);
-	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value))
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, cleave__pool_clean_cells(self, leaf, hold->order));
+	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, NULL))
 		return false;
-	if (!value)
-		raise(hold, first, &edit);
+	raise(hold, first, &edit);
 	cleave__pool_store_edit(self, &edit);
 	hold->count = edit.count;
 	return true;
@@ -141,6 +88,27 @@ static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t las
 	return cleave__leaf_cramped(leaf, hold->count) || cleave__cut_share(leaf, first, last, hold->count + 1);
 }
 
+/* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if that can be looked at. */
+static void find_held(const struct cleave_hold *hold, struct cleave__position *position) PORT_INSIDE
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave_thread *self = hold->txn.self;
+	const struct cleave__place *last = &self->last;
+
+	if (last->leaf == hold->leaf && last->begun && last->begun == index->domain->ops->begun(index->domain, self) &&
+	    last->parent && !cleave__dead_locked(&last->parent->node)) {
+		position->node = last->leaf;
+		position->parent = last->parent;
+		position->above = last->above;
+		position->index = last->at;
+		position->order = hold->order;
+		position->count = hold->count;
+		position->r = hold->r;
+	} else {
+		index->search->seek_rcu(index, hold->leaf->first, position);
+	}
+}
+
 /* The leaf is full, or to be divided: its place is taken by several, locked. */
 static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
@@ -151,7 +119,7 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 	bool done;
 
 	cleave__enter(index, self);
-	index->search->seek_rcu(index, leaf->first, &position); /* finds the leaf, for it is locked and lives */
+	find_held(hold, &position);
 	done = cleave__divide(index, self, &position, first, last, value, &hold->leaf, &leaf->link);
 	if (done)
 		cleave__unlock_dead(index, leaf);
@@ -185,18 +153,20 @@ static inline bool may_put(const struct cleave_hold *hold, uint64_t first, uint6
 	return first <= last && first >= hold->entry.first && last <= hold->entry.last && !hold->put;
 }
 
+/* The leaf cannot hold it. */
+static int put_elsewhere(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
+{
+	if ((divides(hold, first, last) || !put_in_copy(hold, first, last, value)) &&
+	    !put_in_several(hold, first, last, value))
+		return put_by_txn(hold, first, last, value);
+	return 0;
+}
+
 int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
 {
-	int error = 0;
-
-	if (!value || !may_put(hold, first, last))
+	if (PORT_UNLIKELY(!value || !may_put(hold, first, last)))
 		return -EINVAL;
-	if (!put_here(hold, first, last, value) &&
-	    (divides(hold, first, last) || !put_in_copy(hold, first, last, value)) &&
-	    !put_in_several(hold, first, last, value))
-		error = put_by_txn(hold, first, last, value);
-	hold->put = true;
-	return error;
+	return hold->txn.index->search->edits->hold_put(hold, first, last, value, put_elsewhere);
 }
 
 /*
@@ -224,13 +194,14 @@ int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last)
 	if (!hold->entry.value || !may_put(hold, first, last))
 		return -EINVAL;
 	if ((cleave__border_reached(hold->leaf, first, last) && gap_beyond(hold, first, last)) ||
-	    (!put_here(hold, first, last, NULL) && !put_in_copy(hold, first, last, NULL)))
+	    (!put_gap(hold, first, last) && !put_in_copy(hold, first, last, NULL)))
 		return -EAGAIN;
 	hold->put = hold->erased = true;
 	return 0;
 }
 
-void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
+/* Not only a leaf to be unlocked. */
+static PORT_NO_INLINE void end_slowly(struct cleave_hold *hold) PORT_UNCHECKED
 {
 	struct cleave_thread *self = hold->txn.self;
 	struct cleave__node *next;
@@ -254,9 +225,22 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 		cleave__unlock_node(hold->txn.index, hold->leaf);
 		hold->leaf = next;
 	} while (PORT_UNLIKELY(next != NULL));
-	if (PORT_UNLIKELY(hold->dead != NULL))
+	if (hold->dead)
 		cleave__pool_retire_with(self, hold->dead, hold->dead->link);
-	if (PORT_UNLIKELY(small))
+	if (small)
 		cleave__merge_small(hold->txn.index, self, hold->entry.first);
+	cleave__pool_nudge(self);
+}
+
+void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
+{
+	struct cleave_thread *self = hold->txn.self;
+
+	if (PORT_UNLIKELY(hold->handed_over | hold->erased | (hold->dead != NULL) | (self->txns != &hold->txn))) {
+		end_slowly(hold);
+		return;
+	}
+	self->txns = hold->txn.next;
+	cleave__unlock_node(hold->txn.index, hold->leaf);
 	cleave__pool_nudge(self);
 }

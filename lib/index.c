@@ -17,6 +17,7 @@ int cleave_init(struct cleave *index, struct cleave_thread *self) PORT_UNCHECKED
 	memset(index, 0, sizeof(*index));
 	index->domain = self->domain;
 	index->search = self->domain->search;
+	index->number = PORT_FETCH_ADD(&self->domain->indexes, 1, PORT_RELAXED) + 1;
 	node = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_init_private(cleave__leaf(node), 0, UINT64_MAX);
 	cleave__leaf_append_private(cleave__leaf(node), 0, NULL);

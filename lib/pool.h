@@ -54,7 +54,13 @@ bool cleave__pool_ask(struct cleave_thread *self, uint64_t cookie);
 
 static PORT_ALWAYS_INLINE bool cleave__pool_done(struct cleave_thread *self, uint64_t cookie)
 {
-	return cookie <= self->passed || cleave__pool_ask(self, cookie);
+	if (cookie <= self->passed)
+		return true;
+	if (!self->done)
+		return cleave__pool_ask(self, cookie);
+	self->passed = PORT_LOAD(self->done, PORT_ACQUIRE); /* [U2-acq] [C1-acq] as ops->done() */
+	self->wanted = self->wanted < cookie && self->passed < cookie ? cookie : self->wanted;
+	return cookie <= self->passed;
 }
 
 /* A cookie for what was unlinked before; the end of the call pushes it on. */
@@ -62,6 +68,14 @@ static inline uint64_t cleave__pool_cookie(struct cleave_thread *self)
 {
 	PORT_COUNT(self->counters.cookies);
 	self->wanted = self->domain->ops->cookie(self->domain, self);
+	return self->wanted;
+}
+
+/* The same, where an order word that was just displaced unlinked it. */
+static PORT_ALWAYS_INLINE uint64_t cleave__pool_cookie_stored(struct cleave_thread *self)
+{
+	PORT_COUNT(self->counters.cookies);
+	self->wanted = self->domain->ops->cookie_stored(self->domain, self);
 	return self->wanted;
 }
 
@@ -73,17 +87,30 @@ static inline uint64_t cleave__pool_cookie(struct cleave_thread *self)
  * A cookie costs a full barrier.  But to take one only where few cells are left is to ask what is as good as random, at each
  * edit twice: mispredicted, that costs more, by 20 ns for an unmap and a map.
  */
-static PORT_ALWAYS_INLINE void cleave__pool_drop_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
-						       unsigned int dropped)
+static PORT_ALWAYS_INLINE void cleave__pool_drop_with(struct cleave__node *node, unsigned int dropped, uint64_t cookie)
 {
-	struct cleave__node *node = &leaf->node;
-	uint64_t cookie = cleave__pool_cookie(self);
 	unsigned int joins = 0u - (unsigned int)(!node->old | (node->cookie == cookie));
 
 	dropped |= node->young;
 	node->cookie = joins ? cookie : node->cookie;
 	node->old |= (uint16_t)(dropped & joins);
 	node->young = (uint16_t)(dropped & ~joins);
+}
+
+static PORT_ALWAYS_INLINE void cleave__pool_drop_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
+						       unsigned int dropped)
+{
+	cleave__pool_drop_with(&leaf->node, dropped, cleave__pool_cookie(self));
+}
+
+/*
+ * The same after cleave__order_displace_locked(), a sequentially consistent store, which is all the barrier that a cookie
+ * needs.  That covers those of `young`, too: they were unlinked by earlier stores of the same word.
+ */
+static PORT_ALWAYS_INLINE void cleave__pool_drop_displaced(struct cleave_thread *self, struct cleave__leaf *leaf,
+							   unsigned int dropped)
+{
+	cleave__pool_drop_with(&leaf->node, dropped, cleave__pool_cookie_stored(self));
 }
 
 /* Publish an edit; its leaf is locked. */
@@ -123,11 +150,13 @@ static inline void cleave__pool_nudge(struct cleave_thread *self)
 {
 	uint64_t cookie = self->wanted;
 
-	if (PORT_UNLIKELY(cookie)) {
-		self->wanted = 0;
-		if (self->domain->ops->advance)
-			self->domain->ops->advance(self->domain, self, cookie);
-	}
+	if (!cookie)
+		return;
+	self->wanted = 0;
+	if (self->quiet)
+		self->quiet--;
+	else if (self->domain->ops->advance)
+		self->domain->ops->advance(self->domain, self, cookie);
 }
 
 /* The limit of garbage may be passed by those that cannot wait, up to twice. */

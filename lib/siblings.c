@@ -12,6 +12,7 @@ struct siblings {
 	struct cleave *index;
 	struct cleave_thread *self;
 	struct cleave__branch *parent;
+	struct cleave__branch *above; /* the parent's, if that lives; NULL: not known */
 	unsigned int at;	     /* the number of the first among the parent's children */
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
@@ -39,6 +40,7 @@ static void init(struct siblings *s, struct cleave *index, struct cleave_thread 
 	s->index = index;
 	s->self = self;
 	s->parent = position->parent;
+	s->above = position->above;
 	s->at = position->index;
 	s->nold = 1;
 	s->keep_locked = false;
@@ -247,6 +249,11 @@ static bool lock_above(const struct siblings *s, struct cleave__branch **above) 
 	if (!cleave__trylock(&parent->lock))
 		return false;
 	live = !cleave__dead_locked(parent);
+	/* A live branch that the walk went through is still the one above a live parent. */
+	if (live && s->above && cleave__trylock_live(s->index, &s->above->node)) {
+		*above = s->above;
+		return true;
+	}
 	if (live && cleave__lock_above(s->index, s->self, parent->level, s->old[0]->first, true, above))
 		return true;
 	cleave__unlock(s->index->domain, &parent->lock, live);

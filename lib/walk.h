@@ -15,6 +15,7 @@
 struct cleave__position {
 	struct cleave__node *node;     /* at the level asked for */
 	struct cleave__branch *parent; /* NULL: the node was the root */
+	struct cleave__branch *above;  /* the parent's; NULL: that was the root */
 	unsigned int index;	       /* of the node among its parent's children */
 	unsigned int r;		       /* leaf: rank of the cell that holds the address */
 	unsigned int count;	       /* leaf: live cells */
@@ -120,7 +121,7 @@ static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned
 	struct cleave__node *node = cleave__root_node(root);
 	unsigned int at = cleave__root_level(root);
 
-	position->parent = NULL;
+	position->above = position->parent = NULL;
 	position->index = 0;
 	if (at < level)
 		return false;
@@ -129,6 +130,7 @@ static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned
 		size_t i = search(branch, addr);
 
 		node = cleave__link_read_rcu(&branch->child[i]);
+		position->above = position->parent;
 		position->parent = branch;
 		position->index = (unsigned int)i;
 		at--;

@@ -133,6 +133,7 @@ int space_map_create(struct space_map **out, uint64_t page_size, bool join)
 {
 	static const struct cleave_ops ops = {
 		.cookie = take_cookie,
+		.cookie_stored = take_cookie,
 		.done = cookie_done,
 		.wait = cookie_wait,
 		.enter = enter,

@@ -226,6 +226,15 @@ static bool manual_done(struct cleave_domain *domain, struct cleave_thread *self
 	return cookie <= manual->ended;
 }
 
+static uint64_t manual_begun(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	struct manual_domain *manual = manual_of(domain);
+
+	(void)self;
+	CHECK(manual->inside, "asks what has begun outside of a read section");
+	return manual->ended + 1; /* nothing ends while this thread is inside */
+}
+
 static void manual_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
 	struct manual_domain *manual = manual_of(domain);
@@ -289,7 +298,9 @@ static void manual_wake(struct cleave_domain *domain, struct cleave_word32 *word
 
 static const struct cleave_ops manual_ops = {
 	.cookie = manual_cookie,
+	.cookie_stored = manual_cookie,
 	.done = manual_done,
+	.begun = manual_begun,
 	.advance = manual_advance,
 	.wait = manual_wait,
 	.enter = manual_ops_enter,

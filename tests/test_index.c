@@ -171,6 +171,40 @@ static void a_held_entry_is_erased_only_if_all_of_it_is_known(void **state)
 	manual_stop(&manual);
 }
 
+/* A hold begins at the leaf of the thread's last one, but not at one of an index that stood at the same address. */
+static void a_hold_begins_in_no_index_that_is_gone(void **state)
+{
+	struct cleave_entry entries[40];
+	struct manual_domain manual;
+	struct cleave_hold hold;
+	struct cleave index;
+
+	(void)state;
+	for (unsigned int i = 0; i < 40; i++)
+		entries[i] = (struct cleave_entry){ 10 * i, 10 * i + 9, entries };
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, 1000);
+	for (unsigned int built = 1; built < 3; built++) {
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_build(&index, &manual.self, entries, 40 / built), 0);
+		for (uint64_t at = 130; at < 200; at++) {
+			cleave_hold_begin(&hold, &index, &manual.self, at);
+			assert_int_equal(hold.entry.first, at / 10 * 10);
+			assert_int_equal(hold.entry.last, at / 10 * 10 + 9);
+			cleave_hold_end(&hold);
+		}
+		cleave_destroy(&index, &manual.self);
+	}
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	cleave_hold_begin(&hold, &index, &manual.self, 199);
+	assert_null(hold.entry.value);
+	assert_int_equal(hold.entry.first, 0);
+	assert_true(hold.entry.last == UINT64_MAX);
+	cleave_hold_end(&hold);
+	check_index(&index);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
 /*
  * Who cuts an entry from below upward, a part after the other, copies no leaf for want of clean cells, and finds room to
  * change the parts again.  No grace period ends meanwhile.
@@ -562,6 +596,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(shrinks_with_its_contents),
 		cmocka_unit_test(a_hold_that_ends_inside_a_transaction_merges_nothing),
 		cmocka_unit_test(a_held_entry_is_erased_only_if_all_of_it_is_known),
+		cmocka_unit_test(a_hold_begins_in_no_index_that_is_gone),
 		cmocka_unit_test(cuts_from_below_upward_leave_room),
 	};
 

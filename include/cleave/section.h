@@ -93,7 +93,6 @@ struct cleave_urcu_thread {
 	struct cleave_word32 inside;	 /* [a] in a section that a call of the library has opened (memb, bp) */
 	struct cleave_word32 awaited;	 /* [a] the worker wants to know when it leaves that */
 	bool stays;			 /* [l] it was inside at each look */
-	uint32_t skip;			 /* [t] changes to let pass before the next kick */
 };
 
 /*

@@ -21,6 +21,7 @@ extern "C" {
 struct cleave_domain;
 struct cleave_thread;
 struct cleave__node;
+struct cleave__branch;
 struct cleave__search;
 
 /* A shared word.  Only the port's accessors touch it (lib/port/port.h). */
@@ -67,7 +68,11 @@ struct cleave_memory {
  *	   Ordered like a read-modify-write of the word that starting a grace period also modifies.  Does not start one:
  *	   called inside read sections and under leaf locks.  Of two tokens the greater is not done first.  Two calls
  *	   may return the same one only if it waits for what was unlinked before the later call, too.
+ * cookie_stored  the same, where what was unlinked was unlinked by sequentially consistent stores of the caller, or of
+ *	   words that it has stored so since: these order it, no other barrier is needed.  May be the same function.
  * done	   has a grace period begun and ended since `cookie`?  Acquire: orders reuse after readers.
+ * begun   inside a section: a number, not 0.  What was unlinked before a token below it is invisible to the caller from
+ *	   now on; a token that is not below it is not done before the section ends.  May be NULL.
  * advance bring the grace period of `cookie` nearer, without waiting.  Outside read sections and locks.  May be NULL.
  * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
  * enter / leave   a read section.  They need not nest.
@@ -77,7 +82,9 @@ struct cleave_memory {
  */
 struct cleave_ops {
 	uint64_t (*cookie)(struct cleave_domain *domain, struct cleave_thread *self);
+	uint64_t (*cookie_stored)(struct cleave_domain *domain, struct cleave_thread *self);
 	bool (*done)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
+	uint64_t (*begun)(struct cleave_domain *domain, struct cleave_thread *self);
 	void (*advance)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 	void (*wait)(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 	void (*enter)(struct cleave_domain *domain, struct cleave_thread *self);
@@ -110,7 +117,9 @@ struct cleave_domain {
 	const struct cleave_memory *memory;  /* [I] */
 	const struct cleave__search *search; /* [I] the walk for this processor */
 	uint64_t garbage_limit;		     /* [I] retired nodes above which an update waits */
-	uint32_t pad[8];
+	const struct cleave_word *done;	     /* [I] every token up to this word is done; NULL: ops->done knows */
+	struct cleave_word indexes;	     /* [a] that were ever made */
+	uint32_t pad[4];
 	struct cleave_word garbage;  /* [a] retired nodes, in steps of a batch */
 	struct cleave_word32 lock;   /* [a] leaf of the lock order */
 	uint32_t pad1;
@@ -137,12 +146,23 @@ struct cleave_counters {
 	uint64_t retired;      /* nodes retired */
 };
 
+/* Where a thread held an entry last (lib/edit.c). */
+struct cleave__place {
+	struct cleave__node *leaf;     /* NULL: nowhere */
+	struct cleave__branch *parent; /* in which the leaf was found; it may be dead, as the next */
+	struct cleave__branch *above;  /* the parent's */
+	uint32_t at;		       /* as which child */
+	uint64_t index;		       /* whose leaf it is */
+	uint64_t begun;		       /* as ops->begun() said before it was found; 0: not known */
+};
+
 /*
  * One thread that writes (or reads, where the flavour needs a record).  Owned by the caller; at a fixed address from
  * cleave_thread_init() to cleave_thread_exit(); never used by two threads at once.
  */
 struct cleave_thread {
 	struct cleave_domain *domain;	/* [I] */
+	const struct cleave_word *done; /* [I] the domain's */
 	struct cleave__node *free[2];	/* [t] clean nodes, by kind (leaf, branch) */
 	uint32_t nfree[2];		/* [t] */
 	uint32_t reserved[2];		/* [t] of these, promised to open transactions */
@@ -151,8 +171,9 @@ struct cleave_thread {
 	struct cleave_limbo old[2];	/* [t] retired, each node with its cookie */
 	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
 	struct cleave_txn *txns;	/* [t] open transactions */
-	const struct cleave__node *held; /* [t] the leaf of the last hold: only compared */
+	struct cleave__place last;	/* [t] of holds */
 	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
+	uint32_t quiet;			/* [t] calls that do not push anything on: the port's */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
 	struct cleave_counters counters; /* [t/a] */
 };
@@ -162,7 +183,8 @@ struct cleave {
 	struct cleave_word root;	     /* [a] written under root_lock */
 	const struct cleave__search *search; /* [I] */
 	struct cleave_domain *domain;	     /* [I] */
-	uint64_t pad[5];
+	uint64_t number;		     /* [I] no other index of the domain ever has it */
+	uint64_t pad[4];
 	struct cleave_word32 root_lock; /* [a] last in the lock order */
 	uint32_t pad1[15];
 };

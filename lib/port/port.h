@@ -26,7 +26,7 @@
  *   PORT_COUNT(counter)		      counter++ by the only writer, racy readers allowed
  *   PORT_PREFETCH(address)
  *   PORT_LIKELY(x), PORT_UNLIKELY(x)
- *   PORT_ALWAYS_INLINE
+ *   PORT_ALWAYS_INLINE, PORT_NO_INLINE
  *   EINVAL ENOMEM EEXIST ENOENT ENOSPC EAGAIN positive error numbers
  *   memcpy, memset			      the compiler may call them even in freestanding code
  *

@@ -149,10 +149,28 @@ static void prepare_grace(unsigned int variant)
 	PORT_STORE(&shared->pointer, 1, PORT_RELAXED);
 }
 
+/* Which grace periods have begun: asked before the pointer is followed, and if it is the same later, followed no more. */
+static void look_again(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	uint64_t begun;
+	bool found;
+
+	sim_ops.enter(domain, self);
+	begun = cleave__urcu_begun(domain, self);
+	found = PORT_LOAD(&shared->pointer, PORT_SEQ_CST); /* as below; and machines show a store to all at once */
+	sim_ops.leave(domain, self);
+	sim_ops.enter(domain, self);
+	if (found && cleave__urcu_begun(domain, self) == begun)
+		(void)PORT_CELL_READ(shared->object);
+	sim_ops.leave(domain, self);
+}
+
+/* Variants 2 and 3: unlinked by a sequentially consistent store; 1 and 3: the reader looks again.  0: a wait. */
 static void grace(unsigned int thread)
 {
 	struct cleave_domain *domain = &shared->urcu.domain;
 	struct cleave_thread *self = &shared->records[thread].thread;
+	bool stored = variant_now & 2;
 	uint64_t cookie;
 
 	switch (thread) {
@@ -160,17 +178,20 @@ static void grace(unsigned int thread)
 		work(&shared->urcu);
 		break;
 	case 1:
+		if (variant_now & 1)
+			look_again(domain, self);
 		for (unsigned int i = 0; i < 2; i++) {
 			sim_ops.enter(domain, self);
-			if (PORT_LOAD(&shared->pointer, PORT_ACQUIRE))
+			/* The simulator's grace periods have not the barriers of synchronize_rcu(): the load has them. */
+			if (PORT_LOAD(&shared->pointer, stored ? PORT_SEQ_CST : PORT_ACQUIRE))
 				(void)PORT_CELL_READ(shared->object);
 			sim_ops.leave(domain, self);
 		}
 		finish(2);
 		break;
 	case 2:
-		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
-		cookie = cleave__urcu_cookie(domain, self);
+		PORT_STORE(&shared->pointer, 0, stored ? PORT_SEQ_CST : PORT_RELEASE);
+		cookie = stored ? cleave__urcu_cookie_stored(domain, self) : cleave__urcu_cookie(domain, self);
 		if (variant_now == 0)
 			cleave__urcu_wait(domain, self, cookie);
 		for (unsigned int i = 0; i < 3; i++) {
@@ -416,7 +437,7 @@ static void guard_or_wait(unsigned int thread)
 /* ---- The program ---- */
 
 static const struct scenario scenarios[] = {
-	{ "grace", 3, 2, prepare_grace, grace, NULL },
+	{ "grace", 3, 4, prepare_grace, grace, NULL },
 	{ "wait", 3, 2, prepare_wait, wait_twice, NULL },
 	{ "fork", 3, 4, prepare_wait, fork_or_register, NULL },
 	{ "register", 3, 1, prepare_wait, register_together, NULL },

@@ -49,7 +49,7 @@ cells=6
 plant insert_cell_retired_early edit.c \
 	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, \(unsigned int\)!below << at\);\n)/$2$1/s'
 plant erase_cell_retired_early edit.c \
-	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, dropped\);\n)/$2$1/s'
+	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_displaced\(self, leaf, dropped\);\n)/$2$1/s'
 cells=
 # young cells join old ones whose grace period may have begun before they were dropped
 plant cells_join_any_cookie pool.h \
@@ -132,19 +132,21 @@ plant siblings_bound_too_low siblings.c 's/fits = !above \|\| bound_suffices\(s,
 plant siblings_parent_not_locked siblings.c \
 	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//; s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//; s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
-plant hold_trusts_its_walk hold.c 's/if \(PORT_UNLIKELY\(order != position\.order\)\)/if (false)/'
+plant hold_begins_at_a_reused_leaf edit.c 's/ \|\| last->begun != begun//'
+plant edit_searches_before_lock edit.c \
+	's/(\tif \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)\n\t\treturn false;\n)(\t\*order = cleave__order_locked\(leaf\);\n)/$2$1/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
 plant hold_gap_not_raised hold.c 's/\tif \(edit->gap\)\n\t\t\(void\)cleave__raise/\tif (edit->gap \&\& false)\n\t\t(void)cleave__raise/'
 plant hold_gap_raised_late hold.c \
-	's/\tif \(!value\)\n\t\traise\(hold, first, &edit\);\n(\tcleave__pool_store_edit\(self, &edit\);\n)/$1\tif (!value)\n\t\traise(hold, first, &edit);\n/'
+	's/(\traise\(hold, first, &edit\);\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/'
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
 plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
-plant hold_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
-plant hold_cell_retired_early hold.c \
+plant store_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
+plant hold_cell_retired_early edit.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
-plant hold_replaced_cell_retired_early hold.c \
-	's/\t\tcleave__pool_drop_cells\(self, leaf, 1u[^\n]*\n//; s/(\t\tif \(!cleave__leaf_replace\()/\t\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(hold->order, hold->r));\n$1/'
-plant hold_replaced_cell_not_retired hold.c 's/\t\tcleave__pool_drop_cells\(self, leaf, 1u[^\n]*\n//'
+plant hold_replaced_cell_retired_early edit.c \
+	's/\t\tdrop_replaced\(self, leaf, [^\n]*\n//; s/(\t\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\t\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(order, r));\n$1/'
+plant hold_replaced_cell_not_retired edit.c 's/\t\tdrop_replaced\(self, leaf, [^\n]*\n//'
 plant hold_replaces_in_place leaf.h \
 	's/(\tPORT_CELL_WRITE\(leaf->start\[cell\], entry->first\);\n)/$1\tPORT_CELL_WRITE(leaf->value[at], value);\n/'
 plant hold_rest_in_the_cell_it_leaves leaf.h 's/rest = \(unsigned int\)__builtin_ctz\(others\);/rest = at;/'

@@ -164,6 +164,30 @@ static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
 	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE + behind;
 }
 
+/* On x86 a sequentially consistent store is a locked instruction, and so the barrier. */
+static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
+{
+#ifdef CK_MD_TSO
+	struct cleave_ck *ck = ck_of(domain);
+
+	(void)self;
+	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE;
+#else
+	return cookie(domain, self);
+#endif
+}
+
+#ifdef CK_MD_TSO
+/*
+ * With r recorded by this section the epoch comes to r + 1 at most before it ends (step 3): r + 2 is the first cookie that is
+ * not done.  What was unlinked before a cookie of e + GRACE below that, e < r, was unlinked before the epoch was raised to r.
+ */
+static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	return widen(PORT_LOAD(&ck_of(domain)->wide, PORT_RELAXED), ck_pr_load_uint(&thread_of(self)->record.epoch)) + GRACE;
+}
+#endif
+
 /* Advance until the cookie is done or somebody is in the way. */
 static bool push(struct cleave_ck *ck, uint64_t cookie)
 {
@@ -249,7 +273,11 @@ static void wake(struct cleave_domain *domain, struct cleave_word32 *count)
 
 static const struct cleave_ops ops = {
 	.cookie = cookie,
+	.cookie_stored = cookie_stored,
 	.done = done,
+#ifdef CK_MD_TSO
+	.begun = begun,
+#endif
 	.advance = advance_to,
 	.wait = wait,
 	.enter = enter,
@@ -271,6 +299,7 @@ int cleave_ck_start(struct cleave_ck *ck, const struct cleave_memory *memory, ui
 	PORT_STORE(&ck->wide, ck->epoch.epoch, PORT_RELAXED);
 	cleave_domain_init(&ck->domain, &ops, memory ? memory : &cleave_memory_libc, NULL,
 			   garbage_limit ? garbage_limit : CLEAVE__GARBAGE_LIMIT);
+	ck->domain.done = &ck->wide;
 	return 0;
 }
 

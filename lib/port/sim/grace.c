@@ -184,6 +184,21 @@ static void ops_leave(struct cleave_domain *domain, struct cleave_thread *record
 	sim_note("leaves");
 }
 
+static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *record)
+{
+	(void)domain;
+	(void)record;
+	if (!sim.running)
+		return 0;
+	sim_point_at(&sim_grace_users, false);
+	if (!self()->inside)
+		sim_fail("asks what has begun outside of a read section");
+	learn(grace.hash);
+	learn(grace.begun);
+	clock_join(&self()->seen, &grace.began);
+	return grace.begun + 1;
+}
+
 static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record)
 {
 	(void)domain;
@@ -234,6 +249,8 @@ static void ops_wake(struct cleave_domain *domain, struct cleave_word32 *count)
 
 const struct cleave_ops sim_ops = {
 	.cookie = ops_cookie,
+	.cookie_stored = ops_cookie,
+	.begun = ops_begun,
 	.done = ops_done,
 	.wait = ops_wait,
 	.enter = ops_enter,

@@ -23,6 +23,10 @@
  *		1. the writer's unlinking waits in its store buffer; it loads started = 4 and wants 5
  *		2. the worker: started = 5, synchronize_rcu(); a new reader still finds what was unlinked
  *		3. done = 5: the writer reuses it under that reader.
+ *	Where the unlinking is a sequentially consistent store of the same thread, a sequentially consistent load does
+ *	[U1-sc]: unlinking, load and the worker's read-modify-write are in one order.  If the load did not see that, it is
+ *	before it, and so the unlinking is before synchronize_rcu(), whose barriers show it to every reader from whom it
+ *	does not wait.
  *
  * Sleep
  *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
@@ -183,8 +187,8 @@ void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thre
 
 static void grace_period(struct cleave_urcu *urcu)
 {
-	/* [U1-acq] What was unlinked before a cookie precedes the grace period it is for. */
-	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_ACQUIRE) + 1;
+	/* [U1-acq] [U1-sc] What was unlinked before a cookie precedes the grace period it is for. */
+	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_SEQ_CST) + 1;
 
 	CLEAVE__TSAN_HIDE();
 	urcu->flavour->synchronize();
@@ -273,11 +277,35 @@ uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread 
 	return cleave__load_behind_barrier(&urcu->started) + 1;
 }
 
+uint64_t cleave__urcu_cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	/* Thread Sanitizer knows what a read-modify-write releases, not the order of stores and loads of several words. */
+	if (CLEAVE__TSAN)
+		return cleave__urcu_cookie(domain, self);
+	return PORT_LOAD(&urcu_of(domain)->started, PORT_SEQ_CST) + 1; /* [U1-sc] */
+}
+
 bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
 	(void)self;
 	/* [U2-acq] */
 	return PORT_LOAD(&urcu_of(domain)->done, PORT_ACQUIRE) >= cookie;
+}
+
+/*
+ * A worker's read-modify-write of `started` that this load does not see comes after it, and so does synchronize_rcu(), which
+ * waits for this section then.
+ * [U1-acq] What was unlinked before the cookies of those that it sees, is seen to be: on a machine that shows a store to
+ * all others at once.
+ *	1. T1: unlinks; a barrier; its cookie: started is n - 1
+ *	2. worker: started = n
+ *	3. T2: started is n; it still finds what was unlinked in 1
+ * Thread Sanitizer knows no such order, and must not take `started` for one among writers (as in cleave__urcu_cookie()).
+ */
+uint64_t cleave__urcu_begun(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	(void)self;
+	return PORT_LOAD(&urcu_of(domain)->started, CLEAVE__TSAN ? PORT_RELAXED : PORT_ACQUIRE) + 1;
 }
 
 /* Say that somebody is not served yet. */
@@ -294,17 +322,15 @@ void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *se
 {
 	struct cleave_urcu *urcu = urcu_of(domain);
 
-	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
-
-	if (thread->skip) {
-		thread->skip--;
+	if (self->quiet) {
+		self->quiet--;
 		return;
 	}
 	if (cleave__urcu_done(domain, self, cookie))
 		return;
 	want(urcu, cookie);
 	if (kick(urcu))
-		thread->skip = SKIP;
+		self->quiet = SKIP;
 }
 
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -361,6 +387,7 @@ int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavo
 	memset(urcu, 0, sizeof(*urcu));
 	cleave_domain_init(&urcu->domain, &flavour->ops, memory ? memory : &cleave_memory_libc, NULL,
 			   garbage_limit ? garbage_limit : CLEAVE__GARBAGE_LIMIT);
+	urcu->domain.done = &urcu->done;
 	urcu->flavour = flavour;
 	return start_worker(urcu);
 }
@@ -384,7 +411,6 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	CLEAVE__TSAN_HIDE();
 	/* The lock, so that prefork finds nobody half way in liburcu's list. */
 	cleave__user_lock(&urcu->lock);
-	record->skip = 0;
 	record->reader = urcu->flavour->register_thread();
 	PORT_STORE(&record->inside, 0, PORT_RELAXED);
 	PORT_STORE(&record->awaited, 0, PORT_RELAXED);

@@ -33,6 +33,8 @@ int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavo
 		       const struct cleave_memory *memory, uint64_t garbage_limit);
 
 uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread *self);
+uint64_t cleave__urcu_cookie_stored(struct cleave_domain *domain, struct cleave_thread *self);
+uint64_t cleave__urcu_begun(struct cleave_domain *domain, struct cleave_thread *self);
 bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie);
@@ -43,9 +45,17 @@ void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count
 /* An awaited thread has left its section: wake the worker, and let it run. */
 void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thread *thread);
 
+/* cleave__urcu_begun() where it is known to hold. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define CLEAVE__URCU_BEGUN cleave__urcu_begun
+#else
+#define CLEAVE__URCU_BEGUN NULL
+#endif
+
 /* The members of `ops` that are the same for all flavours. */
 #define CLEAVE__URCU_OPS                                                                              \
-	.cookie = cleave__urcu_cookie, .done = cleave__urcu_done,                                  \
+	.cookie = cleave__urcu_cookie, .cookie_stored = cleave__urcu_cookie_stored,                   \
+	.done = cleave__urcu_done, .begun = CLEAVE__URCU_BEGUN,                                       \
 	.advance = cleave__urcu_advance, .wait = cleave__urcu_wait,                                   \
 	.park = cleave__urcu_park, .wake = cleave__urcu_wake
 

@@ -63,5 +63,6 @@ _Noreturn void cleave__port_broken(const char *rule, const char *condition, cons
 #define PORT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PORT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define PORT_ALWAYS_INLINE inline __attribute__((always_inline))
+#define PORT_NO_INLINE __attribute__((noinline))
 
 #endif
