@@ -74,6 +74,30 @@ static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_m
 	return map->maps->ops;
 }
 
+/* ---- Rules: map_range.c, map_entry.c ---- */
+
+enum cleave__map_verb { CLEAVE__PROTECT, CLEAVE__INHERIT, CLEAVE__ADVISE, CLEAVE__IMMUTABLE };
+
+/* What an operation does to each entry of a range. */
+struct cleave__map_rule {
+	/* May an entry with these attributes be changed?  0, or an error. */
+	int (*check)(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes);
+	/* Change them.  False: they are so already. */
+	bool (*set)(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes);
+	uint64_t key; /* of all that tells it from others */
+	unsigned int value;
+	uint32_t entry_flags;
+	unsigned int flags;
+	bool clips; /* entries that are so already, too */
+};
+
+/* value and flags: below 256. */
+static inline uint64_t cleave__map_rule_key(enum cleave__map_verb verb, unsigned int value, uint32_t entry_flags,
+					    unsigned int flags)
+{
+	return (uint64_t)entry_flags << 32 | verb << 24 | flags << 8 | value;
+}
+
 /* ---- map_object.c ---- */
 
 #define CLEAVE__MAP_BATCH PORT_BATCH /* retired objects that share a cookie */
@@ -121,6 +145,15 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  */
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);
+/*
+ * The same if that object is known without a look at attributes: the rule with this key has made one, which the thread still
+ * counts itself, of the held object before.  That is never written, and no other ever has its version.  NULL: not known.
+ */
+struct cleave__map_object *cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold,
+						    uint64_t rule, uint64_t pages);
+/* The rule has made `object`, by cleave__map_object_made(), of `old`, for a change that went well. */
+void cleave__map_object_remember(struct cleave_map_thread *thread, const struct cleave__map_object *object,
+				 const struct cleave__map_object *old, uint64_t rule);
 /*
  * cleave__map_pages_drop() for who changes one page after the other, and mostly those of the same few objects: the thread
  * counts for itself.  The shared counter may be too high then, never too low.
@@ -237,18 +270,6 @@ uint64_t cleave__map_border_above(const struct cleave_map *map, uint64_t addr, u
 int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, const struct cleave_map_config *config);
 
 /* ---- map_hold.c ---- */
-
-/* What an operation does to each entry of a range. */
-struct cleave__map_rule {
-	/* May an entry with these attributes be changed?  0, or an error. */
-	int (*check)(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes);
-	/* Change them.  False: they are so already. */
-	bool (*set)(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes);
-	unsigned int value;
-	uint32_t entry_flags;
-	unsigned int flags;
-	bool clips; /* entries that are so already, too */
-};
 
 #define CLEAVE__NOT_SIMPLE 1
 

@@ -56,19 +56,16 @@ static void settle_data(struct cleave_map *map, struct cleave_map_thread *thread
 	cleave__map_credit(map, thread, 0, effect->grown - effect->shrunk);
 }
 
-/* Give [start, end) of the held entry these attributes. */
-static int put_attributes(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
-			  uint64_t start, uint64_t end, const struct cleave_map_attributes *attributes,
-			  struct effect *effect)
+/* Give [start, end) of the held entry this object, which is counted. */
+static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
+					 uint64_t start, uint64_t end, struct cleave__map_object *object,
+					 struct effect *effect)
 {
 	const struct cleave_map_ops *ops = cleave__map_ops(map);
-	struct cleave__map_object *old = hold->entry.value, *object;
+	struct cleave__map_object *old = hold->entry.value;
 	uint64_t pages = (end - start) >> map->config.page_shift;
 	int error = 0;
 
-	object = cleave__map_object_made(thread, hold, attributes, pages);
-	if (!object)
-		return -ENOMEM;
 	if (!object->attributes.protection != !old->attributes.protection)
 		error = charge_data(map, old, object, start, end, effect);
 	if (!error) {
@@ -94,28 +91,51 @@ static int put_attributes(struct cleave_hold *hold, struct cleave_map *map, stru
 	return 0;
 }
 
-/* Under the lock. */
-static int apply(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
-		 uint64_t end, const struct cleave__map_rule *rule, struct effect *effect)
+/* What the rule makes of it is not known yet. */
+static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
+				      uint64_t start, uint64_t end, const struct cleave__map_rule *rule,
+				      struct effect *effect)
 {
-	struct cleave__map_object *old = hold->entry.value;
+	struct cleave__map_object *old = hold->entry.value, *object;
+	uint64_t pages = (end - start) >> map->config.page_shift;
 	struct cleave_map_attributes attributes;
 	int result;
 
-	if (PORT_UNLIKELY(!simple(hold, map, thread, end)))
+	if (!simple(hold, map, thread, end))
 		return CLEAVE__NOT_SIMPLE;
 	attributes = old->attributes;
 	result = rule->check(rule, &attributes);
 	if (result)
 		return result;
-	if (rule->set(rule, &attributes)) {
-		if (PORT_UNLIKELY((attributes.flags ^ old->attributes.flags) & CLEAVE_MAP_STACK))
-			return CLEAVE__NOT_SIMPLE; /* others are told of it */
-		return put_attributes(hold, map, thread, start, end, &attributes, effect);
+	if (!rule->set(rule, &attributes)) {
+		if (rule->clips && (start > hold->entry.first || end - 1 < hold->entry.last))
+			return cleave_hold_put(hold, start, end - 1, old);
+		return 0;
 	}
-	if (rule->clips && (start > hold->entry.first || end - 1 < hold->entry.last))
-		return cleave_hold_put(hold, start, end - 1, old);
-	return 0;
+	if ((attributes.flags ^ old->attributes.flags) & CLEAVE_MAP_STACK)
+		return CLEAVE__NOT_SIMPLE; /* others are told of it */
+	object = cleave__map_object_made(thread, hold, &attributes, pages);
+	if (!object)
+		return -ENOMEM;
+	result = put_object(hold, map, thread, start, end, object, effect);
+	if (!result)
+		cleave__map_object_remember(thread, object, old, rule->key);
+	return result;
+}
+
+/* Under the lock. */
+static PORT_ALWAYS_INLINE int apply(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
+				    uint64_t start, uint64_t end, const struct cleave__map_rule *rule,
+				    struct effect *effect)
+{
+	struct cleave__map_object *object = NULL;
+
+	if (PORT_LIKELY(cleave__map_is_entry(hold->entry.value) && hold->entry.last >= end - 1 &&
+			undisturbed(map, thread)))
+		object = cleave__map_object_again(thread, hold, rule->key, (end - start) >> map->config.page_shift);
+	if (PORT_UNLIKELY(!object))
+		return apply_first(hold, map, thread, start, end, rule, effect);
+	return put_object(hold, map, thread, start, end, object, effect);
 }
 
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,

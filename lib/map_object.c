@@ -276,6 +276,48 @@ static struct cleave__map_tab *made_lately(struct cleave_map_thread *thread, con
 	return NULL;
 }
 
+/* Count pages of an object that the thread counts itself. */
+static void count_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab, uint64_t pages)
+{
+	tab->uses++;
+	tab->pages += pages;
+	if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR)) /* modulo 2^64 */
+		settle_made(thread, tab);
+}
+
+static PORT_ALWAYS_INLINE bool comes_from(const struct cleave__map_tab *tab, uint64_t version, uint64_t rule)
+{
+	return (tab->from[0].version == version && tab->from[0].rule == rule) ||
+	       (tab->from[1].version == version && tab->from[1].rule == rule);
+}
+
+struct cleave__map_object *cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold,
+						    uint64_t rule, uint64_t pages)
+{
+	uint64_t version = ((const struct cleave__map_object *)hold->entry.value)->version;
+	struct cleave__map_tab *tab = thread->made;
+	struct cleave__map_object *object;
+
+	if (!comes_from(tab, version, rule) && !comes_from(++tab, version, rule))
+		return NULL;
+	if (!tab->kept || tab->index != hold->txn.index || tab->uses >= CLEAVE__MAP_USES)
+		return NULL;
+	object = tab->object;
+	count_made(thread, tab, pages);
+	return object;
+}
+
+void cleave__map_object_remember(struct cleave_map_thread *thread, const struct cleave__map_object *object,
+				 const struct cleave__map_object *old, uint64_t rule)
+{
+	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++) {
+		if (tab->object != object)
+			continue;
+		tab->from[1] = tab->from[0];
+		tab->from[0] = (struct cleave__map_origin){ old->version, rule };
+	}
+}
+
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages)
 {
@@ -289,10 +331,7 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 			tab->kept = true;
 			tab->index = hold->txn.index; /* it may be another one's, in the memory of what was made */
 		}
-		tab->uses++;
-		tab->pages += pages;
-		if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR)) /* modulo 2^64 */
-			settle_made(thread, tab);
+		count_made(thread, tab, pages);
 		return object;
 	}
 	object = cleave__map_object_new(thread, attributes);

@@ -4,7 +4,7 @@
 
 int cleave__map_clamp(const struct cleave_map *map, uint64_t *start, uint64_t *end)
 {
-	if (*start > *end || !cleave__map_aligned(map, *start) || !cleave__map_aligned(map, *end))
+	if (*start > *end || !cleave__map_aligned(map, *start | *end))
 		return -EINVAL;
 	if (*start < map->config.min)
 		*start = map->config.min;
@@ -185,7 +185,7 @@ static int apply_rule(struct cleave_map_txn *txn, uint64_t start, uint64_t end, 
 
 static int check_arguments(unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
-	return protection > CLEAVE_PROT_ALL || (entry_flags & ~CLEAVE_MAP_STACK) ||
+	return (protection & ~(unsigned int)CLEAVE_PROT_ALL) | (entry_flags & ~CLEAVE_MAP_STACK) |
 			       (flags & ~(CLEAVE_PROTECT_MAX | CLEAVE_PROTECT_IMMUTABLE))
 		       ? -EINVAL
 		       : 0;
@@ -225,7 +225,14 @@ static bool set_protection(const struct cleave__map_rule *rule, struct cleave_ma
 
 static struct cleave__map_rule protect_rule(unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
-	return (struct cleave__map_rule){ check_protect, set_protection, protection, entry_flags, flags, false };
+	return (struct cleave__map_rule){
+		.check = check_protect,
+		.set = set_protection,
+		.key = cleave__map_rule_key(CLEAVE__PROTECT, protection, entry_flags, flags),
+		.value = protection,
+		.entry_flags = entry_flags,
+		.flags = flags,
+	};
 }
 
 int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
@@ -290,27 +297,32 @@ static int protect_and_wire(struct cleave_map_txn *txn)
 	return error;
 }
 
+static PORT_NO_INLINE int protect_in_txn(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
+					 uint64_t end, const struct cleave__map_rule *rule)
+{
+	struct cleave_map_txn txn;
+	int error = cleave__map_begin(&txn, map, thread, start, end, 0);
+
+	if (error)
+		return error;
+	error = apply_rule(&txn, start, end, rule);
+	if (!error && PORT_UNLIKELY(PORT_LOAD(&map->wire_future, PORT_RELAXED)))
+		return protect_and_wire(&txn);
+	return cleave__map_finish(&txn, error);
+}
+
 int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		       unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
 	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
-	struct cleave_map_txn txn;
 	int error = check_arguments(protection, entry_flags, flags);
 
 	if (!error)
 		error = cleave__map_clamp(map, &start, &end);
-	if (error)
+	if (PORT_UNLIKELY(error))
 		return error < 0 ? error : 0;
 	error = cleave__map_change_held(map, thread, start, end, &rule);
-	if (error != CLEAVE__NOT_SIMPLE)
-		return error;
-	error = cleave__map_begin(&txn, map, thread, start, end, 0);
-	if (error)
-		return error;
-	error = apply_rule(&txn, start, end, &rule);
-	if (!error && PORT_UNLIKELY(PORT_LOAD(&map->wire_future, PORT_RELAXED)))
-		return protect_and_wire(&txn);
-	return cleave__map_finish(&txn, error);
+	return PORT_LIKELY(error != CLEAVE__NOT_SIMPLE) ? error : protect_in_txn(map, thread, start, end, &rule);
 }
 
 /* ---- Inherit, advise, immutable: entries are clipped at both ends of the range ---- */
@@ -363,9 +375,15 @@ static bool set_immutable(const struct cleave__map_rule *rule, struct cleave_map
 	return attributes->flags != was;
 }
 
-static const struct cleave__map_rule inherit_rule = { check_inherit, set_inheritance, .clips = true };
-static const struct cleave__map_rule advise_rule = { check_advise, set_advice, .clips = true };
-static const struct cleave__map_rule immutable_rule = { check_immutable, set_immutable, .clips = true };
+static const struct cleave__map_rule inherit_rule = {
+	.check = check_inherit, .set = set_inheritance, .key = (uint64_t)CLEAVE__INHERIT << 24, .clips = true
+};
+static const struct cleave__map_rule advise_rule = {
+	.check = check_advise, .set = set_advice, .key = (uint64_t)CLEAVE__ADVISE << 24, .clips = true
+};
+static const struct cleave__map_rule immutable_rule = {
+	.check = check_immutable, .set = set_immutable, .key = (uint64_t)CLEAVE__IMMUTABLE << 24, .clips = true
+};
 
 /* Free space without an entry below it counts as one that is not writable. */
 static int check_free(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
@@ -409,6 +427,7 @@ static struct cleave__map_rule with_value(const struct cleave__map_rule *rule, u
 	struct cleave__map_rule with = *rule;
 
 	with.value = value;
+	with.key |= value;
 	return with;
 }
 

@@ -203,6 +203,12 @@ struct cleave_maps {
 	struct cleave_word threads;	  /* [a] that there are */
 };
 
+/* What was made into an object: the version of another, and by which rule (lib/map.h). */
+struct cleave__map_origin {
+	uint64_t version; /* 0: nothing */
+	uint64_t rule;
+};
+
 /* Pages of an object that a thread has counted to itself, and writes to the object's counter later. */
 struct cleave__map_tab {
 	struct cleave__map_object *object; /* NULL: of none */
@@ -210,6 +216,7 @@ struct cleave__map_tab {
 	uint64_t pages;			   /* modulo 2^64 */
 	uint32_t uses;
 	bool kept; /* of what the thread made: it stays; else it may be gone, and is only compared */
+	struct cleave__map_origin from[2]; /* of what the thread made */
 };
 
 /* What a thread needs to write to maps.  Owned by the caller, used by one thread at a time. */
