@@ -395,6 +395,11 @@ static const struct named named[] = {
 	{ "holds_erase_at_both_sides", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(HOLD, 12, 15, 0) }, { RANGE(HOLD, 16, 19, 0) }, { SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
+	/* A hold begins at the leaf of the last one, but not if that was replaced, and its memory holds something else. */
+	{ "hold_begins_where_it_was", FULL,
+	  { .nthreads = 2, .ncalls = { 2, 4 }, .cold = true,
+	    .calls = { { RANGE(HOLD, 12, 12, 0), RANGE(HOLD, 8, 8, 6) },
+		       { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0), RANGE(INSERT, 9, 10, 5) } } } },
 	/* Cut from below upward: the leaf is divided where it would be copied. */
 	{ "hold_cuts_upward", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 3, 1, 1 },
