@@ -2,6 +2,7 @@
 #include "siblings.h"
 
 #define MOST_CELLS (2 * CLEAVE__CELLS + 2)
+#define FURTHER 3u /* cells that a border moves away from a gap, at most */
 
 struct cell {
 	uint64_t start;
@@ -407,6 +408,23 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	return false;
 }
 
+/*
+ * The border is to lie beside a gap, which the edited leaf gets: on its right, or its left end.  If two entries meet a little
+ * further on, it better lies there: beside a gap it would move each time when the entry behind it goes.
+ */
+static unsigned int between_entries(const struct siblings *s, unsigned int left, bool right)
+{
+	for (unsigned int apart = 1; apart <= FURTHER; apart++) {
+		unsigned int at = right ? left + apart : left - apart;
+
+		if (at == 0 || at >= s->n || (right ? at : s->n - at) > CLEAVE__FULL)
+			break;
+		if (s->cells[at - 1].value && s->cells[at].value)
+			return at;
+	}
+	return left;
+}
+
 bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)
 	PORT_UNCHECKED
@@ -422,6 +440,7 @@ bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const
 	while (left < s.n && s.cells[left].start <= first)
 		left++;
 	left -= !right; /* the joint gap is the last of these */
+	left = between_entries(&s, left, right);
 	if (left > 0 && left < s.n && left <= CLEAVE__CELLS && s.n - left <= CLEAVE__CELLS)
 		share_at(&s, left);
 	else

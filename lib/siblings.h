@@ -49,7 +49,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 /*
  * Erase [first, last] of the leaf, which meets a gap of `beside`, its locked live neighbour under the same parent: the leaf
  * gets the joint gap, so that the border between the two moves, and that what is erased next, where entries are taken out
- * one after the other, does not meet the border again.  Then `beside` is dead too, and unlocked.
+ * one after the other, does not meet the border again.  It gets an entry or two behind the gap as well, if the border then
+ * lies between two entries: there it stays.  `beside` is dead then too, and unlocked.
  */
 bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)

@@ -417,32 +417,49 @@ static bool move(struct world *world, struct held *held, unsigned int leaf, unsi
 	return true;
 }
 
-static void a_joint_gap_goes_to_the_edited_leaf(void **state)
+/*
+ * Leaf 2 ends with a gap, and leaf 3 loses its first entry, or the other way round.  Before that `taken` entries in the middle
+ * of the edited leaf become a gap, and one of the other leaf, if `between`.  Return: the leaves' border.
+ */
+static uint64_t border_after(bool right_edited, unsigned int taken, unsigned int between)
 {
-	static const struct {
-		unsigned int gap, erased; /* the leaf that ends or begins with the gap; where the erased entry is */
-		int step;
-	} sides[] = { { 2, 3, -1 }, { 3, 2, 1 } };
+	unsigned int edited = right_edited ? 3 : 2, other = right_edited ? 2 : 3;
 	struct cleave__branch *parent;
 	struct world world;
 	struct held held;
+	uint64_t border;
 
+	check_context("%s edited, %u taken, %u between", right_edited ? "right" : "left", taken, between);
+	plant(&world, 5);
+	if (taken)
+		erase(&world, edited, 4, taken);
+	if (between)
+		erase(&world, other, between, 1);
+	erase(&world, other, right_edited ? CLEAVE__CELLS - 1 : 0, 1);
+	assert_true(move(&world, &held, edited, right_edited ? 0 : CLEAVE__CELLS - 1, right_edited ? -1 : 1));
+	let_go_replaced(&world, &held);
+	parent = parent_of(&world, 0);
+	assert_int_equal(parent->node.count, 5);
+	border = parent->child[2].word->last + 1;
+	world_stop(&world);
+	return border;
+}
+
+static void a_joint_gap_goes_to_the_edited_leaf(void **state)
+{
 	(void)state;
-	for (unsigned int i = 0; i < 2; i++) {
-		unsigned int gap = sides[i].gap, erased = sides[i].erased;
-
-		check_context("the gap is of leaf %u", gap);
-		plant(&world, 5);
-		erase(&world, 2, 4, 3);
-		erase(&world, gap, gap == 2 ? CLEAVE__CELLS - 1 : 0, 1);
-		assert_true(move(&world, &held, erased, erased == 2 ? CLEAVE__CELLS - 1 : 0, sides[i].step));
-		let_go_replaced(&world, &held);
-		parent = parent_of(&world, 0);
-		assert_int_equal(parent->node.count, 5);
-		assert_true(parent->child[2].word->last ==
-			    (erased == 2 ? start_of(3, 1) : start_of(2, CLEAVE__CELLS - 1)) - 1);
-		world_stop(&world);
-	}
+	/* A full leaf gets nothing but the gap. */
+	assert_true(border_after(true, 0, 0) == start_of(2, CLEAVE__CELLS - 1));
+	assert_true(border_after(false, 0, 0) == start_of(3, 1));
+	/* An entry more, so that the border lies between two. */
+	assert_true(border_after(true, 3, 0) == start_of(2, CLEAVE__CELLS - 2));
+	assert_true(border_after(false, 3, 0) == start_of(3, 2));
+	/* There is another gap behind that entry. */
+	assert_true(border_after(true, 5, CLEAVE__CELLS - 3) == start_of(2, CLEAVE__CELLS - 4));
+	assert_true(border_after(false, 5, 2) == start_of(3, 4));
+	/* That is too far for the room. */
+	assert_true(border_after(true, 3, CLEAVE__CELLS - 3) == start_of(2, CLEAVE__CELLS - 1));
+	assert_true(border_after(false, 3, 2) == start_of(3, 1));
 }
 
 static void what_stands_in_the_way_of_a_border(void **state)
