@@ -189,7 +189,18 @@ static void wake(struct cleave_domain *at, struct cleave_word32 *count)
 	(void)count;
 }
 
-static const struct cleave_ops ops = { cookie, done, nothing_with, nothing_with, nothing, nothing, inside, park, wake };
+static const struct cleave_ops ops = {
+	.cookie = cookie,
+	.cookie_stored = cookie,
+	.done = done,
+	.advance = nothing_with,
+	.wait = nothing_with,
+	.enter = nothing,
+	.leave = nothing,
+	.inside = inside,
+	.park = park,
+	.wake = wake,
+};
 
 static void *allocate(const struct cleave_memory *memory, size_t size, size_t align)
 {
