@@ -331,12 +331,20 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	begun = ops->begun ? ops->begun(index->domain, self) : 0;
 	if (lock_last(index, self, addr, begun, &position)) {
 		/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
-		cleave__prefetch_child(position.parent, position.index + 1);
+		if (!self->last.again)
+			cleave__prefetch_child(position.parent, position.index + 1);
+		self->last.again = true;
 	} else {
 		if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
 			position = lock_leaf_slowly(index, self, addr, position);
-		self->last = (struct cleave__place){ position.node,  position.parent, position.above,
-						     position.index, index->number,   begun };
+		self->last = (struct cleave__place){
+			.leaf = position.node,
+			.parent = position.parent,
+			.above = position.above,
+			.at = position.index,
+			.index = index->number,
+			.begun = begun,
+		};
 	}
 	leaf = cleave__leaf_const(position.node);
 	cleave__leaf_entry(leaf, position.order, position.count, position.r, &hold->entry);
