@@ -115,14 +115,17 @@ static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const stru
 
 /*
  * To the next leaf without a walk: beside this one, or the first one of the branch beside, if that is known and is there
- * still.
+ * still.  What was found as such may begin at 0, which 2^64 is, too:
+ *	1. cursor: walks to A, under P
+ *	2. writer: joins P and the branch beside it to Q, over all addresses
+ *	3. cursor: looks ahead, finds Q;  walks to the leaf after A, under Q, and goes on to the last one.
  */
 static PORT_ALWAYS_INLINE bool step_on(struct cleave__position *position, struct cleave__branch *beyond) PORT_INSIDE
 {
 	uint64_t last = position->node->last;
 
 	if (!cleave__step(position, position->index + 1)) {
-		if (!beyond || beyond->node.first != last + 1)
+		if (!beyond || last == CLEAVE_LAST || beyond->node.first != last + 1)
 			return false;
 		position->parent = beyond;
 		if (!cleave__step(position, 0))

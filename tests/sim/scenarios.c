@@ -493,6 +493,17 @@ static const struct named named[] = {
 	{ "cursor_over_branches_against_split", DEEP,
 	  { .nthreads = 2, .ncalls = { 2, 1 },
 	    .calls = { { AT(CLIP, 41), RANGE(STORE, 30, 31, 1) }, { VISITS(NEXT, 24, 10) } } } },
+	/* As both, with room for whole leaves, which have a loop of their own. */
+	{ "cursor_by_leaves_against_split", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { AT(CLIP, 41), RANGE(STORE, 30, 31, 1) }, { VISITS(NEXT, 18, 30) } } } },
+	{ "cursor_by_leaves_against_merge", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(ERASE, 28, 45, 0), RANGE(STORE, 20, 21, 1) }, { VISITS(NEXT_ENTRY, 3, 30) } } } },
+	/* It looks ahead to one branch over all addresses, which is not beside the last leaf, although 2^64 is 0. */
+	{ "cursor_into_one_branch", DEEP,
+	  { .nthreads = 2, .ncalls = { 1, 1 },
+	    .calls = { { RANGE(STORE, 10, 45, 5) }, { VISITS(NEXT, 2, 40) } } } },
 	{ "merge_against_split", ONE_CELL,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(ERASE, 17, 31, 0) }, { AT(CLIP, 14) }, { VISITS(PREVIOUS, 36, 4) } } } },
