@@ -23,20 +23,20 @@ static void each(struct cleave_sink *sink, const struct cleave_entry *displaced)
 /* A predicate that remembers what it was asked: what it was asked last, from `first` on, is what was answered for. */
 struct asked {
 	struct answer *answer;
-	uint64_t first;
+	const struct call *call;
 };
 
-static bool mapped(void *context, const struct cleave_entry *entry)
+static bool is_asked_for(void *context, const struct cleave_entry *entry)
 {
 	struct asked *asked = context;
 	struct answer *answer = asked->answer;
 
-	if (entry->first <= asked->first)
+	if (entry->first <= asked->call->first)
 		answer->n = 0;
 	if (answer->n == MAX_ENTRIES)
 		sim_fail("too many entries");
 	answer->entries[answer->n++] = *entry;
-	return entry->value != NULL;
+	return model_covers(asked->call, entry);
 }
 
 static struct cleave_request request_of(const struct call *call)
@@ -76,19 +76,19 @@ static void look_many(struct cleave_thread *self, const struct call *call, struc
 
 static void covers(struct cleave_thread *self, const struct call *call, struct answer *answer)
 {
-	struct asked asked = { answer, call->first };
+	struct asked asked = { answer, call };
 	struct cleave_entry bad = { 0 };
 
 	if (call->kind == COVERS_SLOWLY) {
 		answer->error =
-			cleave_covers(&world->index, self, call->first, address(call->last), mapped, &asked, &bad);
+			cleave_covers(&world->index, self, call->first, address(call->last), is_asked_for, &asked, &bad);
 	} else {
 		sim_ops.enter(&world->domain, self);
-		answer->error = cleave_covers_rcu(&world->index, call->first, address(call->last), mapped, &asked, &bad,
-						  NULL, 0);
+		answer->error = cleave_covers_rcu(&world->index, call->first, address(call->last), is_asked_for, &asked,
+						  &bad, NULL, 0);
 		sim_ops.leave(&world->domain, self);
 	}
-	if (answer->error == 0 && (bad.first != answer->entries[answer->n - 1].first || bad.value))
+	if (answer->error == 0 && (bad.first != answer->entries[answer->n - 1].first || model_covers(call, &bad)))
 		sim_fail("covers names another entry than the last that it asked about");
 }
 

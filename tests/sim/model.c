@@ -145,6 +145,11 @@ static bool displaced_are(const struct model *model, const struct call *call, co
 	return true;
 }
 
+bool model_covers(const struct call *call, const struct cleave_entry *entry)
+{
+	return call->value ? entry->value != VALUE(call->value) : entry->value != NULL;
+}
+
 static bool apply_covers(const struct model *model, const struct call *call, const struct answer *answer)
 {
 	uint64_t at = call->first;
@@ -157,8 +162,8 @@ static bool apply_covers(const struct model *model, const struct call *call, con
 		if (!entry_is(model, at, entry))
 			return false;
 		if (answer->error == 0 && i + 1 == answer->n)
-			return !entry->value;
-		if (!entry->value)
+			return !model_covers(call, entry);
+		if (!model_covers(call, entry))
 			return false;
 		if (entry->last >= address(call->last))
 			return answer->error == 1 && i + 1 == answer->n;

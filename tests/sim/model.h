@@ -16,7 +16,7 @@ enum kind {
 	LOOKUP,
 	TICKET, /* lookup, then: still so? */
 	MANY,	/* n lookups at once, spread over the range */
-	COVERS,
+	COVERS, /* by entries; with a value: by whatever is not of that value, gaps too */
 	COVERS_SLOWLY, /* the form that may lock */
 	NEXT,
 	PREVIOUS,
@@ -93,6 +93,9 @@ static inline uint64_t address(unsigned int unit)
 
 /* The i-th address of MANY. */
 unsigned int many_unit(const struct call *call, unsigned int i);
+
+/* Is this one of the entries that COVERS asks for? */
+bool model_covers(const struct call *call, const struct cleave_entry *entry);
 
 void model_init(struct model *model);
 void model_put(struct model *model, unsigned int first, unsigned int last, unsigned int value);

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/planting.sh"
 
 cells= # of a leaf; empty: as many as the port says
+only=  # the one scenario that shows it; empty: all
 # What was changed is compiled anew, and after a header all but the simulator.
 build() { # FILE...: the copy in $work/lib
 	mkdir -p "$work/objects$cells" "$work/now"
@@ -29,7 +30,7 @@ plant() {
 	asked "$1" || return 0
 	mutate "$@"
 	build $files || exit 2
-	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}" --scenario "${SCENARIO:-*}"
+	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}" --scenario "${SCENARIO:-${only:-*}}"
 	report "$1"
 }
 
@@ -81,6 +82,11 @@ plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_lo
 	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/' \
 	edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
 cells=6
+only=words_recur_erase
+plant erase_not_counted edit.c 's/(\tcleave__leaf_exchange\(leaf, order, position\.count,\n)/\tleaf->node.removals = (leaf->node.removals - below) & 15;\n$1/'
+only=bound_of_dead_parent
+plant erase_trusts_dead_parent edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
+only=
 plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
 plant edit_of_dead_leaf edit.c 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'

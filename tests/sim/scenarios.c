@@ -52,6 +52,14 @@ static const struct shape shapes[] = {
 	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
 	    E(40, 43, 4) },
 	  { SET(4, 15, 2), SET(16, 27, 2), { .kind = CLIP, .first = 17, .last = 17 } }, 4, 15, 2, 17, 27, 2, 36, 39 },
+	/* For leaves of 6 cells: . 4-7 . 10-15 | 16-17 . 20-21 22-27 | six of one size | 40-43 .: the second bound is high */
+	{ "six",
+	  { E(4, 7, 1), E(10, 11, 2), E(12, 13, 2), E(14, 15, 2), E(16, 17, 3), E(20, 21, 5), E(22, 23, 1), E(24, 25, 1),
+	    E(26, 27, 1), E(28, 29, 3), E(30, 31, 1), E(32, 33, 3), E(34, 35, 1), E(36, 37, 3), E(38, 39, 1), E(40, 43, 4) },
+	  { { .kind = UNCLIP, .first = 12, .last = 12 }, { .kind = UNCLIP, .first = 14, .last = 14 },
+	    { .kind = UNCLIP, .first = 24, .last = 24 }, { .kind = UNCLIP, .first = 26, .last = 26 },
+	    { .kind = ERASE, .first = 20, .last = 21 }, { .kind = INSERT, .first = 20, .last = 21, .value = 5 } },
+	  10, 15, 2, 16, 17, 3, 18, 19 },
 	{ "empty", { { 0 } }, { { 0 } }, 8, 9, 0, 12, 13, 0, 16, 23 },
 	/* three levels, the first branch full of full leaves */
 	{ "deep",
@@ -209,7 +217,7 @@ struct named {
 
 /* clang-format off */
 
-enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, RECURRING, EMPTY, DEEP };
+enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, RECURRING, SIX, EMPTY, DEEP };
 
 #define AT(k, f) { .kind = k, .first = f, .last = f }
 #define RANGE(k, f, l, v) { .kind = k, .first = f, .last = l, .value = v }
@@ -237,6 +245,16 @@ static const struct named named[] = {
 			 RANGE(STORE, 18, 18, 6) },
 		       
 		       { RANGE(COVERS, 12, 19, 0) } } } },
+	/* The same with gaps: 9 and 20 are never both free. */
+	{ "words_recur_erase", SIX,
+	  { .nthreads = 2, .ncalls = { 6, 1 },
+	    .calls = { { RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0), RANGE(INSERT, 20, 21, 5), RANGE(ERASE, 9, 9, 0),
+			 RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0) },
+		       { RANGE(COVERS, 8, 21, 5) } } } },
+	/* An erasure relies on the bound that its walk found; the branch is replaced, and the bound lowered in the new one. */
+	{ "bound_of_dead_parent", SIX,
+	  { .nthreads = 2, .ncalls = { 1, 2 },
+	    .calls = { { RANGE(ERASE, 20, 21, 0) }, { AT(CLIP, 39), SEARCH(ALLOC, 8, 62, CLEAVE_LOWEST, 4, 6) } } } },
 	/* Dead marks against publication (invariant 6). */
 	{ "dead_mark", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
