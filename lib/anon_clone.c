@@ -61,7 +61,8 @@ void cleave_anon_clone_end(struct cleave_anon_context *context, struct cleave_an
 		root = cleave__anon_slot_visit(&store->root);
 		if (root)
 			cleave__anon_node_get(cleave__anon_node_of(root));
-		PORT_STORE(&clone->root, root, PORT_RELEASE); /* [A1-rel] nobody knows the clone yet */
+		/* Nobody knows the clone yet: the domain's lock, or whoever passes it on, orders this. */
+		PORT_STORE(&clone->root, root, PORT_RELAXED);
 		cleave__anon_unlock(&context->domain->guards, &store->root_lock);
 		PORT_STORE(&clone->nslots, cleave_anon_slots(store), PORT_RELAXED);
 		cleave__anon_register(context, clone);

@@ -201,8 +201,12 @@ int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave
 	}
 	there = (cleave__anon_slot_visit(link) & ~(uint64_t)CLEAVE__ANON_LEVEL) == (uintptr_t)node;
 	sealed = there && cleave__anon_seal_locked(node);
+	/*
+	 * [A1-rel] what was done before.  Who misses it meets SEALED, or slots that were emptied sequentially consistently.
+	 * Those who empty the node above do so one after the other, under this lock: the last one sees that it is empty.
+	 */
 	if (sealed)
-		PORT_STORE(link, 0, PORT_SEQ_CST); /* [A1-sc] who meets it from now on meets SEALED */
+		PORT_STORE(link, 0, PORT_RELEASE);
 	cleave__anon_unlock(&context->domain->guards, lock);
 	if (!there && root) /* another root was put above it, or it is gone */
 		return cleave__anon_again(context);

@@ -81,8 +81,11 @@ static void *before(struct cleave_anon_change *change, uint64_t slot, uint64_t *
 
 	*first = entry.first;
 	*last = entry.last;
-	/* [A16-acq] the wipe; pairs with [A16-rel] the end of cleave_anon_windows_wipe() */
-	if (is_dying(value) && !PORT_LOAD(&change->store->wiping, PORT_ACQUIRE))
+	/*
+	 * Relaxed, and yet after the wipe: the leaf that holds the mark is locked, and was by who wiped, when it tried to erase
+	 * the mark; it lowers `wiping` after that.
+	 */
+	if (is_dying(value) && !PORT_LOAD(&change->store->wiping, PORT_RELAXED))
 		return NULL;
 	return value;
 }
@@ -357,11 +360,11 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 			cleave__anon_wipe_stocked(context, store, entry.first, entry.last, true);
 			cleave__anon_wipe_end(context, store);
 		}
-		/* Should that lack memory, the mark stays until somebody else puts something there. */
+		/* Should that lack memory, the mark stays until somebody else puts something there (before()). */
 		cleave_erase(&store->windows, context->self, entry.first, entry.last, NULL);
 	}
 	if (dying)
-		PORT_FETCH_ADD(&store->wiping, UINT64_MAX, PORT_RELEASE); /* [A16-rel] the wipe before its end */
+		PORT_FETCH_ADD(&store->wiping, UINT64_MAX, PORT_RELAXED);
 	give_nodes(change, UINT32_MAX);
 	change->ndying = 0;
 	cleave__anon_tidy(context);

@@ -105,7 +105,11 @@ static int unlink_shared(struct cut *cut, struct cleave_word *link, struct cleav
 	    cleave__anon_owned(node, cut->generation)) {
 		result = cleave__anon_again(cut->context);
 	} else {
-		PORT_STORE(link, 0, PORT_SEQ_CST); /* [A1-sc] as any change of a link */
+		/*
+		 * [A1-rel] what was done before.  No guards are scanned after it: who misses it looks at anons that keep
+		 * their counts for a grace period, and who would change them looks again under the lock.
+		 */
+		PORT_STORE(link, 0, PORT_RELEASE);
 		cleave__anon_displace(cut->context, node);
 	}
 	cleave__anon_unlock(&cut->context->domain->guards, lock);
@@ -204,7 +208,8 @@ static void yield(struct cut *cut)
 {
 	struct cleave_anon_context *context = cut->context;
 
-	if (PORT_LIKELY(!PORT_LOAD(&cut->store->cloning, PORT_SEQ_CST))) /* [A17-sc] */
+	/* A hint: a clone that is missed now is seen after the next section. */
+	if (PORT_LIKELY(!PORT_LOAD(&cut->store->cloning, PORT_RELAXED)))
 		return;
 	if (!cut->yields || cut->left || cleave__anon_stock(context, cleave__anon_wipe_needs(cut->store), 0))
 		return;
@@ -331,6 +336,7 @@ int cleave_anon_extend(struct cleave_anon *store, uint64_t nslots)
 {
 	if (nslots <= cleave_anon_slots(store) || nslots > CLEAVE_ANON_SLOTS)
 		return -EINVAL;
-	PORT_STORE(&store->nslots, nslots, PORT_SEQ_CST); /* [A15-sc] */
+	/* [A15-rel] a truncation before; a fill that misses it fails, as it would have before */
+	PORT_STORE(&store->nslots, nslots, PORT_RELEASE);
 	return 0;
 }

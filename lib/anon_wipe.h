@@ -14,10 +14,13 @@
 void cleave__anon_wipe_begin(struct cleave_anon_context *context, struct cleave_anon *store);
 void cleave__anon_wipe_end(struct cleave_anon_context *context, struct cleave_anon *store);
 
-/* Begin under a guard, for which a clone waits before it looks at `wipes`: [A17-sc] */
+/*
+ * Begin under a guard that was set before CLONING was read: a clone waits for it before it looks at `wipes`, and the
+ * guard's clear (A6) orders the two.
+ */
 static inline void cleave__anon_wipe_join(struct cleave_anon *store)
 {
-	PORT_FETCH_ADD(&store->wipes, 1, PORT_SEQ_CST);
+	PORT_FETCH_ADD(&store->wipes, 1, PORT_RELAXED);
 }
 
 /* After CLONING was raised: wait for the wipes under way. */

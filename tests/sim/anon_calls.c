@@ -66,6 +66,24 @@ static uint8_t page_protect(uint64_t content, unsigned int store)
 	return (uint8_t)seen;
 }
 
+/*
+ * A page is written in place only if no other store shows it any more: after all that was read through those.  (The word
+ * of a page orders too much to tell.)
+ */
+static uint8_t page_read(uint64_t content, unsigned int store)
+{
+	(void)PORT_CELL_READ(world->shown[content / 2][store]);
+	return page_number(content);
+}
+
+static uint8_t page_write_in_place(uint64_t content, unsigned int store, uint8_t number)
+{
+	for (unsigned int other = 0; other < STORES; other++)
+		if (other != store)
+			PORT_CELL_WRITE(world->shown[content / 2][other], 1);
+	return page_write(content, store, number);
+}
+
 void anon_map(unsigned int store, unsigned int slot)
 {
 	uint64_t content = cleave_anon_page_content(cleave_anon_lookup_rcu(world->stores[store], slot));
@@ -107,7 +125,7 @@ static void read_slot(struct cleave_anon_context *context, struct record *record
 		}
 		cleave_anon_wait(context);
 	}
-	record->answer = anon ? page_number(cleave_anon_page_content(anon)) : 0;
+	record->answer = anon ? page_read(cleave_anon_page_content(anon), record->call.store) : 0;
 	cleave_anon_unguard(context);
 }
 
@@ -186,11 +204,12 @@ static void write_slot(struct cleave_anon_context *context, struct record *recor
 			return;
 		}
 	}
+	PORT_CELL_WRITE(world->written[sim_self()], 1);
 	old = busy.anon;
 	in_place = old && cleave_anon_page_shares(old) == 1 &&
 		   !CLEAVE_ANON_IS_SWAPPED(cleave_anon_page_content(old));
 	if (in_place) {
-		record->answer = page_write(cleave_anon_page_content(old), s, record->call.value);
+		record->answer = page_write_in_place(cleave_anon_page_content(old), s, record->call.value);
 		PORT_STORE(translation, cleave_anon_page_content(old) / 2, PORT_RELEASE);
 	} else {
 		cleave_anon_wait_guards(context, store, slot, slot);
@@ -313,6 +332,11 @@ static int change_windows(struct cleave_anon_context *context, struct cleave_ano
 		return result;
 	}
 	cleave_anon_windows_commit(&change);
+	/* Then what the thread kept for such changes is gone, too. */
+	if (PORT_LOAD(&world->drought, PORT_RELAXED)) {
+		cleave_thread_exit(context->self);
+		cleave_thread_init(context->self, &world->domain);
+	}
 	cleave_anon_windows_wipe(&change);
 	return 0;
 }
@@ -434,7 +458,31 @@ static void stop_all(struct cleave_anon_context *context, struct record *record)
 		if (root && !stands_still(cleave__anon_node_of(root), cleave__anon_level_of(root)))
 			sim_fail("a lock or a mark around fork()");
 	}
+	/* fork() reads all memory. */
+	for (unsigned int t = 0; t < SIM_THREADS; t++)
+		(void)PORT_CELL_READ(world->written[t]);
 	cleave_anon_postfork_parent(&fork);
+}
+
+/* What is done under an anon's lock happens one after the other. */
+static void lock_page(unsigned int thread, struct record *record)
+{
+	struct cleave_anon_context *context = world->contexts[thread];
+	struct cleave_anon_page *anon;
+	int result;
+
+	do {
+		sim_ops.enter(&world->domain, &world->threads[thread]);
+		anon = cleave_anon_lookup_rcu(world->stores[record->call.store], record->call.slot);
+		result = anon ? cleave_anon_page_trylock_rcu(context, anon) : 0;
+		if (anon && !result) {
+			PORT_CELL_WRITE(world->locked[cleave_anon_page_content(anon) / 2], 1);
+			cleave_anon_page_unlock(context, anon);
+		}
+		sim_ops.leave(&world->domain, &world->threads[thread]);
+		if (result)
+			cleave_anon_wait(context);
+	} while (result);
 }
 
 static void reopen(unsigned int thread, struct record *record)
@@ -539,6 +587,9 @@ void anon_call(unsigned int thread, struct record *record)
 		break;
 	case REOPEN:
 		reopen(thread, record);
+		break;
+	case LOCK:
+		lock_page(thread, record);
 		break;
 	case NOTHING:
 	case KINDS:

@@ -35,6 +35,7 @@ enum kind {
 	STOP,	/* all changes stop, as for fork() */
 	REOPEN,	/* the thread gets another context */
 	REPLACE, /* what is there, without marking the slot; answers what that was, and nothing changes if nothing was */
+	LOCK,	/* and unlock the anon that is there */
 	KINDS
 };
 

@@ -95,5 +95,6 @@ plant_in end_walk '' pin_defers_no_end anon_store.c 's/\tif \(fresh\)\n/\tif (fr
 plant_in reopen_reopen '' closed_before_flush anon_context.c 's/\tcleave_anon_flush\(context\);\n\twhile/\tPORT_STORE(&context->used, 0, PORT_RELEASE);\n\tcleave_anon_flush(context);\n\twhile/'
 plant empty_nodes_linked anon_path.c 's/return context->nnodes >= wanted;/(void)context, (void)wanted;\n\treturn true;/'
 plant_in wipe_yields 'an empty node' yields_with_empty_nodes anon_wipe.c 's/!cut->yields \|\| cut->left \|\|/!cut->yields ||/'
+plant_in unmap_map_no_memory 'no order' mark_left_without_its_lock anon_window.c 's/\t\tcleave_erase\(&store->windows, context->self, entry\.first, entry\.last, NULL\);\n//'
 plant window_over_dying_slots anon_window.c 's/\t\tif \(is_dying\(value\)\)\n\t\t\treturn -EBUSY;\n//'
 exit $missed

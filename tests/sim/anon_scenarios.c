@@ -85,6 +85,17 @@ const struct scenario anon_scenarios[] = {
 	{ "wipe_yields", OWNED, { { { WIPE, 0, 0, 3, 0 } }, { C(CLONE, 0, 0, 3), C(READ, 3, 0, 0), C(READ, 3, 3, 0) },
 				  { C(REMOVE, 0, 2, 0), C(REMOVE, 0, 3, 0) } } },
 	{ "busy_wipe", OWNED, { { C(WRITE, 0, 1, 5) }, { { WIPE, 0, 0, 3, 0 } }, { C(WRITE, 0, 1, 6), C(READ, 0, 1, 0) } } },
+	/* One anon, two stores: what was read through one comes before what is written in place for the other. */
+	{ "unlinked_takeover", CLONED, { { { WIPE, 0, 0, 3, 0 }, C(FLUSH, 0, 0, 0) }, { C(READ, 0, 1, 0), C(WRITE, 1, 0, 5) },
+					 { C(WRITE, 1, 1, 6) } } },
+	{ "copied_in_place", OWNED, { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5) }, { C(WRITE, 1, 1, 6) } } },
+	{ "lock_lock", CLONED, { { C(LOCK, 0, 1, 0), C(LOCK, 0, 1, 0) }, { C(LOCK, 1, 1, 0) }, { C(LOCK, 1, 1, 0), C(READ, 1, 1, 0) } } },
+	/* Who sees that something is gone sees what was done before. */
+	{ "remove_seen", ALONE, { { C(FILL, 0, 3, 5), C(REMOVE, 0, 0, 0) }, { C(READ, 0, 0, 0), C(REMOVE, 0, 3, 0) } } },
+	{ "wipe_seen", CLONED, { { C(REMOVE, 0, 3, 0), C(FILL, 0, 3, 5), { WIPE, 0, 0, 1, 0 } }, { C(READ, 0, 0, 0), C(REMOVE, 0, 3, 0) } } },
+	{ "truncate_seen", LONE, { { C(RESIZE, 0, 1, 0), C(RESIZE, 0, 4, 0) }, { C(READ, 0, 1, 0), C(READ, 0, 1, 0) } } },
+	/* The mark of slots that were dying cannot be taken away. */
+	{ "unmap_map_no_memory", WINDOWED, { { { UNMAP, 0, 1, 2, 0 } }, { C(DROUGHT, 0, 1, 0), { MAP, 0, 1, 2, 0 }, C(READ, 0, 1, 0) } } },
 	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
 };
 /* clang-format on */
@@ -93,7 +104,7 @@ const unsigned int anon_nscenarios = sizeof(anon_scenarios) / sizeof(anon_scenar
 
 const char *const anon_kind_names[] = { "nothing", "read",  "look",	 "fill",  "write", "poke",
 					  "remove",  "wipe", "clone", "flush", "walk",	"map",	 "unmap", "child",
-					  "resize",  "drought", "both", "end", "iterate", "copy", "stop", "reopen", "replace" };
+					  "resize",  "drought", "both", "end", "iterate", "copy", "stop", "reopen", "replace", "lock" };
 
 static uint64_t mix(uint64_t x)
 {

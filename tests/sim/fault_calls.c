@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: ISC */
+#include "anon_context.h"
+
 #include "fault_parts.h"
 
 struct world *world;
@@ -358,7 +360,7 @@ void fault_stock(unsigned int thread)
 	/* Also what wiring keeps in hand. */
 	MUST(!cleave_map_reserve(&record->map, 2) && !cleave_reserve(record->map.self, 16), "memory");
 	record->spare = cleave_anon_page_make(record->context, fault_page_take(LIVE, 0));
-	MUST(record->spare != NULL, "memory");
+	MUST(record->spare != NULL && !cleave__anon_stock(record->context, 4, 0), "memory");
 }
 
 /* ---- The world ---- */

@@ -20,6 +20,7 @@
 #define SLOTS 4u /* pages of a map */
 #define PAGES 48u
 #define EVENTS 24u
+#define FILLINGS 200u
 
 enum kind {
 	NOTHING,
@@ -73,6 +74,7 @@ struct page {
 	uint8_t value;
 	uint8_t mapped;
 	uint8_t wired;
+	uint8_t filling; /* its bytes, as long as it is not freed */
 };
 
 #define ALLOW_ENTER 1u
@@ -100,6 +102,8 @@ struct world {
 	uint8_t object_value[SLOTS];
 	uint64_t object_refs;
 	uint32_t now;
+	uint64_t filled[FILLINGS]; /* plain: written where a page is filled, read where it is entered, copied or written out */
+	unsigned int nfillings;
 	bool running;
 	bool may_refuse; /* unmaps and protects are among the calls */
 	bool shares;	 /* children show the pages of their parents */

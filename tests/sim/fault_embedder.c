@@ -36,8 +36,20 @@ uint64_t fault_page_take(enum page_state state, uint8_t value)
 
 	MUST(world->nfree > 0, "too many pages");
 	page = world->free_pages[--world->nfree];
-	world->pages[page] = (struct page){ .state = (uint8_t)state, .value = value };
+	MUST(world->nfillings < FILLINGS, "too many pages, one after the other");
+	world->pages[page] = (struct page){ .state = (uint8_t)state, .value = value, .filling = (uint8_t)world->nfillings++ };
 	return 2 * page;
+}
+
+static void filled(uint64_t content)
+{
+	PORT_CELL_WRITE(world->filled[world->pages[content / 2].filling], 1);
+}
+
+/* Whoever shows a page, or reads it, does so after it was filled. */
+static void must_be_filled(uint64_t content)
+{
+	(void)PORT_CELL_READ(world->filled[world->pages[content / 2].filling]);
 }
 
 void fault_page_give(uint64_t content, enum page_state state)
@@ -68,6 +80,8 @@ static void page_copy(const struct cleave_space_ops *ops, uint64_t from, uint64_
 {
 	(void)ops;
 	MUST(world->pages[from / 2].state != FREED, "a page that was freed is copied");
+	must_be_filled(from);
+	filled(to);
 	world->pages[to / 2].value = world->pages[from / 2].value;
 }
 
@@ -97,6 +111,7 @@ static int enter(const struct cleave_space_ops *ops, struct cleave_map *map, uin
 	(void)ops;
 	(void)anon;
 	MUST(guard_word() & 1, "a page is entered without a guard");
+	must_be_filled(content);
 	if (world->replaces && m == 0 && p == 0 && page->state == OF_OBJECT)
 		(void)PORT_CELL_READ(world->removed);
 	fresh = content / 2 << 4 | protection | (flags & CLEAVE_ENTER_WIRED ? HELD : 0);
@@ -221,6 +236,7 @@ static int page_out(const struct cleave_space_ops *ops, uint64_t page, uint64_t 
 
 	(void)ops;
 	MUST(world->pages[page / 2].mapped == 0, "a page is written out while an address shows it");
+	must_be_filled(page);
 	while (world->tokens[i])
 		i++;
 	world->tokens[i] = (uint8_t)(world->pages[page / 2].value + 1);
@@ -238,6 +254,7 @@ static void token_free(const struct cleave_space_ops *ops, uint64_t token)
 static int page_in(const struct cleave_space_ops *ops, uint64_t token, uint64_t page)
 {
 	MUST(world->tokens[token / 2], "a token is read after its end");
+	filled(page);
 	world->pages[page / 2].value = (uint8_t)(world->tokens[token / 2] - 1);
 	token_free(ops, token);
 	return 0;

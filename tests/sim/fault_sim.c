@@ -33,6 +33,7 @@ enum shape {
 	SHARING = SHAPES, /* BACKED, INHERIT_SHARE */
 	REMOVED,	  /* PROMOTED, and nothing is entered */
 	BARE,		  /* FORKED, and nothing is entered in map 0 */
+	FAR,		  /* of an object; page 2 was written: the store has no leaf for page 0 */
 };
 
 struct scenario {
@@ -84,6 +85,8 @@ static const struct scenario scenarios[] = {
 	{ "shared_promote", SHARED_BACKED, { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
 	{ "wire_fork", HELD, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 1) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) } } },
 	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
+	{ "promote_grow", PROMOTED, { { C(READ, 0, 2) }, { W(0, 2, 21), C(READ, 0, 2) } } },
+	{ "promote_link", FAR, { { C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) } } },
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_sharing", SHARING, { { C(READ, 0, 1), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 21), C(READ, 0, 1) } } },
 	{ "promote_new_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21) }, { W(0, 1, 31), C(READ, 0, 1) } } },
@@ -190,6 +193,8 @@ static void shape_world(enum shape shape)
 	}
 	if (shape == PROMOTED || shape == REMOVED)
 		must((struct call)W(0, 0, 1));
+	if (shape == FAR)
+		must((struct call)W(0, 2, 1));
 	if ((shape >= TOUCHED && shape <= SWAPPED) || shape == AHEAD || shape == HELD || shape == BARE) {
 		must((struct call)W(0, 0, 1));
 		must((struct call)W(0, 1, 2));
@@ -244,7 +249,7 @@ static void prepare(const struct scenario *scenario)
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
 	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) ||
-							    scenario->shape == SHARING || scenario->shape == REMOVED);
+							    scenario->shape == SHARING || scenario->shape == REMOVED || scenario->shape == FAR);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)
