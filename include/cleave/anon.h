@@ -138,8 +138,8 @@ struct cleave_anon_context {
 
 /* A store. */
 struct cleave_anon {
-	struct cleave_word root;	/* [a] the root node's address; its level in the low bits */
 	struct cleave_word generation;	/* [a] nodes stamped with it may be written; changes at clones */
+	struct cleave_word root;	/* [a] the root node's address; its level in the low bits */
 	struct cleave_word32 cloning;	/* [a] clones under way: no writer begins */
 	struct cleave_word32 root_lock; /* [a] */
 	struct cleave_word nslots;	/* [a] */
