@@ -56,7 +56,7 @@ plant copy_beside_takeover anon_path.c \
 plant takeover_by_count_alone anon_path.h \
 	's/(\tif \(PORT_LIKELY\(cleave__anon_owned\(node, .*?\)\)\)\n)/\tif (cleave__anon_node_alone(node))\n\t\treturn 0;\n$1/'
 plant counts_raised_late anon_path.c 's/\t\telse\n\t\t\tcleave__anon_node_get\(cleave__anon_child\(word\)\);\n//; s/(\t\tif \(level == 0\))/$1/; s/(\t\t\tcleave__anon_displace\(context, old\);\n)/$1\t\t\tfor (unsigned int i = 0; fresh && level > 0 && i < CLEAVE__ANON_FANOUT; i++)\n\t\t\t\tif (cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)))\n\t\t\t\t\tcleave__anon_node_get(cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)));\n/'
-plant_in copy_then_in_place 'no order' shares_raised_not_at_all anon_path.c 's/PORT_FETCH_ADD\(&cleave__anon_page\(word\)->state, 1, PORT_RELAXED\)/PORT_FETCH_ADD(&cleave__anon_page(word)->state, 0, PORT_RELAXED)/'
+plant_in copy_then_in_place 'race' shares_raised_not_at_all anon_path.c 's/PORT_FETCH_ADD\(&cleave__anon_page\(word\)->state, 1, PORT_RELAXED\)/PORT_FETCH_ADD(&cleave__anon_page(word)->state, 0, PORT_RELAXED)/'
 plant cloning_cleared_too_early anon_clone.c \
 	's/(\t\tcleave__anon_register\(context, clone\);\n\t\}\n)/$1\tlet_writers_go_on(context, stores, n);\n/; s/(void cleave_anon_clone_done\(.*?\{\n)\tlet_writers_go_on\(context, stores, n\);\n/$1\t(void)stores;\n\t(void)n;\n/s'
 plant cloning_is_a_flag anon_clone.c \
@@ -67,7 +67,7 @@ plant unsealed_by_nobody anon_node.c 's/\twhile \(i-- > 0\)\n.*?\n//'
 plant copy_relaxed anon_path.c \
 	's/(PORT_STORE\(link, !fresh \? .*?)PORT_SEQ_CST/$1PORT_RELAXED/s'
 plant fill_relaxed anon.c 's/PORT_CAS\(word, &seen, \(uintptr_t\)anon, PORT_RELEASE, PORT_ACQUIRE\)\)\)\n\t\treturn 0;/PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELAXED, PORT_RELAXED)))\n\t\treturn 0;/'
-plant_in read_wipe_in_place 'no order' share_dropped_under_guards anon_wipe.c 's/\t\tcleave__guards_wait_slots\(&context->domain->guards, context->self, &context->guard, cut->store.*?;\n/\t\t;\n/s'
+plant_in read_wipe_in_place 'race' share_dropped_under_guards anon_wipe.c 's/\t\tcleave__guards_wait_slots\(&context->domain->guards, context->self, &context->guard, cut->store.*?;\n/\t\t;\n/s'
 plant share_dropped_twice anon_wipe.c \
 	's/(\t\tcleave_anon_page_drop\(context, )cut->gone\[--cut->ngone\]\);/$1cut->gone[cut->ngone - 1]),\n$1cut->gone[--cut->ngone]);/'
 plant count_dropped_twice anon_context.c 's/(\t\tdrop_node\(context, context->ring\[context->ring_head\]\);\n)/$1$1/'
