@@ -197,6 +197,40 @@ static void a_child_takes_while_the_parent_does(void **state)
 	assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
+/* The program's handlers, which were there before the memory was used; cleave_anon_prefork() takes memory, for one. */
+static bool handlers_take;
+static void *taken_by_handlers[2];
+
+static void before_fork(void)
+{
+	for (size_t m = 0; handlers_take && m < 2; m++)
+		taken_by_handlers[m] = take(memories[m], LEAF);
+}
+
+static void after_fork(void)
+{
+	for (size_t m = 0; handlers_take && m < 2; m++)
+		memories[m]->free(memories[m], taken_by_handlers[m], LEAF);
+}
+
+static void handlers_of_the_program_take_memory(void **state)
+{
+	pid_t child;
+	int status;
+
+	(void)state;
+	handlers_take = true;
+	alarm(60); /* as above */
+	child = fork();
+	if (child == 0)
+		_exit(0);
+	alarm(0);
+	handlers_take = false;
+	assert_true(child > 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* ---- An index on it ---- */
 
 static void an_index_lives_on_each(void **state)
@@ -240,8 +274,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(memory_goes_back_and_serves_other_sizes),
 		cmocka_unit_test(threads_take_and_give_at_once),
 		cmocka_unit_test(a_child_takes_while_the_parent_does),
+		cmocka_unit_test(handlers_of_the_program_take_memory),
 		cmocka_unit_test(an_index_lives_on_each),
 	};
 
+	CHECK(pthread_atfork(before_fork, after_fork, after_fork) == 0, "no memory");
 	return RUN_TESTS(tests, argc, argv);
 }

@@ -56,7 +56,14 @@ static void after_fork(void)
 	cleave__user_unlock(&small.lock);
 }
 
-static void watch_forks(void)
+/*
+ * Before main(): of handlers the first registered is called last.  Those of the program stop indexes and stores, which waits
+ * for threads that take memory under the locks of these, and takes some itself.  Registered at the first block:
+ *	1. program: registers a handler that calls cleave_prefork()
+ *	2. T: cleave_put(), with its leaves locked, needs a node
+ *	3. the program forks: before_fork() locks the heap;  cleave_prefork() waits for T, and T for the heap.
+ */
+__attribute__((constructor)) static void watch_forks(void)
 {
 	pthread_atfork(before_fork, after_fork, after_fork);
 }
@@ -65,12 +72,10 @@ static void watch_forks(void)
 
 static bool new_region(struct heap *heap)
 {
-	static pthread_once_t watched = PTHREAD_ONCE_INIT;
 	int saved = errno;
 	char *memory;
 	size_t below;
 
-	pthread_once(&watched, watch_forks);
 	memory = mmap(NULL, 2 * REGION, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED) {
 		errno = saved;
