@@ -311,7 +311,8 @@ void cleave__map_object_remember(struct cleave_map_thread *thread, const struct 
 				 const struct cleave__map_object *old, uint64_t rule)
 {
 	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++) {
-		if (tab->object != object)
+		/* As long as it is kept: what is only compared may be another one by then, in the same memory. */
+		if (tab->object != object || !tab->kept)
 			continue;
 		tab->from[1] = tab->from[0];
 		tab->from[0] = (struct cleave__map_origin){ old->version, rule };

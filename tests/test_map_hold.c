@@ -23,6 +23,17 @@ static uint64_t version(struct solo *solo, unsigned int n)
 	return entry.version;
 }
 
+/* The object at page n. */
+static const void *value(struct solo *solo, unsigned int n)
+{
+	const void *object;
+
+	manual_enter(&solo->domain);
+	object = cleave_value_rcu(&solo->map.index, AT(n));
+	manual_leave(&solo->domain);
+	return object;
+}
+
 static void neighbours_that_get_the_same_share_an_object(void **state)
 {
 	struct solo solo;
@@ -217,6 +228,50 @@ static void an_object_ends_with_its_last_page(void **state)
 	solo_stop(&solo);
 }
 
+/*
+ * What a rule made is remembered as long as the object is, and no longer: another one that is found in its memory, and that
+ * the thread begins to count itself, was not made by that rule.
+ */
+static void what_a_rule_made_is_not_found_in_what_came_later(void **state)
+{
+	struct cleave_map_request request = request_fixed(0, 1);
+	struct cleave_map_entry entry;
+	unsigned int at = 60;
+	const void *made;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 0, PAGES), 0);
+	for (unsigned int i = at; i < at + 60; i += 2)
+		assert_int_equal(solo_map(&solo, i, i + 1), 0);
+	/* An object that the thread does not count itself ends, and its memory is free. */
+	assert_int_equal(protect(&solo, &solo.thread, 20, 21, CLEAVE_PROT_READ), 0);
+	made = value(&solo, 20);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(20), AT(21), 0), 0);
+	while (solo.thread.nyoung) { /* until there are enough for a cookie */
+		assert_int_equal(solo_map(&solo, 50, 51), 0);
+		assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(50), AT(51), 0), 0);
+	}
+	solo.domain.ended = solo.domain.begun;
+	/* What is mapped there now is given to the entry before it, too. */
+	request.protection = CLEAVE_PROT_READ | CLEAVE_PROT_EXEC;
+	for (; at < 120; at += 2) {
+		request.addr = AT(at + 1);
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+		if (value(&solo, at + 1) == made)
+			break;
+	}
+	assert_ptr_equal(value(&solo, at + 1), made);
+	assert_int_equal(protect(&solo, &solo.thread, at, at + 1, CLEAVE_PROT_READ | CLEAVE_PROT_EXEC), 0);
+	assert_ptr_equal(value(&solo, at), made);
+	assert_int_equal(protect(&solo, &solo.thread, 21, 22, CLEAVE_PROT_READ), 0);
+	assert_true(solo_lookup(&solo, 21, &entry));
+	assert_int_equal(entry.attributes.protection, CLEAVE_PROT_READ);
+	solo_check(&solo);
+	solo_stop(&solo);
+}
+
 /* So many pages that what a thread keeps to itself could be taken for what it adds to keep the object. */
 static void more_pages_than_a_thread_keeps_to_itself(void **state)
 {
@@ -283,6 +338,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_object_goes_with_the_last_count_that_a_thread_keeps),
 		cmocka_unit_test(an_object_ends_with_its_last_page),
+		cmocka_unit_test(what_a_rule_made_is_not_found_in_what_came_later),
 		cmocka_unit_test(more_pages_than_a_thread_keeps_to_itself),
 		cmocka_unit_test(accounts_add_up_over_all_stripes),
 		cmocka_unit_test(neighbours_that_get_the_same_share_an_object),
