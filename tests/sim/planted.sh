@@ -149,7 +149,7 @@ plant hold_gap_raised_late hold.c \
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
 plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
 plant store_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
-plant hold_cell_retired_early edit.c \
+plant hold_cell_retired_early hold.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
 plant hold_replaced_cell_retired_early edit.c \
 	's/\t\tdrop_replaced\(self, leaf, [^\n]*\n//; s/(\t\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\t\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(order, r));\n$1/'

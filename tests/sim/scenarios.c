@@ -394,6 +394,10 @@ static const struct named named[] = {
 	    .calls = { { RANGE(HOLD, 10, 13, 0) },
 		       { RANGE(ERASE, 12, 15, 0), RANGE(HOLD, 13, 13, 6) },
 		       { RANGE(COVERS, 8, 17, 0) } } } },
+	/* The cell of what it erases is written again, after a grace period only. */
+	{ "hold_erases_reuse_cells", LONE,
+	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
+	    .calls = { { RANGE(HOLD, 8, 11, 0), AT(CLIP, 14) }, { AT(LOOKUP, 9) }, { AT(TICKET, 12) } } } },
 	{ "hold_erases_and_merges", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 3, 2 },
 	    .calls = { { RANGE(HOLD, 9, 10, 0), RANGE(HOLD, 12, 14, 0), RANGE(HOLD, 17, 18, 0) },
