@@ -65,8 +65,10 @@ plant no_dead_mark_on_branches restructure.c \
 	's/(branch = branch->link\)\n)\t\tcleave__mark_dead_locked\(branch\);/$1\t\t;/'
 plant dead_mark_after_store restructure.c \
 	's/(\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\)\n\t\tif \(leaf->replaced == CLEAVE__REPLACED\)\n\t\t\tcleave__mark_dead_locked\(leaf\);\n)(.*?)(\tif \(cover\) \{.*?\n\t\}\n)/$2$3$1/s'
+only='words_recur*'
 plant no_count_of_removals \
 	leaf.h 's/(leaf->node\.removals = )\(leaf->node\.removals \+ !edit->added\) & 15/${1}leaf->node.removals/; s/(leaf->node\.removals = )\(leaf->node\.removals \+ \(exchange->n == 0\)\) & 15/${1}leaf->node.removals/'
+only=
 plant edit_raises_late update.c \
 	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/s'
 plant cover_raises_late restructure.c \
@@ -139,7 +141,9 @@ plant siblings_bound_too_low siblings.c 's/fits = !above \|\| bound_suffices\(s,
 plant siblings_parent_not_locked siblings.c \
 	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//; s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//; s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
+only=hold_begins_where_it_was
 plant hold_begins_at_a_reused_leaf edit.c 's/ \|\| last->begun != begun//'
+only=
 plant edit_searches_before_lock edit.c \
 	's/(\tif \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)\n\t\treturn false;\n)(\t\*order = cleave__order_locked\(leaf\);\n)/$2$1/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
