@@ -322,10 +322,10 @@ unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, 
 		return 0;
 	cleave__leaf_entry(leaf, order, count, count - 1, &entry);
 	if (!entry.value) {
-		cleave__leaf_entry(leaf, order, count, count - 2, &entry);
+		cleave__leaf_entry(leaf, order, count, count - 2, &entry); /* no gap lies below a gap */
 		above = 2;
 	}
-	if (!entry.value || first < entry.first || last >= entry.last)
+	if (first < entry.first || last >= entry.last)
 		return 0;
 	return n - above < CLEAVE__CRAMPED ? n - above : CLEAVE__CRAMPED;
 }
@@ -345,7 +345,7 @@ bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 		share = cleave__uneven_share(leaf, r, txn->puts[0].last, n);
 	}
 	run->lean = share == 0 ? 0 : share == CLEAVE__FULL ? 1 : -1;
-	if (txn->spread && alone && run->nold == 1 && txn->nputs == 1) {
+	if (txn->spread && run->nold == 1 && txn->nputs == 1) { /* what is spread out is the only run */
 		unsigned int cut = cleave__cut_share(cleave__leaf(start), txn->puts[0].first, txn->puts[0].last, n);
 
 		if (cut) {

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ struct taken {
 
 static void take_and_give(const struct cleave_memory *memory, struct rng *rng, uint64_t steps)
 {
-	static const size_t sizes[] = { 1, 64, 100, LEAF, BRANCH, 1024, 2000, PAGE - 1, PAGE, PAGE + 1, 100000 };
+	static const size_t sizes[] = { 0, 1, 64, 100, LEAF, BRANCH, 1024, 2000, PAGE - 1, PAGE, PAGE + 1, 100000 };
 	static __thread struct taken taken[1000];
 
 	for (; steps; steps--) {
@@ -233,6 +234,39 @@ static void handlers_of_the_program_take_memory(void **state)
 
 /* ---- An index on it ---- */
 
+/* ---- The kernel refuses ---- */
+
+static void without_memory_nothing_is_taken(void **state)
+{
+	static void *block[2 * 2097152 / LEAF]; /* more than a region holds */
+	const size_t most = sizeof(block) / sizeof(block[0]);
+
+	(void)state;
+	for (size_t m = 0; m < 2; m++) {
+		const struct cleave_memory *memory = memories[m];
+		struct rlimit limit, none;
+		void *large;
+		size_t n = 0;
+
+		take(memory, LEAF); /* what is done once is done; kept to the end */
+		assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+		none = (struct rlimit){ 0, limit.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_AS, &none), 0);
+		errno = 0;
+		large = memory->alloc(memory, PAGE + 1, 64);
+		while (n < most && (block[n] = memory->alloc(memory, LEAF, 64)))
+			n++;
+		assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+		assert_null(large);
+		assert_in_range(n, 0, most - 1);
+		assert_int_equal(errno, 0);
+		take(memory, LEAF);
+		take(memory, PAGE + 1);
+		while (n > 0)
+			memory->free(memory, block[--n], LEAF);
+	}
+}
+
 static void an_index_lives_on_each(void **state)
 {
 	struct rng rng = { .state = test_seed() };
@@ -269,6 +303,7 @@ static void an_index_lives_on_each(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_memory_nothing_is_taken), /* first: nothing was given back yet */
 		cmocka_unit_test(blocks_are_apart_and_within_pages),
 		cmocka_unit_test(no_space_is_left_between_nodes),
 		cmocka_unit_test(memory_goes_back_and_serves_other_sizes),
