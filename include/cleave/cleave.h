@@ -457,6 +457,7 @@ static inline uint64_t cleave_grace_cookie(struct cleave_thread *self)
 
 /*
  * Has every section ended that was open when the token was taken?  If not, this brings the end nearer, without waiting.
+ * With qsbr who asks again and again announces quiescent states meanwhile: the grace period waits for that thread, too.
  * Context: outside read sections, transactions and holds.  Complexity: that of the flavour; a few loads, mostly.
  */
 static inline bool cleave_grace_done(struct cleave_thread *self, uint64_t cookie)
