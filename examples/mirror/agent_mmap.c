@@ -6,7 +6,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
+
+#define DEV_ZERO (1u << 8 | 5) /* makedev(1, 5), which is a function of libc's in a build without optimization */
 
 #define HUGE_SHIFT_DEFAULT 21u
 #define HUGE_SHIFT_MASK 0x3fu
@@ -47,7 +48,7 @@ static int find_object(const struct call *call, struct object **object)
 		if (sys3(SYS_fstat, (int)call->argument[4], &status, 0))
 			return -EBADF;
 		/* Each shared mapping of /dev/zero is a file of its own. */
-		if (is_shared(flags) && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 5))
+		if (is_shared(flags) && S_ISCHR(status.st_mode) && status.st_rdev == DEV_ZERO)
 			*object = object_get(OBJECT_SERIAL, COUNT(agent.serial), 0, 0);
 		else
 			*object = object_get(OBJECT_FILE, status.st_dev, status.st_ino, 0);
