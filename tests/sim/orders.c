@@ -150,14 +150,14 @@ static void prepare_grace(unsigned int variant)
 }
 
 /* Which grace periods have begun: asked before the pointer is followed, and if it is the same later, followed no more. */
-static void look_again(struct cleave_domain *domain, struct cleave_thread *self)
+static void look_again(struct cleave_domain *domain, struct cleave_thread *self, int order)
 {
 	uint64_t begun;
 	bool found;
 
 	sim_ops.enter(domain, self);
 	begun = cleave__urcu_begun(domain, self);
-	found = PORT_LOAD(&shared->pointer, PORT_SEQ_CST); /* as below; and machines show a store to all at once */
+	found = PORT_LOAD(&shared->pointer, order);
 	sim_ops.leave(domain, self);
 	sim_ops.enter(domain, self);
 	if (found && cleave__urcu_begun(domain, self) == begun)
@@ -171,6 +171,8 @@ static void grace(unsigned int thread)
 	struct cleave_domain *domain = &shared->urcu.domain;
 	struct cleave_thread *self = &shared->records[thread].thread;
 	bool stored = variant_now & 2;
+	/* The simulator's grace periods have not the barriers of synchronize_rcu(), nor its stores one moment for all. */
+	int order = stored ? PORT_SEQ_CST : PORT_ACQUIRE;
 	uint64_t cookie;
 
 	switch (thread) {
@@ -179,11 +181,10 @@ static void grace(unsigned int thread)
 		break;
 	case 1:
 		if (variant_now & 1)
-			look_again(domain, self);
+			look_again(domain, self, order);
 		for (unsigned int i = 0; i < 2; i++) {
 			sim_ops.enter(domain, self);
-			/* The simulator's grace periods have not the barriers of synchronize_rcu(): the load has them. */
-			if (PORT_LOAD(&shared->pointer, stored ? PORT_SEQ_CST : PORT_ACQUIRE))
+			if (PORT_LOAD(&shared->pointer, order))
 				(void)PORT_CELL_READ(shared->object);
 			sim_ops.leave(domain, self);
 		}

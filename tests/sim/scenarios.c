@@ -370,6 +370,11 @@ static const struct named named[] = {
 			 RANGE(HOLD, 16, 31, 9) },
 		       { AT(LOOKUP, 17) },
 		       { AT(TICKET, 30) } } } },
+	/* Gaps that are filled from their beginning: the cell that each leaves is written after a grace period only. */
+	{ "hold_fills", EMPTY,
+	  { .nthreads = 2, .ncalls = { 4, 1 },
+	    .calls = { { RANGE(HOLD, 0, 7, 5), RANGE(HOLD, 8, 15, 6), RANGE(HOLD, 16, 23, 7), RANGE(HOLD, 24, 31, 8) },
+		       { AT(LOOKUP, 17) } } } },
 	/* Many lookups at once, a group and one more, whose walks go on through nodes that are replaced, split, reused. */
 	{ "many_split", DEEP,
 	  { .nthreads = 2, .ncalls = { 3, 1 },

@@ -59,12 +59,11 @@ static void begin_for(uint64_t cookie)
 		begin(cookie > grace.least ? cookie : grace.least);
 }
 
-static uint64_t ops_cookie(struct cleave_domain *domain, struct cleave_thread *record)
+/* A cookie for what happened before `known`. */
+static uint64_t take(const clock_vector *known)
 {
 	bool same;
 
-	(void)domain;
-	(void)record;
 	if (!sim.running)
 		return 0;
 	sim_point_at(&sim_grace_users, true);
@@ -75,12 +74,26 @@ static uint64_t ops_cookie(struct cleave_domain *domain, struct cleave_thread *r
 	learn(same);
 	grace.hash = self()->chain;
 	if (same)
-		clock_join(&grace.before[grace.taken], &self()->seen);
+		clock_join(&grace.before[grace.taken], known);
 	else
-		grace.before[grace.taken] = self()->seen;
+		grace.before[grace.taken] = *known;
 	self()->seen[sim.cur]++;
 	sim_note("takes cookie %llu", (unsigned long long)grace.taken);
 	return grace.taken;
+}
+
+static uint64_t ops_cookie(struct cleave_domain *domain, struct cleave_thread *record)
+{
+	(void)domain;
+	(void)record;
+	return take(&self()->seen);
+}
+
+static uint64_t ops_cookie_stored(struct cleave_domain *domain, struct cleave_thread *record)
+{
+	(void)domain;
+	(void)record;
+	return take(&self()->stored);
 }
 
 static bool over(uint64_t cookie)
@@ -159,6 +172,7 @@ static void ops_enter(struct cleave_domain *domain, struct cleave_thread *record
 	}
 	grace.least = grace.taken;
 	self()->inside = true;
+	self()->entered = grace.begun;
 	if (++self()->section == MAX_SECTIONS)
 		sim_fail("too many read sections");
 	clock_join(&self()->seen, &grace.began);
@@ -186,6 +200,8 @@ static void ops_leave(struct cleave_domain *domain, struct cleave_thread *record
 
 static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *record)
 {
+	uint64_t missed;
+
 	(void)domain;
 	(void)record;
 	if (!sim.running)
@@ -193,10 +209,13 @@ static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *re
 	sim_point_at(&sim_grace_users, false);
 	if (!self()->inside)
 		sim_fail("asks what has begun outside of a read section");
+	/* What has begun since the section was entered waits for its end, and may be missed. */
+	missed = grace.begun > self()->entered ? sim_deviate(2) * (grace.begun - self()->entered) : 0;
 	learn(grace.hash);
-	learn(grace.begun);
-	clock_join(&self()->seen, &grace.began);
-	return grace.begun + 1;
+	learn(grace.begun - missed);
+	if (!missed)
+		clock_join(&self()->seen, &grace.began);
+	return grace.begun - missed + 1;
 }
 
 static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record)
@@ -249,7 +268,7 @@ static void ops_wake(struct cleave_domain *domain, struct cleave_word32 *count)
 
 const struct cleave_ops sim_ops = {
 	.cookie = ops_cookie,
-	.cookie_stored = ops_cookie,
+	.cookie_stored = ops_cookie_stored,
 	.begun = ops_begun,
 	.done = ops_done,
 	.wait = ops_wait,

@@ -36,6 +36,7 @@ struct thread {
 	const void *parked; /* the word it sleeps on */
 	uint64_t awaited;   /* the cookie that it waits for */
 	clock_vector seen;
+	clock_vector stored; /* as it was at the last sequentially consistent store */
 	uint64_t chain; /* hash of all that it did and learned */
 	int64_t priority;
 	const char *call;
@@ -43,6 +44,7 @@ struct thread {
 	/* its read sections, numbered from 1 */
 	bool inside;
 	uint32_t section;
+	uint64_t entered; /* the last cookie that had its grace period then */
 };
 
 struct sim {

@@ -472,6 +472,8 @@ void sim_store(void *p, unsigned int size, uint64_t value, int order, const stru
 	point(p, true);
 	reach(p, site);
 	sim_trace("store", p, size, order, value, "", site);
+	if (order == PORT_SEQ_CST)
+		self()->stored = self()->seen;
 	append(p, size, find_word(p, size, true), value, order, NULL);
 }
 
