@@ -92,10 +92,11 @@ void cleave__anon_put(struct cleave_anon_context *context, struct cleave_anon *s
 
 bool cleave__anon_pin_store(struct cleave_anon *store)
 {
-	uint64_t seen = PORT_LOAD(&store->refs, PORT_RELAXED);
+	/* [A14-acq] who stops all stores for fork() does not know one that is gone: what was done in it is over, and seen */
+	uint64_t seen = PORT_LOAD(&store->refs, PORT_ACQUIRE);
 
 	/* One without references is on its way out: whoever dropped the last waits for our lock. */
-	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_RELAXED))
+	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_ACQUIRE))
 		;
 	return seen != 0;
 }
