@@ -96,7 +96,7 @@ bool cleave__anon_pin_store(struct cleave_anon *store)
 	uint64_t seen = PORT_LOAD(&store->refs, PORT_ACQUIRE);
 
 	/* One without references is on its way out: whoever dropped the last waits for our lock. */
-	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_ACQUIRE))
+	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_ACQUIRE, PORT_ACQUIRE))
 		;
 	return seen != 0;
 }
