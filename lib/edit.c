@@ -298,9 +298,9 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
  *	1. begun() said n, and after that a walk found it: so it was not unlinked before a token below n
  *	2. begun() says n again, in this section: no other token is done before the section ends, nor a node reused that was
  *	   retired under it
- * (Did begun() say n after the walk only, the leaf could have been unlinked before token n - 1, while the walk was under
- * way, and be reused when 1's section ended.)  What it was found under is as safe to look at.  An index that is destroyed
- * frees its leaves at once; no other one has its number.
+ * (Did begun() say n after the walk only, a branch on the way could have been unlinked before token n - 1, while the walk was
+ * under way, and be reused when 1's section ended.  Not the leaf, which is locked by then.)  What it was found under is as
+ * safe to look at.  An index that is destroyed frees its leaves at once; no other one has its number.
  */
 static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thread *self, uint64_t addr, uint64_t begun,
 					 struct cleave__position *position)

@@ -144,6 +144,14 @@ plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change
 only=hold_begins_where_it_was
 plant hold_begins_at_a_reused_leaf edit.c 's/ \|\| last->begun != begun//'
 only=
+only=hold_divides_under_another
+plant hold_begins_with_a_late_number edit.c \
+	's/(\t\t\tposition = lock_leaf_slowly\(index, self, addr, position\);\n)/$1\t\tbegun = ops->begun ? ops->begun(index->domain, self) : 0;\n/'
+plant hold_divides_under_a_reused_branch hold.c \
+	's/last->begun == index->domain->ops->begun\(index->domain, self\) &&/true \&\&/'
+only=
+plant division_under_a_dead_branch siblings.c \
+	's/cleave__trylock_live\(s->index, &s->above->node\)/cleave__trylock(\&s->above->node.lock)/'
 plant edit_searches_before_lock edit.c \
 	's/(\tif \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)\n\t\treturn false;\n)(\t\*order = cleave__order_locked\(leaf\);\n)/$2$1/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'

@@ -427,6 +427,13 @@ static const struct named named[] = {
 	  { .nthreads = 2, .ncalls = { 2, 4 }, .cold = true,
 	    .calls = { { RANGE(HOLD, 12, 12, 0), RANGE(HOLD, 8, 8, 6) },
 		       { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0), RANGE(INSERT, 9, 10, 5) } } } },
+	/* A division locks what the walk has found above the leaf, but not what was replaced, or is something else by now. */
+	{ "hold_divides_under_another", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 1, 4 }, .cold = true,
+	    .calls = { { RANGE(HOLD, 12, 13, 5) }, { AT(CLIP, 17), AT(CLIP, 21), AT(CLIP, 25), AT(CLIP, 29) } } } },
+	{ "hold_divides_under_two", DEEP,
+	  { .nthreads = 2, .ncalls = { 1, 1 },
+	    .calls = { { RANGE(HOLD, 38, 38, 5) }, { AT(CLIP, 3) } } } },
 	/* Cut from below upward: the leaf is divided where it would be copied. */
 	{ "hold_cuts_upward", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 3, 1, 1 },
