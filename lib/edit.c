@@ -375,29 +375,39 @@ static PORT_ALWAYS_INLINE void drop_replaced(struct cleave_thread *self, struct 
 		cleave__pool_drop_cells(self, leaf, cell);
 }
 
+/* The head stays as it is.  (Apart: a whole entry, or its head, is put with fewer registers, and nothing in memory.) */
+static PORT_NO_INLINE int hold_put_behind(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
+					  cleave__hold_put *elsewhere) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
+	struct cleave_thread *self = hold->txn.self;
+	struct cleave__edit edit;
+
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, cleave__pool_clean_cells(self, leaf, hold->order));
+	if (PORT_UNLIKELY(!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value)))
+		return elsewhere(hold, first, last, value);
+	cleave__pool_store_edit(self, &edit);
+	hold->count = edit.count;
+	return 0;
+}
+
 static int hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value, cleave__hold_put *elsewhere)
 	PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
 	struct cleave_thread *self = hold->txn.self;
 	uint64_t order = hold->order;
-	unsigned int clean = cleave__pool_clean_cells(self, leaf, order), count = hold->count, r = hold->r;
-	struct cleave__edit edit;
+	unsigned int clean, count = hold->count, r = hold->r;
 
 	hold->put = true;
-	if (PORT_LIKELY(first == hold->entry.first)) {
-		if (PORT_UNLIKELY(!cleave__leaf_replace(leaf, order, &count, r, &hold->entry, last, value, clean)))
-			return elsewhere(hold, first, last, value);
-		hold->count = count;
-		drop_replaced(self, leaf, 1u << cleave__cell(order, r), hold->entry.value);
-		PORT_COUNT(self->counters.edits);
-		return 0;
-	}
-	cleave__leaf_edit_init(&edit, leaf, order, count, clean);
-	if (PORT_UNLIKELY(!cleave__leaf_edit_put_inside(&edit, r, &hold->entry, first, last, value)))
+	if (PORT_UNLIKELY(first != hold->entry.first))
+		return hold_put_behind(hold, first, last, value, elsewhere);
+	clean = cleave__pool_clean_cells(self, leaf, order);
+	if (PORT_UNLIKELY(!cleave__leaf_replace(leaf, order, &count, r, &hold->entry, last, value, clean)))
 		return elsewhere(hold, first, last, value);
-	cleave__pool_store_edit(self, &edit);
-	hold->count = edit.count;
+	hold->count = count;
+	drop_replaced(self, leaf, 1u << cleave__cell(order, r), hold->entry.value);
+	PORT_COUNT(self->counters.edits);
 	return 0;
 }
 

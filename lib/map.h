@@ -145,20 +145,9 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  */
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);
-/*
- * The same if that object is known without a look at attributes: the rule with this key has made one, which the thread still
- * counts itself, of the held object before.  That is never written, and no other ever has its version.  NULL: not known.
- */
-struct cleave__map_object *cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold,
-						    uint64_t rule, uint64_t pages);
 /* The rule has made `object`, by cleave__map_object_made(), of `old`, for a change that went well. */
 void cleave__map_object_remember(struct cleave_map_thread *thread, const struct cleave__map_object *object,
 				 const struct cleave__map_object *old, uint64_t rule);
-/*
- * cleave__map_pages_drop() for who changes one page after the other, and mostly those of the same few objects: the thread
- * counts for itself.  The shared counter may be too high then, never too low.
- */
-void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 /* Work off a part of what is retired.  may_wait: too much of it is waited for. */
 void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait);
 
@@ -253,9 +242,21 @@ uint64_t cleave__map_data(const struct cleave_map *map, const struct cleave__map
 			  uint64_t end);
 /* Add to a thread's stripe of the accounts, modulo 2^64. */
 void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t size, uint64_t data);
-/* Reserve growth under the limits (0, -ENOMEM); give it back. */
-int cleave__map_charge(struct cleave_map *map, const struct cleave__map_bytes *bytes);
-void cleave__map_uncharge(struct cleave_map *map, const struct cleave__map_bytes *bytes);
+/* Reserve growth under the limits (0, -ENOMEM); give it back.  Of a map that has limits. */
+int cleave__map_charge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);
+void cleave__map_uncharge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);
+
+/* The same of any. */
+static inline int cleave__map_charge(struct cleave_map *map, const struct cleave__map_bytes *bytes)
+{
+	return map->config.flags & CLEAVE_MAP_LIMITS ? cleave__map_charge_limits(map, bytes) : 0;
+}
+
+static inline void cleave__map_uncharge(struct cleave_map *map, const struct cleave__map_bytes *bytes)
+{
+	if (map->config.flags & CLEAVE_MAP_LIMITS)
+		cleave__map_uncharge_limits(map, bytes);
+}
 
 /* ---- map.c ---- */
 

@@ -238,13 +238,10 @@ static void discharge_one(struct cleave_word *account, uint64_t bytes)
 		PORT_FETCH_ADD(account, (uint64_t)0 - bytes, PORT_RELAXED);
 }
 
-int cleave__map_charge(struct cleave_map *map, const struct cleave__map_bytes *bytes)
+int cleave__map_charge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes)
 {
-	int error;
+	int error = charge_one(&map->size, &map->size_limit, bytes->size);
 
-	if (!(map->config.flags & CLEAVE_MAP_LIMITS))
-		return 0;
-	error = charge_one(&map->size, &map->size_limit, bytes->size);
 	if (error)
 		return error;
 	error = charge_one(&map->data, &map->data_limit, bytes->data);
@@ -253,10 +250,8 @@ int cleave__map_charge(struct cleave_map *map, const struct cleave__map_bytes *b
 	return error;
 }
 
-void cleave__map_uncharge(struct cleave_map *map, const struct cleave__map_bytes *bytes)
+void cleave__map_uncharge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes)
 {
-	if (!(map->config.flags & CLEAVE_MAP_LIMITS))
-		return;
 	discharge_one(&map->size, bytes->size);
 	discharge_one(&map->data, bytes->data);
 }

@@ -4,7 +4,7 @@
  * held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts is done
  * here; all the rest, and whatever must wait, is left to the transaction, from scratch.
  */
-#include "map.h"
+#include "map_count.h"
 
 /* Maps in which an entry's neighbours are concerned, or whose callers do not wait. */
 #define NOT_HELD (CLEAVE_MAP_GUARD_PAGES | CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP)
@@ -36,23 +36,22 @@ struct effect {
 };
 
 /* What is anonymous is data if it can be accessed. */
-static int charge_data(struct cleave_map *map, const struct cleave__map_object *old,
-		       const struct cleave__map_object *object, uint64_t start, uint64_t end, struct effect *effect)
+static PORT_ALWAYS_INLINE int charge_data(struct cleave_map *map, const struct cleave__map_object *old,
+					  const struct cleave__map_object *object, uint64_t start, uint64_t end,
+					  struct effect *effect)
 {
-	struct cleave__map_bytes bytes = { .size = 0 };
-
-	if (object->attributes.protection)
-		effect->grown = bytes.data = cleave__map_data(map, object, start, end);
-	else
+	if (!object->attributes.protection) {
 		effect->shrunk = cleave__map_data(map, old, start, end);
-	return cleave__map_charge(map, &bytes);
+		return 0;
+	}
+	effect->grown = cleave__map_data(map, object, start, end);
+	return cleave__map_charge(map, &(struct cleave__map_bytes){ .data = effect->grown });
 }
 
-static void settle_data(struct cleave_map *map, struct cleave_map_thread *thread, const struct effect *effect)
+static PORT_ALWAYS_INLINE void settle_data(struct cleave_map *map, struct cleave_map_thread *thread,
+					   const struct effect *effect)
 {
-	struct cleave__map_bytes bytes = { .data = effect->shrunk };
-
-	cleave__map_uncharge(map, &bytes);
+	cleave__map_uncharge(map, &(struct cleave__map_bytes){ .data = effect->shrunk });
 	cleave__map_credit(map, thread, 0, effect->grown - effect->shrunk);
 }
 

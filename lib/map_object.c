@@ -3,7 +3,7 @@
  * Attribute objects: memory, versions, the page counter, and their end.  What is retired waits in lists of the thread;
  * one cookie serves a batch.
  */
-#include "map.h"
+#include "map_count.h"
 
 const struct cleave__map_object cleave__map_guard = { .attributes = { .flags = 0 } };
 
@@ -208,10 +208,8 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
 
 /* While a thread counts an object that it made to itself, the shared counter has so much more: it cannot reach 0. */
 #define KEPT (UINT64_C(1) << 63)
-#define FAR (UINT64_C(1) << 40) /* more pages than that are not kept to oneself */
 
-/* Write down what was counted of an object made here. */
-static void settle_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
+void cleave__map_settle_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
 {
 	struct cleave__map_tab was = *tab;
 
@@ -220,7 +218,7 @@ static void settle_made(struct cleave_map_thread *thread, struct cleave__map_tab
 		cleave__map_pages_drop(thread, was.object, KEPT - was.pages);
 }
 
-static void settle_left(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
+void cleave__map_settle_left(struct cleave_map_thread *thread, struct cleave__map_tab *tab)
 {
 	struct cleave__map_tab was = *tab;
 
@@ -232,8 +230,8 @@ static void settle_left(struct cleave_map_thread *thread, struct cleave__map_tab
 static void settle_tabs(struct cleave_map_thread *thread)
 {
 	for (unsigned int i = 0; i < 2; i++) {
-		settle_made(thread, &thread->made[i]);
-		settle_left(thread, &thread->left[i]);
+		cleave__map_settle_made(thread, &thread->made[i]);
+		cleave__map_settle_left(thread, &thread->left[i]);
 	}
 }
 
@@ -276,37 +274,6 @@ static struct cleave__map_tab *made_lately(struct cleave_map_thread *thread, con
 	return NULL;
 }
 
-/* Count pages of an object that the thread counts itself. */
-static void count_made(struct cleave_map_thread *thread, struct cleave__map_tab *tab, uint64_t pages)
-{
-	tab->uses++;
-	tab->pages += pages;
-	if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR)) /* modulo 2^64 */
-		settle_made(thread, tab);
-}
-
-static PORT_ALWAYS_INLINE bool comes_from(const struct cleave__map_tab *tab, uint64_t version, uint64_t rule)
-{
-	return (tab->from[0].version == version && tab->from[0].rule == rule) ||
-	       (tab->from[1].version == version && tab->from[1].rule == rule);
-}
-
-struct cleave__map_object *cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold,
-						    uint64_t rule, uint64_t pages)
-{
-	uint64_t version = ((const struct cleave__map_object *)hold->entry.value)->version;
-	struct cleave__map_tab *tab = thread->made;
-	struct cleave__map_object *object;
-
-	if (!comes_from(tab, version, rule) && !comes_from(++tab, version, rule))
-		return NULL;
-	if (!tab->kept || tab->index != hold->txn.index || tab->uses >= CLEAVE__MAP_USES)
-		return NULL;
-	object = tab->object;
-	count_made(thread, tab, pages);
-	return object;
-}
-
 void cleave__map_object_remember(struct cleave_map_thread *thread, const struct cleave__map_object *object,
 				 const struct cleave__map_object *old, uint64_t rule)
 {
@@ -332,37 +299,26 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 			tab->kept = true;
 			tab->index = hold->txn.index; /* it may be another one's, in the memory of what was made */
 		}
-		count_made(thread, tab, pages);
+		tab->uses++;
+		cleave__map_count_made(thread, tab, pages);
 		return object;
 	}
 	object = cleave__map_object_new(thread, attributes);
 	if (!object)
 		return NULL;
 	cleave__map_object_ref(thread, object);
-	settle_made(thread, &thread->made[1]);
+	cleave__map_settle_made(thread, &thread->made[1]);
 	thread->made[1] = thread->made[0];
 	thread->made[0] = (struct cleave__map_tab){ .object = object, .index = hold->txn.index, .uses = 1 };
 	PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
 	return object;
 }
 
-void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages)
+void cleave__map_pages_left_first(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages)
 {
-	struct cleave__map_tab *tab;
-
-	for (tab = thread->made; tab < thread->made + 2; tab++) {
+	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++) {
 		if (tab->kept && tab->object == object) {
-			tab->pages -= pages;
-			if (PORT_UNLIKELY(tab->pages + FAR > 2 * FAR))
-				settle_made(thread, tab);
-			return;
-		}
-	}
-	for (tab = thread->left; tab < thread->left + 2; tab++) {
-		if (tab->object == object) {
-			tab->pages += pages;
-			if (PORT_UNLIKELY(PORT_LOAD(&object->pages, PORT_RELAXED) == tab->pages))
-				settle_left(thread, tab); /* all are gone: the object need not wait for other changes */
+			cleave__map_count_made(thread, tab, 0 - pages);
 			return;
 		}
 	}
@@ -370,7 +326,7 @@ void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map
 		retire(thread, object);
 		return;
 	}
-	settle_left(thread, &thread->left[1]);
+	cleave__map_settle_left(thread, &thread->left[1]);
 	thread->left[1] = thread->left[0];
 	thread->left[0] = (struct cleave__map_tab){ .object = object, .pages = pages };
 }

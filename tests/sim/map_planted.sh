@@ -50,7 +50,7 @@ plant made_not_kept map_object.c \
 	's/\t\tif \(!tab->kept\)\n\t\t\tcleave__map_pages_add\(object, KEPT\);\n/\t\tcleave__map_pages_add(object, pages);\n/; s/\t\ttab->pages \+= pages;\n//; s/KEPT - was\.pages/(uint64_t)0 - was.pages/'
 plant made_and_gone map_object.c \
 	's/(\t\tconst struct cleave__map_object \*object = )cleave_hold_beside\(hold, steps\[i\]\);/$1made[i & 1].object;/'
-plant left_not_settled map_object.c 's/\t\tsettle_left\(thread, &thread->left\[i\]\);\n//'
+plant left_not_settled map_object.c 's/\t\tcleave__map_settle_left\(thread, &thread->left\[i\]\);\n//'
 # Transactions
 plant txn_translated_after_unlock map_txn.c \
 	's/\tif \(ops->translate\)\n\t\ttranslate_pieces\(txn\);\n/\t(void)translate_pieces;\n/; s/(\tcleave_end\(&txn->txn, &sink\.sink\);\n)/$1\tfor (uint32_t i = 0; i < txn->npieces; i++)\n\t\tif (cleave__map_ops(txn->map)->translate && (txn->pieces[i].actions & (CLEAVE__ACT_REMOVE | CLEAVE__ACT_RESTRICT)))\n\t\t\tcleave__map_ops(txn->map)->translate(cleave__map_ops(txn->map), txn->map, txn->pieces[i].start, txn->pieces[i].end, CLEAVE_MAP_RESTRICT);\n/'

@@ -164,8 +164,8 @@ plant store_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&posi
 plant hold_cell_retired_early hold.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
 plant hold_replaced_cell_retired_early edit.c \
-	's/\t\tdrop_replaced\(self, leaf, [^\n]*\n//; s/(\t\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\t\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(order, r));\n$1/'
-plant hold_replaced_cell_not_retired edit.c 's/\t\tdrop_replaced\(self, leaf, [^\n]*\n//'
+	's/\tdrop_replaced\(self, leaf, [^\n]*\n//; s/(\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(order, r));\n$1/'
+plant hold_replaced_cell_not_retired edit.c 's/\tdrop_replaced\(self, leaf, [^\n]*\n//'
 # a cookie without a barrier behind a store that has none
 plant hold_cookie_without_barrier edit.c 's/if \(PORT_LIKELY\(value != NULL\)\)/if (true)/'
 plant hold_replaces_in_place leaf.h \
