@@ -78,17 +78,27 @@ static inline const struct cleave_map_ops *cleave__map_ops(const struct cleave_m
 
 enum cleave__map_verb { CLEAVE__PROTECT, CLEAVE__INHERIT, CLEAVE__ADVISE, CLEAVE__IMMUTABLE };
 
+struct cleave__map_rule;
+
 /* What an operation does to each entry of a range. */
-struct cleave__map_rule {
+struct cleave__map_rule_ops {
+	enum cleave__map_verb verb;
 	/* May an entry with these attributes be changed?  0, or an error. */
 	int (*check)(const struct cleave__map_rule *rule, const struct cleave_map_attributes *attributes);
 	/* Change them.  False: they are so already. */
 	bool (*set)(const struct cleave__map_rule *rule, struct cleave_map_attributes *attributes);
+	/* The whole operation, by a transaction. */
+	int (*transact)(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			const struct cleave__map_rule *rule);
+	bool clips; /* entries that are so already, too */
+};
+
+struct cleave__map_rule {
+	const struct cleave__map_rule_ops *ops;
 	uint64_t key; /* of all that tells it from others */
 	unsigned int value;
 	uint32_t entry_flags;
 	unsigned int flags;
-	bool clips; /* entries that are so already, too */
 };
 
 /* value and flags: below 256. */
@@ -275,15 +285,15 @@ int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, 
 #define CLEAVE__NOT_SIMPLE 1
 
 /*
- * Apply a rule to [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.
- * Return: 0, an error, or NOT_SIMPLE: nothing was done, it takes a transaction.
+ * Apply a rule to [start, end), clamped and not empty: at once, if it lies in one entry and nothing else is concerned, else
+ * by rule->ops->transact().  (Called here, so that the caller saves no registers for it.)
  */
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			    const struct cleave__map_rule *rule);
 
 /*
  * Unmap [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.  `keep`: -EPERM if it
- * is immutable.  Return: as above.
+ * is immutable.  Return: 0, an error, or NOT_SIMPLE: nothing was done, it takes a transaction.
  */
 int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			   bool keep);

@@ -103,11 +103,11 @@ static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_ma
 	if (!simple(hold, map, thread, end))
 		return CLEAVE__NOT_SIMPLE;
 	attributes = old->attributes;
-	result = rule->check(rule, &attributes);
+	result = rule->ops->check(rule, &attributes);
 	if (result)
 		return result;
-	if (!rule->set(rule, &attributes)) {
-		if (rule->clips && (start > hold->entry.first || end - 1 < hold->entry.last))
+	if (!rule->ops->set(rule, &attributes)) {
+		if (rule->ops->clips && (start > hold->entry.first || end - 1 < hold->entry.last))
 			return cleave_hold_put(hold, start, end - 1, old);
 		return 0;
 	}
@@ -146,7 +146,7 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 	int result;
 
 	if (map->config.flags & (CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP))
-		return CLEAVE__NOT_SIMPLE;
+		return rule->ops->transact(map, thread, start, end, rule);
 	cleave_hold_begin(&hold, &map->index, thread->self, start);
 	result = apply(&hold, map, thread, start, end, rule, &effect);
 	cleave_hold_end(&hold);
@@ -155,7 +155,9 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 		if (effect.grown | effect.shrunk)
 			settle_data(map, thread, &effect);
 	}
-	if (thread->nyoung != retired && result != CLEAVE__NOT_SIMPLE)
+	if (PORT_UNLIKELY(result == CLEAVE__NOT_SIMPLE))
+		return rule->ops->transact(map, thread, start, end, rule);
+	if (thread->nyoung != retired)
 		cleave__map_tidy(thread, true);
 	return result;
 }

@@ -149,8 +149,8 @@ static int check_all(struct cleave_map_txn *txn, uint64_t start, uint64_t end, c
 	int error = 0;
 
 	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);)
-		if (cleave__map_is_entry(part.object) && (rule->clips || cleave__map_is_mapped(part.object)))
-			error = rule->check(rule, &part.object->attributes);
+		if (cleave__map_is_entry(part.object) && (rule->ops->clips || cleave__map_is_mapped(part.object)))
+			error = rule->ops->check(rule, &part.object->attributes);
 	return error;
 }
 
@@ -163,12 +163,12 @@ static int set_all(struct cleave_map_txn *txn, uint64_t start, uint64_t end, con
 	for (uint64_t addr = start; !error && next_part(txn, &addr, end, &part);) {
 		struct cleave_map_attributes attributes;
 
-		if (!cleave__map_is_entry(part.object) || !(rule->clips || cleave__map_is_mapped(part.object)))
+		if (!cleave__map_is_entry(part.object) || !(rule->ops->clips || cleave__map_is_mapped(part.object)))
 			continue;
 		attributes = part.object->attributes;
-		if (rule->set(rule, &attributes))
+		if (rule->ops->set(rule, &attributes))
 			error = cleave__map_stage_like(txn, part.start, part.end, &attributes, &last);
-		else if (rule->clips && part.cut)
+		else if (rule->ops->clips && part.cut)
 			error = cleave__map_stage(txn, part.start, part.end, part.object);
 	}
 	return error;
@@ -223,29 +223,6 @@ static bool set_protection(const struct cleave__map_rule *rule, struct cleave_ma
 	return true;
 }
 
-static struct cleave__map_rule protect_rule(unsigned int protection, uint32_t entry_flags, unsigned int flags)
-{
-	return (struct cleave__map_rule){
-		.check = check_protect,
-		.set = set_protection,
-		.key = cleave__map_rule_key(CLEAVE__PROTECT, protection, entry_flags, flags),
-		.value = protection,
-		.entry_flags = entry_flags,
-		.flags = flags,
-	};
-}
-
-int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
-			   uint32_t entry_flags, unsigned int flags)
-{
-	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
-	int error = check_txn(txn, start, end);
-
-	if (!error)
-		error = check_arguments(protection, entry_flags, flags);
-	return error ? error : apply_rule(txn, start, end, &rule);
-}
-
 struct range {
 	uint64_t start;
 	uint64_t end;
@@ -297,8 +274,8 @@ static int protect_and_wire(struct cleave_map_txn *txn)
 	return error;
 }
 
-static PORT_NO_INLINE int protect_in_txn(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start,
-					 uint64_t end, const struct cleave__map_rule *rule)
+static int protect_in_txn(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			  const struct cleave__map_rule *rule)
 {
 	struct cleave_map_txn txn;
 	int error = cleave__map_begin(&txn, map, thread, start, end, 0);
@@ -311,6 +288,32 @@ static PORT_NO_INLINE int protect_in_txn(struct cleave_map *map, struct cleave_m
 	return cleave__map_finish(&txn, error);
 }
 
+static const struct cleave__map_rule_ops protect_ops = {
+	.verb = CLEAVE__PROTECT, .check = check_protect, .set = set_protection, .transact = protect_in_txn
+};
+
+static struct cleave__map_rule protect_rule(unsigned int protection, uint32_t entry_flags, unsigned int flags)
+{
+	return (struct cleave__map_rule){
+		.ops = &protect_ops,
+		.key = cleave__map_rule_key(CLEAVE__PROTECT, protection, entry_flags, flags),
+		.value = protection,
+		.entry_flags = entry_flags,
+		.flags = flags,
+	};
+}
+
+int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
+			   uint32_t entry_flags, unsigned int flags)
+{
+	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
+	int error = check_txn(txn, start, end);
+
+	if (!error)
+		error = check_arguments(protection, entry_flags, flags);
+	return error ? error : apply_rule(txn, start, end, &rule);
+}
+
 int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		       unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
@@ -321,8 +324,7 @@ int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread,
 		error = cleave__map_clamp(map, &start, &end);
 	if (PORT_UNLIKELY(error))
 		return error < 0 ? error : 0;
-	error = cleave__map_change_held(map, thread, start, end, &rule);
-	return PORT_LIKELY(error != CLEAVE__NOT_SIMPLE) ? error : protect_in_txn(map, thread, start, end, &rule);
+	return cleave__map_change_held(map, thread, start, end, &rule);
 }
 
 /* ---- Inherit, advise, immutable: entries are clipped at both ends of the range ---- */
@@ -375,16 +377,6 @@ static bool set_immutable(const struct cleave__map_rule *rule, struct cleave_map
 	return attributes->flags != was;
 }
 
-static const struct cleave__map_rule inherit_rule = {
-	.check = check_inherit, .set = set_inheritance, .key = (uint64_t)CLEAVE__INHERIT << 24, .clips = true
-};
-static const struct cleave__map_rule advise_rule = {
-	.check = check_advise, .set = set_advice, .key = (uint64_t)CLEAVE__ADVISE << 24, .clips = true
-};
-static const struct cleave__map_rule immutable_rule = {
-	.check = check_immutable, .set = set_immutable, .key = (uint64_t)CLEAVE__IMMUTABLE << 24, .clips = true
-};
-
 /* Free space without an entry below it counts as one that is not writable. */
 static int check_free(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
 {
@@ -402,38 +394,50 @@ static int set_in_txn(struct cleave_map_txn *txn, uint64_t start, uint64_t end, 
 {
 	int error = check_txn(txn, start, end);
 
-	if (!error && rule->set == set_inheritance && rule->value == CLEAVE_INHERIT_ZERO)
+	if (!error && rule->ops->set == set_inheritance && rule->value == CLEAVE_INHERIT_ZERO)
 		error = check_free(txn, start, end);
 	return error ? error : apply_rule(txn, start, end, rule);
+}
+
+static int set_in_own_txn(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+			  const struct cleave__map_rule *rule)
+{
+	struct cleave_map_txn txn;
+	int error = cleave__map_begin(&txn, map, thread, start, end, 0);
+
+	return error ? error : cleave__map_finish(&txn, set_in_txn(&txn, start, end, rule));
 }
 
 static int set_in_map(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		      const struct cleave__map_rule *rule)
 {
-	struct cleave_map_txn txn;
 	int error = cleave__map_clamp(map, &start, &end);
 
 	if (error)
 		return error < 0 ? error : 0;
-	error = cleave__map_change_held(map, thread, start, end, rule);
-	if (error != CLEAVE__NOT_SIMPLE)
-		return error;
-	error = cleave__map_begin(&txn, map, thread, start, end, 0);
-	return error ? error : cleave__map_finish(&txn, set_in_txn(&txn, start, end, rule));
+	return cleave__map_change_held(map, thread, start, end, rule);
 }
 
-static struct cleave__map_rule with_value(const struct cleave__map_rule *rule, unsigned int value)
-{
-	struct cleave__map_rule with = *rule;
+static const struct cleave__map_rule_ops inherit_ops = {
+	.verb = CLEAVE__INHERIT, .check = check_inherit, .set = set_inheritance, .transact = set_in_own_txn, .clips = true
+};
+static const struct cleave__map_rule_ops advise_ops = {
+	.verb = CLEAVE__ADVISE, .check = check_advise, .set = set_advice, .transact = set_in_own_txn, .clips = true
+};
+static const struct cleave__map_rule_ops immutable_ops = {
+	.verb = CLEAVE__IMMUTABLE, .check = check_immutable, .set = set_immutable, .transact = set_in_own_txn, .clips = true
+};
 
-	with.value = value;
-	with.key |= value;
-	return with;
+static struct cleave__map_rule rule_of(const struct cleave__map_rule_ops *ops, unsigned int value)
+{
+	return (struct cleave__map_rule){
+		.ops = ops, .key = cleave__map_rule_key(ops->verb, value, 0, 0), .value = value
+	};
 }
 
 int cleave_map_txn_inherit(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int inheritance)
 {
-	struct cleave__map_rule rule = with_value(&inherit_rule, inheritance);
+	struct cleave__map_rule rule = rule_of(&inherit_ops, inheritance);
 
 	return inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : set_in_txn(txn, start, end, &rule);
 }
@@ -441,14 +445,14 @@ int cleave_map_txn_inherit(struct cleave_map_txn *txn, uint64_t start, uint64_t 
 int cleave_map_inherit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		       unsigned int inheritance)
 {
-	struct cleave__map_rule rule = with_value(&inherit_rule, inheritance);
+	struct cleave__map_rule rule = rule_of(&inherit_ops, inheritance);
 
 	return inheritance > CLEAVE_INHERIT_ZERO ? -EINVAL : set_in_map(map, thread, start, end, &rule);
 }
 
 int cleave_map_txn_advise(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int advice)
 {
-	struct cleave__map_rule rule = with_value(&advise_rule, advice);
+	struct cleave__map_rule rule = rule_of(&advise_ops, advice);
 
 	return advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : set_in_txn(txn, start, end, &rule);
 }
@@ -456,14 +460,14 @@ int cleave_map_txn_advise(struct cleave_map_txn *txn, uint64_t start, uint64_t e
 int cleave_map_advise(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		      unsigned int advice)
 {
-	struct cleave__map_rule rule = with_value(&advise_rule, advice);
+	struct cleave__map_rule rule = rule_of(&advise_ops, advice);
 
 	return advice > CLEAVE_ADVICE_SEQUENTIAL ? -EINVAL : set_in_map(map, thread, start, end, &rule);
 }
 
 int cleave_map_txn_immutable(struct cleave_map_txn *txn, uint64_t start, uint64_t end, bool immutable)
 {
-	struct cleave__map_rule rule = with_value(&immutable_rule, immutable);
+	struct cleave__map_rule rule = rule_of(&immutable_ops, immutable);
 
 	return set_in_txn(txn, start, end, &rule);
 }
@@ -471,7 +475,7 @@ int cleave_map_txn_immutable(struct cleave_map_txn *txn, uint64_t start, uint64_
 int cleave_map_immutable(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			 bool immutable)
 {
-	struct cleave__map_rule rule = with_value(&immutable_rule, immutable);
+	struct cleave__map_rule rule = rule_of(&immutable_ops, immutable);
 
 	return set_in_map(map, thread, start, end, &rule);
 }
