@@ -351,7 +351,6 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	/* Who holds an entry looks at its value, where it is a pointer. */
 	PORT_PREFETCH(hold->entry.value);
 	PORT_PREFETCH((const char *)hold->entry.value + 64);
-	cleave__leave(index, self); /* a locked live node stays */
 	position.node->link = NULL;
 	hold->leaf = position.node;
 	hold->dead = NULL;
@@ -363,6 +362,7 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	hold->txn.self = self;
 	hold->txn.next = self->txns;
 	self->txns = &hold->txn;
+	cleave__leave(index, self); /* a locked live node stays */
 }
 
 /* The cell of a held entry of this value is no longer listed. */
