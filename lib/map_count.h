@@ -30,8 +30,9 @@ static PORT_ALWAYS_INLINE bool cleave__map_comes_from(const struct cleave__map_t
 }
 
 /*
- * cleave__map_object_made() if its object is known without a look at attributes: the rule with this key has made one, which the thread still
- * counts itself, of the held object before.  That is never written, and no other ever has its version.  NULL: not known.
+ * cleave__map_object_made() if its object is known without a look at attributes: the rule with this key has made one, which
+ * the thread still counts itself, of the held object before.  That is never written, and no other ever has its version.
+ * NULL: not known.
  */
 static PORT_ALWAYS_INLINE struct cleave__map_object *
 cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold, uint64_t rule, uint64_t pages)
@@ -53,9 +54,7 @@ cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_h
 /* cleave__map_pages_left() of an object that none was taken from lately. */
 void cleave__map_pages_left_first(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 
-/*
- * cleave__map_pages_drop(), counted by the thread.  The shared counter may be too high then, never too low.
- */
+/* cleave__map_pages_drop(), counted by the thread.  The shared counter may be too high then, never too low. */
 static PORT_ALWAYS_INLINE void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object,
 						      uint64_t pages)
 {
