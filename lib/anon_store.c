@@ -92,13 +92,13 @@ void cleave__anon_put(struct cleave_anon_context *context, struct cleave_anon *s
 
 bool cleave__anon_pin_store(struct cleave_anon *store)
 {
-	/* [A14-acq] who stops all stores for fork() does not know one that is gone: what was done in it is over, and seen */
-	uint64_t seen = PORT_LOAD(&store->refs, PORT_ACQUIRE);
+	uint64_t seen = PORT_LOAD(&store->refs, PORT_RELAXED);
 
 	/* One without references is on its way out: whoever dropped the last waits for our lock. */
-	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_ACQUIRE, PORT_ACQUIRE))
+	while (seen && !PORT_CAS(&store->refs, &seen, seen + CLEAVE__ANON_PIN, PORT_RELAXED, PORT_RELAXED))
 		;
-	return seen != 0;
+	/* [A14-acq] who stops all stores for fork() leaves it out: what was done in it is over, and seen */
+	return seen || PORT_LOAD(&store->refs, PORT_ACQUIRE);
 }
 
 void cleave_anon_ref(struct cleave_anon *store, bool shared)

@@ -91,6 +91,7 @@ plant_in truncate_clone 'no order' truncated_beside_clone anon_wipe.c 's/(\tclea
 plant_in both_write 'no order' one_of_two_waited_for anon_clone.c 's/if \(n == 1\)/if (n > 0)/'
 plant_in stop_write '' fork_beside_writers anon_fork.c 's/\tcleave__guards_wait_all\(&context->domain->guards, context->self, &context->guard\);\n//'
 plant_in stop_write '' fork_beside_wipes anon_fork.c 's/\t\tcleave__anon_wait_wipes\(context, fork->stores\[i\]\.store\);/\t\t;/'
+plant_in stop_gone 'race' gone_is_unseen anon_store.c 's/return seen \|\| PORT_LOAD\(&store->refs, PORT_ACQUIRE\);/return seen != 0;/'
 plant_in end_walk '' pin_defers_no_end anon_store.c 's/\tif \(fresh\)\n/\tif (fresh & CLEAVE__ANON_REFERENCES)\n/'
 plant_in reopen_reopen '' closed_before_flush anon_context.c 's/\tcleave_anon_flush\(context\);\n\twhile/\tPORT_STORE(&context->used, 0, PORT_RELEASE);\n\tcleave_anon_flush(context);\n\twhile/'
 plant empty_nodes_linked anon_path.c 's/return context->nnodes >= wanted;/(void)context, (void)wanted;\n\treturn true;/'

@@ -97,6 +97,8 @@ const struct scenario anon_scenarios[] = {
 	/* The mark of slots that were dying cannot be taken away. */
 	{ "unmap_map_no_memory", WINDOWED, { { { UNMAP, 0, 1, 2, 0 } }, { C(DROUGHT, 0, 1, 0), { MAP, 0, 1, 2, 0 }, C(READ, 0, 1, 0) } } },
 	{ "walk_walk", SWAPPED, { { C(WALK, 0, 0, 0) }, { C(WALK, 0, 0, 0) }, { { WIPE, 0, 0, 3, 0 } } } },
+	/* A store that is on its way out is not stopped: what was done in it is over, and seen. */
+	{ "stop_gone", CLONED, { { C(STOP, 0, 0, 0), C(STOP, 0, 0, 0) }, { C(CLONE, 0, 0, 2), C(WRITE, 2, 0, 5), C(END, 2, 0, 0) } } },
 };
 /* clang-format on */
 
