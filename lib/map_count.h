@@ -43,7 +43,8 @@ cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_h
 
 	if (!cleave__map_comes_from(tab, version, rule) && !cleave__map_comes_from(++tab, version, rule))
 		return NULL;
-	if (!tab->kept || tab->index != hold->txn.index || tab->uses >= CLEAVE__MAP_USES)
+	PORT_ASSERT(tab->kept, "what is counted no more has no origin"); /* and no entry the version 0 */
+	if (tab->index != hold->txn.index || tab->uses >= CLEAVE__MAP_USES)
 		return NULL;
 	object = tab->object;
 	tab->uses++;
