@@ -325,6 +325,7 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	struct cleave__position position;
 	const struct cleave__leaf *leaf;
 	uint64_t begun;
+	uintptr_t value;
 
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
@@ -348,9 +349,10 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	}
 	leaf = cleave__leaf_const(position.node);
 	cleave__leaf_entry(leaf, position.order, position.count, position.r, &hold->entry);
-	/* Who holds an entry looks at its value, where it is a pointer. */
-	PORT_PREFETCH(hold->entry.value);
-	PORT_PREFETCH((const char *)hold->entry.value + 64);
+	/* Who holds an entry looks at its value, where it is a pointer: it need not be one. */
+	value = (uintptr_t)hold->entry.value;
+	PORT_PREFETCH((const void *)value);
+	PORT_PREFETCH((const void *)(value + 64));
 	position.node->link = NULL;
 	hold->leaf = position.node;
 	hold->dead = NULL;
