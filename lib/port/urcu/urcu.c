@@ -213,7 +213,8 @@ static void stand_still(struct cleave_urcu *urcu)
 static void nap(struct cleave_urcu *urcu)
 {
 	PORT_EXCHANGE(&urcu->sleeping, 1, PORT_SEQ_CST); /* [U3-sc] */
-	if (!(PORT_LOAD(&urcu->waiters, PORT_SEQ_CST) && !idle(urcu)) && PORT_LOAD(&urcu->command, PORT_SEQ_CST) == RUN)
+	/* [U5-acq] The command always: what a forking thread did comes before the next grace period. */
+	if (PORT_LOAD(&urcu->command, PORT_SEQ_CST) == RUN && !(PORT_LOAD(&urcu->waiters, PORT_SEQ_CST) && !idle(urcu)))
 		cleave__user_park(&urcu->sleeping, 1);
 	PORT_STORE(&urcu->sleeping, 0, PORT_RELAXED);
 }
@@ -224,8 +225,8 @@ static void *work(void *argument)
 	uint32_t command;
 
 	prctl(PR_SET_NAME, "cleave-grace");
-	/* [U5-acq] what a forking thread did, before the next grace period; nap() looks again before it sleeps */
-	while ((command = PORT_LOAD(&urcu->command, PORT_ACQUIRE)) != QUIT) {
+	/* nap() looks again, before it sleeps or a grace period begins */
+	while ((command = PORT_LOAD(&urcu->command, PORT_RELAXED)) != QUIT) {
 		if (command == PAUSE) {
 			stand_still(urcu);
 			continue;
