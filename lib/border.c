@@ -9,9 +9,10 @@ static struct cleave__node *neighbour(struct cleave *index, const struct cleave_
 	const struct cleave__branch *parent = position->parent;
 	struct cleave__position there;
 
-	if (parent && side == LEFT && position->index > 0)
+	PORT_ASSERT(parent, "a lone leaf holds all addresses");
+	if (side == LEFT && position->index > 0)
 		return cleave__link_read_rcu(&parent->child[position->index - 1]);
-	if (parent && side == RIGHT && position->index + 1 < parent->node.count)
+	if (side == RIGHT && position->index + 1 < parent->node.count)
 		return cleave__link_read_rcu(&parent->child[position->index + 1]);
 	index->search->seek_rcu(index, side == LEFT ? position->node->first - 1 : position->node->last + 1, &there);
 	return there.node;
@@ -60,7 +61,7 @@ bool cleave__border_move(struct cleave *index, struct cleave_thread *self, const
 	unsigned int side = border->joins[LEFT] ? LEFT : RIGHT;
 	const struct cleave__branch *parent = position->parent;
 
-	if ((border->joins[LEFT] && border->joins[RIGHT]) || !parent ||
+	if ((border->joins[LEFT] && border->joins[RIGHT]) ||
 	    (side == LEFT ? position->index == 0 : position->index + 1 == parent->node.count))
 		return false;
 	if (!cleave__move_border(index, self, position, border->joins[side], first, last, others))

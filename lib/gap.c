@@ -74,8 +74,9 @@ static bool find_nearest(struct search *search, const struct cleave_request *req
 	have_above = search_window(search, hint, request->max, true, &above);
 	/* Below: begins under the hint, and may reach over it. */
 	reach = search->gap.size - 1 < span ? hint + (search->gap.size - 1) : request->max;
-	have_below = search_window(search, request->min, reach, false, &below) && below.addr <= hint &&
+	have_below = search_window(search, request->min, reach, false, &below) &&
 		     (!have_above || hint - below.addr <= above.addr - hint);
+	PORT_ASSERT(!have_below || below.addr <= hint, "what ends below `reach` begins below the hint");
 	if (have_below)
 		*found = below;
 	else if (have_above)

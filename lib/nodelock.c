@@ -155,22 +155,17 @@ struct cleave__node *cleave__lock_node(struct cleave *index, struct cleave_threa
 bool cleave__lock_above(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
 			bool try_only, struct cleave__branch **parent) PORT_UNCHECKED
 {
-	for (;;) {
-		bool lower;
-		struct cleave__node *node = cleave__lock_node(index, self, level + 1, addr, try_only, &lower);
+	bool lower;
+	struct cleave__node *node = cleave__lock_node(index, self, level + 1, addr, try_only, &lower);
 
-		*parent = node ? cleave__branch(node) : NULL;
-		if (node)
-			return true;
-		if (!lower)
-			return false;
-		if (!try_only)
-			cleave__lock_word(index->domain, self, &index->root_lock);
-		else if (!cleave__trylock(&index->root_lock))
-			return false;
-		/* The tree may have grown between the walk and the lock. */
-		if (cleave__root_level(PORT_LOAD(&index->root, PORT_RELAXED)) == level)
-			return true;
-		cleave__unlock(index->domain, &index->root_lock, true);
-	}
+	*parent = node ? cleave__branch(node) : NULL;
+	if (!lower)
+		return node != NULL;
+	if (!try_only)
+		cleave__lock_word(index->domain, self, &index->root_lock);
+	else if (!cleave__trylock(&index->root_lock))
+		return false;
+	PORT_ASSERT(cleave__root_level(PORT_LOAD(&index->root, PORT_RELAXED)) == level,
+		    "the root stays the root while it is locked");
+	return true;
 }

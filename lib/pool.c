@@ -95,10 +95,9 @@ struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__
 {
 	struct cleave__node *node = self->free[kind];
 
-	if (node) {
-		self->free[kind] = node->link;
-		self->nfree[kind]--;
-	}
+	PORT_ASSERT(node, "nodes are reserved before a change begins");
+	self->free[kind] = node->link;
+	self->nfree[kind]--;
 	return node;
 }
 

@@ -27,7 +27,7 @@ static inline size_t cleave__node_size(enum cleave__kind kind)
  */
 int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned int branches, bool may_wait);
 
-/* Take a node from the cache.  NULL: it is empty. */
+/* Take a node from the cache.  It has one: who takes has filled it, or looked. */
 struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__kind kind);
 
 /* Put a node back that no reader has seen. */

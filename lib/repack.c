@@ -129,7 +129,7 @@ static unsigned int count_cells(struct cleave_txn *txn, const struct cleave__run
  * Pack `n` cells into `k` leaves.  `first_share`: cells of the first leaf, 0 for an even share.  A gap stays with the
  * entry before it, so that fewer borders have one to be joined.
  */
-static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct cleave__node *old, unsigned int n,
+static void pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct cleave__node *old, unsigned int n,
 			unsigned int k, unsigned int first_share, bool locked)
 {
 	struct reader reader;
@@ -144,10 +144,8 @@ static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct 
 	reader_init(&reader, txn, run, old);
 	for (; reader_next(&reader, &first, &value); n--) {
 		if (!leaf || (room == 0 && value)) {
-			struct cleave__node *node = cleave__take(txn, CLEAVE__LEAF);
+			struct cleave__node *node = cleave__pool_take(txn->self, CLEAVE__LEAF);
 
-			if (!node)
-				return false;
 			if (leaf)
 				leaf->node.last = first - 1;
 			room = run->nfresh == 0 && first_share ? first_share : (n + k - 1) / k;
@@ -161,7 +159,6 @@ static bool pack_leaves(struct cleave_txn *txn, struct cleave__run *run, struct 
 		cleave__leaf_append_private(leaf, first, value);
 		room -= room > 0;
 	}
-	return true;
 }
 
 /* ---- Leaves: which are replaced, and by what ---- */
@@ -330,7 +327,7 @@ unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, 
 	return n - above < CLEAVE__CRAMPED ? n - above : CLEAVE__CRAMPED;
 }
 
-bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked)
+void cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked)
 {
 	struct cleave__node *start = mark_run(txn, run);
 	unsigned int n = count_cells(txn, run, start);
@@ -363,5 +360,5 @@ bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 		full = txn->spread ? CLEAVE__CRAMPED : CLEAVE__FULL;
 		k = n <= CLEAVE__CELLS && !txn->spread ? 1 : (n + full - 1) / full;
 	}
-	return pack_leaves(txn, run, start, n, k, share, locked);
+	pack_leaves(txn, run, start, n, k, share, locked);
 }

@@ -32,15 +32,6 @@ static inline void cleave__run_append(struct cleave__run *run, struct cleave__no
 	run->nfresh++;
 }
 
-/* A private node of the transaction; NULL only if it never waits. */
-static inline struct cleave__node *cleave__take(struct cleave_txn *txn, enum cleave__kind kind)
-{
-	struct cleave__node *node = cleave__pool_take(txn->self, kind);
-
-	PORT_ASSERT(node || txn->try_only, "nodes are reserved before a change begins");
-	return node;
-}
-
 /* List a node that was built, so that it can be given back. */
 static inline void cleave__own(struct cleave_txn *txn, struct cleave__node *node)
 {
@@ -79,10 +70,10 @@ unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, unsigned int 
 unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);
 
 /*
- * Build the leaves that replace a run.  `alone`: it is the only one; `locked`: they are published locked.  False:
- * try_only, and the cache is empty.
+ * Build the leaves that replace a run, of nodes that were reserved.  `alone`: it is the only one; `locked`: they are
+ * published locked.
  */
-bool cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked);
+void cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool alone, bool locked);
 
 /*
  * Take a neighbour along with a run of `n` cells: a small run, to become one leaf with it; a full one, to share the

@@ -66,7 +66,7 @@ static bool next_child(struct children *children, struct child *child)
 /*
  * Build the parents, at `level`, of the `n` children to come.  One child over all addresses needs none: it stands itself.
  */
-static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
+static void pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
 			  struct children *children, unsigned int n)
 {
 	struct cleave__branch *branch = NULL;
@@ -82,13 +82,11 @@ static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsig
 		if (run->kept) {
 			run->fresh = child.node;
 			run->nfresh = 1;
-			return true;
+			return;
 		}
 		if (room == 0) {
-			struct cleave__node *node = cleave__take(txn, CLEAVE__BRANCH);
+			struct cleave__node *node = cleave__pool_take(txn->self, CLEAVE__BRANCH);
 
-			if (!node)
-				return false;
 			if (branch)
 				cleave__branch_seal_private(branch);
 			room = (n + k - 1) / k;
@@ -105,7 +103,6 @@ static bool pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsig
 		n--;
 	}
 	cleave__branch_seal_private(branch);
-	return true;
 }
 
 static void hold_branch(struct cleave_txn *txn, struct cleave__node *branch)
@@ -201,23 +198,20 @@ static bool build_branches(struct cleave_txn *txn, unsigned int level, struct cl
 		children.run_end = &runs[b];
 		if (runs[a].lean < 0 ? runs[a].first == run.first : runs[b - 1].last == run.last)
 			run.lean = runs[a].lean;
-		if (!pack_branches(txn, &run, level, &children, n))
-			return false;
+		pack_branches(txn, &run, level, &children, n);
 		runs[out++] = run;
 	}
 	*nruns = out;
 	return true;
 }
 
-bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run)
+void cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run)
 {
 	while (run->nfresh > 1) {
 		struct children children = { .fresh = run->fresh, .nfresh = run->nfresh };
 
-		if (!pack_branches(txn, run, ++level, &children, run->nfresh))
-			return false;
+		pack_branches(txn, run, ++level, &children, run->nfresh);
 	}
-	return true;
 }
 
 /* ---- Publication ---- */
@@ -315,12 +309,11 @@ static bool lock_cover(struct cleave_txn *txn, unsigned int *nruns, bool hull, s
 			if (!cleave__lock_above(txn->index, txn->self, level, run->first, txn->try_only, cover))
 				return false;
 			if (!*cover) {
-				if (cleave__build_root(txn, level, run))
-					return true;
-				cleave__unlock(txn->index->domain, &txn->index->root_lock, true);
-				return false;
+				cleave__build_root(txn, level, run);
+				return true;
 			}
-			if (run->nfresh == 1 && !run->kept)
+			PORT_ASSERT(!run->kept, "one child that covers everything has no branch above it");
+			if (run->nfresh == 1)
 				return true;
 			parent = &(*cover)->node;
 			hold_branch(txn, parent);
@@ -385,8 +378,7 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 	struct cleave__branch *cover = NULL;
 
 	for (unsigned int i = 0; i < nruns; i++) {
-		if (!cleave__build_leaves(txn, &txn->runs[i], nruns == 1, keep_locked))
-			goto fail;
+		cleave__build_leaves(txn, &txn->runs[i], nruns == 1, keep_locked);
 		old += txn->runs[i].nold;
 		made += txn->runs[i].nfresh;
 	}
@@ -399,10 +391,12 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 		fresh_leaves = node;
 	}
 	/* Many runs far apart may need more branches than all that is between them. */
-	if (!lock_cover(txn, &nruns, cleave__branches_for(made, nruns) > branches, &cover))
-		goto fail;
-	if (cover && !raise_cover(txn, cover, &txn->runs[0]))
-		goto fail;
+	if (!lock_cover(txn, &nruns, cleave__branches_for(made, nruns) > branches, &cover) ||
+	    (cover && !raise_cover(txn, cover, &txn->runs[0]))) {
+		PORT_ASSERT(!keep_locked, "only a try fails, and none keeps its leaves");
+		undo(txn);
+		return false;
+	}
 	publish(txn, cover, fresh_leaves);
 	PORT_COUNT(txn->self->counters.restructures);
 	if (made == 1 && old == 1)
@@ -412,15 +406,6 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 	else if (made < old)
 		PORT_COUNT(txn->self->counters.merges);
 	return true;
-fail:
-	while (fresh_leaves) {
-		struct cleave__node *node = fresh_leaves;
-
-		fresh_leaves = node->chain;
-		cleave__own(txn, node);
-	}
-	undo(txn);
-	return false;
 }
 
 bool cleave__merge(struct cleave_txn *txn)

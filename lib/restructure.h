@@ -45,10 +45,9 @@ bool cleave__swing_leaf(struct cleave *index, struct cleave_thread *self, struct
 			struct cleave__node *copy, uint64_t gap, bool keep_locked, bool try_only);
 
 /*
- * Put branches over the `run->nfresh` private nodes of `level` until one is left.  False: try_only, and the cache is
- * empty.
+ * Put branches, which were reserved, over the `run->nfresh` private nodes of `level` until one is left.
  */
-bool cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run);
+void cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleave__run *run);
 
 /*
  * Branches for so many new leaves in so many separate runs, whatever the tree's height is by then.  A run of c children

@@ -159,8 +159,7 @@ static int grow(struct cleave_txn *txn)
 
 	if (txn->nputs + 2 <= txn->capacity)
 		return 0;
-	if (txn->try_only)
-		return -ENOMEM;
+	PORT_ASSERT(!txn->try_only, "a try makes one put, for which there is room");
 	puts = memory->alloc(memory, staged_size(capacity), 64);
 	if (!puts)
 		return -ENOMEM;
@@ -212,14 +211,12 @@ static void needed(struct cleave_txn *txn, unsigned int *leaves, unsigned int *b
 
 	/* full leaves, one begun for each run, and a neighbour taken along */
 	*leaves = (unsigned int)(txn->cells / (CLEAVE__CELLS - 1)) + txn->nruns + 4;
-	if (*leaves < txn->reserved[CLEAVE__LEAF])
-		*leaves = txn->reserved[CLEAVE__LEAF];
 	*branches = cleave__branches_for(*leaves, txn->nruns);
 	hull = cleave__branches_for(*leaves + txn->nleaves, 1);
 	if (*branches > hull)
 		*branches = hull;
-	if (*branches < txn->reserved[CLEAVE__BRANCH])
-		*branches = txn->reserved[CLEAVE__BRANCH];
+	PORT_ASSERT(*leaves >= txn->reserved[CLEAVE__LEAF] && *branches >= txn->reserved[CLEAVE__BRANCH],
+		    "with a put more no fewer nodes are needed");
 }
 
 /* Promise so many nodes more to the transaction. */
@@ -349,8 +346,6 @@ static bool publish_copy(struct cleave_txn *txn, struct cleave__node *node, uint
 	struct cleave__node *copy = cleave__pool_take(txn->self, CLEAVE__LEAF);
 	struct cleave__edit edit;
 
-	if (!copy)
-		return false;
 	cleave__leaf_edit_init_copy(&edit, cleave__leaf(copy), cleave__leaf(node), order, count);
 	if (lay_puts(txn, &edit)) {
 		cleave__leaf_edit_store_private(&edit);

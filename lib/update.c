@@ -298,7 +298,8 @@ int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struc
 		cleave__pool_retire_with(self, position->node, others);
 	if (PORT_UNLIKELY(result == RESTART))
 		return divide_or_copy(index, self, change);
-	for (unsigned int i = 0; i < displaced.n && result == 0; i++)
+	PORT_ASSERT(result == 0 || displaced.n == 0, "only a try fails after it has displaced something, and a try has no sink");
+	for (unsigned int i = 0; i < displaced.n; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)
 		return result;

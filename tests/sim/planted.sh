@@ -72,7 +72,7 @@ only=
 plant edit_raises_late update.c \
 	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/s'
 plant cover_raises_late restructure.c \
-	's/\tif \(cover && !raise_cover\(txn, cover, &txn->runs\[0\]\)\)\n\t\tgoto fail;\n//' \
+	's/ \|\|\n\t    \(cover && !raise_cover\(txn, cover, &txn->runs\[0\]\)\)\)/)/' \
 	restructure.c \
 	's/(static bool raise_cover\(.*?\n\}\n)/$1\nstatic void late(struct cleave_txn *txn, struct cleave__branch *cover, struct cleave__run *run)\n{\n\traise_cover(txn, cover, run);\n}\n/s; s/(run->fresh\);\n)(\t\tcleave__unlock_node\(index, &cover->node\);)/$1\t\tlate(txn, cover, &txn->runs[0]);\n$2/'
 plant raise_stops_at_parent gapbound.c 's/\tfor \(; (parent \|\| !high_enough\(index, self, level, addr, gap, try_only\)); parent = NULL\)/\tfor (bool once = $1; once; once = false)/'
