@@ -82,10 +82,9 @@ static void restrict_range(struct cleave_space_thread *thread, struct cleave_map
 		mapped = cleave_map_lookup_rcu(map, addr, &entry);
 		domain->ops->leave(domain, thread->map.self);
 		PORT_ASSERT(mapped, "what loses permissions is mapped");
-		if (!mapped || entry.end > end)
+		if (entry.end > end) /* it was joined with what follows */
 			entry.end = end;
-		lower(ops, map, addr, entry.end,
-		      mapped ? entry.attributes.protection & ~CLEAVE_PROT_WRITE : CLEAVE_PROT_NONE);
+		lower(ops, map, addr, entry.end, entry.attributes.protection & ~CLEAVE_PROT_WRITE);
 	}
 }
 
@@ -110,7 +109,7 @@ static void translate(const struct cleave_map_ops *ops, struct cleave_map *map, 
 	case CLEAVE_MAP_UNWIRE:
 		cleave__space_unwire(ops, map, start, end);
 		break;
-	case CLEAVE_MAP_SETTLE:
+	default: /* CLEAVE_MAP_SETTLE: the wait is all */
 		break;
 	}
 }
@@ -241,7 +240,7 @@ static void release(const struct cleave_anon_ops *ops, uint64_t content)
 
 	if (!CLEAVE_ANON_IS_SWAPPED(content))
 		space->ops->page_free(space->ops, content);
-	else if (space->ops->token_free)
+	else
 		space->ops->token_free(space->ops, content);
 }
 

@@ -251,7 +251,7 @@ void cleave__space_unwire(const struct cleave_map_ops *ops, struct cleave_map *m
 {
 	const struct cleave_space_ops *embedder = cleave__space_of(ops)->ops;
 
-	if (embedder->unwire && start < end)
+	if (start < end)
 		embedder->unwire(embedder, map, start, end);
 }
 

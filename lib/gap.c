@@ -6,7 +6,7 @@ static int check(const struct cleave_request *request, uint64_t *align)
 {
 	*align = request->align ? request->align : 1;
 	if (request->size == 0 || (*align & (*align - 1)) != 0 || request->phase >= *align ||
-	    request->min > request->max)
+	    request->min > request->max || (unsigned int)request->order > CLEAVE_RANDOM)
 		return -EINVAL;
 	return 0;
 }
@@ -102,13 +102,12 @@ static bool find(const struct cleave *index, struct cleave_thread *self, const s
 	case CLEAVE_NEXT:
 		from = request->hint < request->min ? request->min : request->hint;
 		return search_window(&search, from, request->max, true, found);
-	case CLEAVE_RANDOM:
+	default: /* CLEAVE_RANDOM */
 		from = request->max - request->min;
 		from = request->min + (from == UINT64_MAX ? mix(request->hint) : mix(request->hint) % (from + 1));
 		return search_window(&search, from, request->max, true, found) ||
 		       search_window(&search, request->min, request->max, true, found);
 	}
-	return false;
 }
 
 int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request *request, uint64_t *addr)

@@ -218,12 +218,13 @@ static bool lookup_below(const struct cleave_map *map, uint64_t addr, struct cle
 			return false;
 		}
 		i = 1;
-		if (n > 1 && cleave__map_is_guard(visits[1].entry.value)) {
+		if (cleave__map_is_guard(visits[1].entry.value)) {
 			guard = visits[1].entry.last - visits[1].entry.first + 1;
 			i = 2;
 		}
 	}
-	if (i < n && cleave__map_is_entry(visits[i].entry.value) && visits[i].entry.last + 1 == start - guard)
+	PORT_ASSERT(i < n, "there are addresses below a guard, and below free space above the map's start");
+	if (cleave__map_is_entry(visits[i].entry.value) && visits[i].entry.last + 1 == start - guard)
 		cleave__map_describe(entry, visits[i].entry.first, visits[i].entry.last + 1, visits[i].entry.value);
 	else
 		cleave__map_describe(entry, start - guard, start - guard, NULL); /* it went between two leaves */
@@ -305,11 +306,11 @@ static bool flush(struct snapshot *snapshot)
 }
 
 /* Take one cell; false: the array is full. */
-static bool take(struct snapshot *snapshot, const struct cleave_visit *visit, uint64_t from)
+static bool take(struct snapshot *snapshot, const struct cleave_visit *visit)
 {
 	const struct cleave_map *map = snapshot->map;
 	struct cleave_map_entry *open = &snapshot->open;
-	struct cleave_entry cell = { visit->first < from ? from : visit->first, visit->last, visit->entry.value };
+	struct cleave_entry cell = { visit->first, visit->last, visit->entry.value };
 	uint64_t start, end, border;
 
 	if (cell.value && cleave__map_is_entry(cell.value)) {
@@ -361,7 +362,7 @@ int cleave_map_snapshot(struct cleave_map *map, struct cleave_map_thread *thread
 	do {
 		seen = cleave_next_rcu(&cursor, visits, BATCH);
 		for (size_t i = 0; i < seen && !full && visits[i].first < map->config.max; i++)
-			full = !take(&snapshot, &visits[i], first.start);
+			full = !take(&snapshot, &visits[i]);
 		leave(map, thread);
 		enter(map, thread);
 	} while (!full && seen == BATCH && visits[seen - 1].last < map->config.max);

@@ -91,7 +91,7 @@ static int select_space(const struct cleave_map *map, struct cleave_map_thread *
 		request->order = CLEAVE_NEXT;
 		request->hint = request->min + random_number(thread) % span * page;
 		break;
-	case CLEAVE_SELECT_BEST_FIT:
+	default: /* CLEAVE_SELECT_BEST_FIT */
 		return best_fit(map, thread, request, addr);
 	}
 	domain->ops->enter(domain, thread->self);

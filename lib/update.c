@@ -55,14 +55,13 @@ static int resolve(struct cleave *index, struct cleave__change *change, const st
 		return -EEXIST;
 	case CLEAVE__STORE:
 		return GO_ON;
-	case CLEAVE__REPLACE:
+	default: /* CLEAVE__REPLACE */
 		if (entry->value == change->entry->value && entry->first == change->first &&
 		    entry->last == change->last)
 			return GO_ON;
 		*change->entry = *entry;
 		return -ENOENT;
 	}
-	return -EINVAL;
 }
 
 /* What an edit displaced: copied under the lock, delivered without it. */

@@ -463,6 +463,7 @@ static void impossible_gap_requests_are_refused(void **state)
 		{ .size = 1, .min = 2, .max = 1 },
 		{ .size = 1, .align = CLEAVE_LAST, .max = CLEAVE_LAST },
 	};
+	struct cleave_request nowhere = { .order = (enum cleave_order)(CLEAVE_RANDOM + 1), .size = 1, .max = CLEAVE_LAST };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -480,6 +481,7 @@ static void impossible_gap_requests_are_refused(void **state)
 	assert_int_equal(cleave_alloc(&world.index, world.self, &(struct cleave_request){ .size = 1, .max = 9 }, NULL,
 				      &(uint64_t){ 0 }),
 			 -EINVAL);
+	assert_int_equal(cleave_alloc(&world.index, world.self, &nowhere, A, &(uint64_t){ 0 }), -EINVAL);
 }
 
 static void each_index_of_a_domain_is_its_own(void **state)

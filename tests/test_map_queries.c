@@ -21,6 +21,28 @@ static void the_best_fit_of_many(void **state)
 	solo_stop(&solo);
 }
 
+/* Where no selector begins, free space begins with the map. */
+static void free_space_below_all_selectors(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_entry entry;
+	struct solo solo;
+
+	(void)state;
+	config.nselectors = 1;
+	config.selectors[0] = (struct cleave_map_selector){ AT(20), AT(128), CLEAVE_SELECT_LOWEST, CLEAVE_SELECT_ANY };
+	solo_start(&solo, &config);
+	assert_int_equal(solo_map(&solo, 10, 12), 0);
+	for (unsigned int page = 0; page < 10; page++) {
+		manual_enter(&solo.domain);
+		assert_false(cleave_map_lookup_rcu(&solo.map, AT(page), &entry));
+		manual_leave(&solo.domain);
+		assert_true(entry.start == config.min && entry.end == config.min);
+		assert_true(entry.fspace == AT(10) - config.min);
+	}
+	solo_stop(&solo);
+}
+
 /* A selector that has page 0 alone serves nobody; one of more than 4 GiB starts within the first. */
 static void selectors_at_the_ends(void **state)
 {
@@ -155,6 +177,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_best_fit_of_many),
+		cmocka_unit_test(free_space_below_all_selectors),
 		cmocka_unit_test(selectors_at_the_ends),
 		cmocka_unit_test(queries_pass_over_reserved_ranges),
 		cmocka_unit_test(snapshots_in_parts_are_the_whole),

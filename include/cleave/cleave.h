@@ -294,7 +294,7 @@ struct cleave_request {
  * Context: read section.  Complexity: O(log n) where bounds are tight and no alignment interferes.
  * Linearizes at: the load of the order word of the leaf it names; -ENOSPC promises that no fitting gap existed for the
  * whole call, and a result that none which ranks better did.  (RANDOM: ranks are those of a random starting point.)
- * Return: 0; -ENOSPC; -EINVAL: size 0, align no power of two, phase >= align, min > max.
+ * Return: 0; -ENOSPC; -EINVAL: size 0, align no power of two, phase >= align, min > max, no order.
  */
 CLEAVE_API int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request *request, uint64_t *addr);
 
