@@ -7,6 +7,8 @@
 #include <cleave/section.h>
 
 #include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -590,7 +592,127 @@ static void test_fork(void **state)
 	pthread_join(reader.thread, NULL);
 }
 
+/* One fork of two domains: what their flavour does for it is done once. */
+static void test_fork_of_two_domains(void **state)
+{
+	CLEAVE_SECTION_DOMAIN *second = aligned_alloc(64, (sizeof(*second) + 63) & ~(size_t)63);
+	CLEAVE_SECTION_THREAD *record = new_record();
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cleave_section_start(second, NULL, 0), 0);
+	cleave_section_register(record, second);
+	fflush(NULL);
+	cleave_section_prefork(&domain, &own->thread);
+	cleave_section_prefork(second, &record->thread);
+	pid = fork();
+	if (!pid) {
+		alarm(20);
+		if (cleave_section_postfork_child(second, &record->thread) ||
+		    cleave_section_postfork_child(&domain, &own->thread))
+			_exit(2);
+		for (int i = 0; i < 20; i++) {
+			wait_cookie(own, take_cookie(own));
+			wait_cookie(record, take_cookie(record));
+		}
+		child_exit(0);
+	}
+	cleave_section_postfork_parent(second, &record->thread);
+	cleave_section_postfork_parent(&domain, &own->thread);
+	assert_true(pid > 0);
+	wait_cookie(own, take_cookie(own));
+	wait_cookie(record, take_cookie(record));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	cleave_section_unregister(record, second);
+	cleave_section_stop(second);
+	free(second);
+	free(record);
+}
+
 /* ---- The worker ---- */
+
+#if !defined(CLEAVE_SECTION_CK) && !defined(CLEAVE_SECTION_TSAN)
+
+static bool no_threads;
+
+/* The system has no thread left. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
+{
+	int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	if (no_threads)
+		return EAGAIN;
+	*(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
+	return create(thread, attributes, run, argument);
+}
+
+/* Nothing is reused where there is no worker, but all else goes on: fork() too. */
+static void test_no_worker(void **state)
+{
+	CLEAVE_SECTION_DOMAIN *second = aligned_alloc(64, (sizeof(*second) + 63) & ~(size_t)63);
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	no_threads = true;
+	assert_int_equal(cleave_section_start(second, NULL, 0), -EAGAIN);
+	no_threads = false;
+	free(second);
+	fflush(NULL);
+	cleave_section_prefork(&domain, &own->thread);
+	pid = fork();
+	if (!pid) {
+		uint64_t cookie;
+
+		alarm(20);
+		no_threads = true;
+		if (cleave_section_postfork_child(&domain, &own->thread) != -EAGAIN)
+			_exit(2);
+		cookie = take_cookie(own);
+		if (done(own, cookie))
+			_exit(3);
+		cleave_section_prefork(&domain, &own->thread);
+		cleave_section_postfork_parent(&domain, &own->thread);
+		if (done(own, cookie))
+			_exit(4);
+		cleave_section_unregister(own, &domain);
+		cleave_section_stop(&domain);
+		child_exit(0);
+	}
+	cleave_section_postfork_parent(&domain, &own->thread);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+#else
+
+static void test_no_worker(void **state)
+{
+	(void)state;
+	skip();
+}
+
+#endif
+
+/* Who is offline already stays so. */
+static void test_offline_caller(void **state)
+{
+	(void)state;
+#ifdef CLEAVE_SECTION_QSBR
+	rcu_thread_offline();
+	assert_int_equal(ops->inside(&domain.domain, &own->thread), 0);
+	ops->wait(&domain.domain, &own->thread, ops->cookie(&domain.domain, &own->thread));
+	assert_int_equal(ops->inside(&domain.domain, &own->thread), 0);
+	cleave_section_prefork(&domain, &own->thread);
+	cleave_section_postfork_parent(&domain, &own->thread);
+	assert_int_equal(ops->inside(&domain.domain, &own->thread), 0);
+	rcu_thread_online();
+#else
+	skip();
+#endif
+}
 
 /* Signals that are meant for the program's threads never run on the worker. */
 static void test_worker_blocks_signals(void **state)
@@ -657,6 +779,9 @@ static int tear_down(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fork_of_two_domains),
+		cmocka_unit_test(test_no_worker),
+		cmocka_unit_test(test_offline_caller),
 		cmocka_unit_test(test_worker_blocks_signals),
 		cmocka_unit_test(test_inside),
 		cmocka_unit_test(test_wait),

@@ -90,10 +90,12 @@ static ck_stack_entry_t *next_entry(ck_stack_entry_t *entry)
 
 static void acquire_threads(struct cleave_ck *ck)
 {
-	if (!CLEAVE__TSAN)
-		return;
+#if CLEAVE__TSAN
 	for (ck_stack_entry_t *entry = first_entry(ck); entry; entry = next_entry(entry))
 		CLEAVE__TSAN_ACQUIRE(&cleave__container(entry, struct cleave_ck_thread, record.record_next)->thread);
+#else
+	(void)ck;
+#endif
 }
 
 /* Extend the epoch to 64 bits.  It never moves 2^31 steps between two calls. */

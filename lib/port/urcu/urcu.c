@@ -117,8 +117,7 @@ static bool idle(struct cleave_urcu *urcu)
 
 static void acquire_threads(struct cleave_urcu *urcu)
 {
-	if (!CLEAVE__TSAN)
-		return;
+#if CLEAVE__TSAN
 	/* Those that have unregistered. */
 	CLEAVE__TSAN_ACQUIRE(&urcu->threads);
 	CLEAVE__TSAN_HIDE();
@@ -130,6 +129,9 @@ static void acquire_threads(struct cleave_urcu *urcu)
 	}
 	cleave__user_unlock(&urcu->lock);
 	CLEAVE__TSAN_SHOW();
+#else
+	(void)urcu;
+#endif
 }
 
 /*
@@ -484,8 +486,8 @@ int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *s
 		next = record->next;
 		if (&record->thread == self)
 			own = record;
-		else if (record->reader && urcu->flavour->forget)
-			urcu->flavour->forget(record->reader);
+		else if (record->reader)
+			urcu->flavour->forget(record->reader); /* bp, which has none, registers no reader here */
 	}
 	if (own)
 		own->next = NULL;
