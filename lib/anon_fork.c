@@ -67,13 +67,14 @@ static int stop_stores(struct cleave_anon_fork *fork)
 {
 	struct cleave_anon_context *context = fork->context;
 	struct cleave_anon_domain *domain = context->domain;
+	size_t bytes = bytes_of(fork); /* collect() may want more */
 
-	fork->stores = memory_of(fork)->alloc(memory_of(fork), bytes_of(fork), 16);
+	fork->stores = memory_of(fork)->alloc(memory_of(fork), bytes, 16);
 	if (!fork->stores)
 		return -ENOMEM;
 	fork->n = 0;
 	if (!collect(fork)) {
-		memory_of(fork)->free(memory_of(fork), fork->stores, bytes_of(fork));
+		memory_of(fork)->free(memory_of(fork), fork->stores, bytes);
 		return -EAGAIN;
 	}
 	for (uint64_t i = 0; i < fork->n; i++)
