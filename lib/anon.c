@@ -275,9 +275,8 @@ static int recover(struct cleave_anon_context *context, const struct cleave_anon
 		cleave_anon_wait(context);
 		return 0;
 	}
-	if (result == -ENOMEM && !cleave_anon_prepare(context, store))
-		return 0;
-	return result;
+	PORT_ASSERT(result == -ENOMEM, "what nobody can mend is handed on");
+	return cleave_anon_prepare(context, store);
 }
 
 int cleave_anon_fill(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,

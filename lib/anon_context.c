@@ -289,8 +289,7 @@ static void work(struct cleave_anon_context *context, unsigned int steps)
 
 void cleave__anon_tidy_slowly(struct cleave_anon_context *context)
 {
-	if (cleave__guard_is_set(&context->guard))
-		return; /* a step of something larger */
+	PORT_ASSERT(!cleave__guard_is_set(&context->guard), "nothing is tidied up under a guard");
 	if (context->dead)
 		work(context, CLEAVE__ANON_STEPS);
 	if (context->young.count >= BATCH || (context->old.count && ++context->ticks % BATCH == 0))

@@ -31,8 +31,7 @@ static void let_go(struct cleave_anon_fork *fork)
 {
 	for (uint64_t i = 0; i < fork->n; i++)
 		cleave__anon_put(fork->context, fork->stores[i].store, CLEAVE__ANON_PIN);
-	if (fork->stores)
-		memory_of(fork)->free(memory_of(fork), fork->stores, bytes_of(fork));
+	memory_of(fork)->free(memory_of(fork), fork->stores, bytes_of(fork));
 	fork->stores = NULL;
 	fork->n = 0;
 }

@@ -84,12 +84,12 @@ static inline unsigned int cleave__anon_index(uint64_t slot, unsigned int level)
 	return (unsigned int)(slot >> cleave__anon_shift(level)) & (CLEAVE__ANON_FANOUT - 1);
 }
 
+_Static_assert(CLEAVE__ANON_MOST_LEVELS * CLEAVE__ANON_BITS < 64, "a number is wider than that of any slot");
+
 /* The highest slot below a root of this level. */
 static inline uint64_t cleave__anon_top(unsigned int level)
 {
-	unsigned int bits = cleave__anon_shift(level + 1);
-
-	return bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+	return (UINT64_C(1) << cleave__anon_shift(level + 1)) - 1;
 }
 
 /* The level of the root that `slot` needs. */

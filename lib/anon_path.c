@@ -54,8 +54,7 @@ int cleave__anon_own(struct cleave_anon_context *context, struct cleave_anon *st
 		return -EAGAIN;
 	}
 	word = cleave__anon_slot_visit(link);
-	if ((root ? cleave__anon_node_of(word) : cleave__anon_child(word)) != old ||
-	    (root && cleave__anon_level_of(word) != level)) {
+	if ((root ? cleave__anon_node_of(word) : cleave__anon_child(word)) != old) {
 		result = cleave__anon_again(context);
 	} else if (cleave__anon_owned(old, generation)) {
 		;

@@ -169,8 +169,8 @@ static int more_ranges(struct cleave_anon_change *change, uint32_t wanted)
 
 	if (wanted <= change->capacity)
 		return 0;
-	while (capacity < wanted)
-		capacity *= 2;
+	/* A put adds one range more than there are at the most, and there was room for twice as many and four. */
+	PORT_ASSERT(wanted <= capacity, "twice the room is enough");
 	ranges = memory->alloc(memory, capacity * sizeof(*ranges), sizeof(uint64_t));
 	if (!ranges)
 		return -ENOMEM;
@@ -244,7 +244,7 @@ static int put_all(struct cleave_anon_change *change, bool again)
 		delta = delta_at(change, slot, &to);
 		if (delta) {
 			value = number_value((uint64_t)((int64_t)number_of(value) + delta));
-			if (!value && delta < 0)
+			if (!value)
 				value = change->dying;
 		}
 		if (slot != change->first && run.value == value) {
@@ -390,10 +390,10 @@ int cleave_anon_wipe_outside(struct cleave_anon_context *context, struct cleave_
 	struct cleave_entry entry;
 	int result = 0;
 
-	while (!result && slot <= end) {
+	while (!result) {
 		entry_at(context, store, slot, &entry);
 		if (!number_of(entry.value))
-			result = wipe_gap(context, store, slot > entry.first ? slot : entry.first, entry.last);
+			result = wipe_gap(context, store, slot, entry.last);
 		if (entry.last >= end)
 			break;
 		slot = entry.last + 1;
