@@ -448,6 +448,52 @@ static void test_who_stays_inside_is_awaited(void **state)
 }
 #endif
 
+#if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
+/* Push it on as often as its pause allows, until it is done or 10 s have passed. */
+static bool push_on(uint64_t cookie)
+{
+	for (double end = now() + 10; !ops->done(&domain.domain, &own->thread, cookie) && now() < end; usleep(50)) {
+		own->thread.quiet = 0;
+		ops->advance(&domain.domain, &own->thread, cookie);
+	}
+	return ops->done(&domain.domain, &own->thread, cookie);
+}
+
+static void test_runs_grace_periods_itself(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t wanted = LOAD(&domain.wanted.word), cookie;
+
+	(void)state;
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	for (int round = 0; round < 100; round++)
+		assert_true(push_on(take_cookie(own)));
+	assert_true(LOAD(&domain.wanted.word) == wanted); /* the worker was not asked */
+
+	/* Somebody is in the way: it is asked, and does not wait here. */
+	set_state(&reader, ENTER, INSIDE);
+	cookie = take_cookie(own);
+	while (LOAD(&domain.wanted.word) == wanted) {
+		own->thread.quiet = 0;
+		ops->advance(&domain.domain, &own->thread, cookie);
+		assert_false(ops->done(&domain.domain, &own->thread, cookie));
+	}
+	set_state(&reader, LEAVE, OUTSIDE);
+	assert_true(push_on(cookie));
+
+	/* And so if it is the thread itself, in a section of the program's. */
+	cleave_section_enter(own);
+	cookie = take_cookie(own);
+	own->thread.quiet = 0;
+	ops->advance(&domain.domain, &own->thread, cookie);
+	assert_false(ops->done(&domain.domain, &own->thread, cookie));
+	cleave_section_leave(own);
+	assert_true(push_on(cookie));
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+}
+#endif
+
 /* ---- Threads that come and go ---- */
 
 #define RECORDS 8
@@ -791,6 +837,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_parked_is_quiescent),
 #if defined(CLEAVE_SECTION_MEMB) || defined(CLEAVE_SECTION_BP)
 		cmocka_unit_test(test_who_stays_inside_is_awaited),
+#endif
+#if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
+		cmocka_unit_test(test_runs_grace_periods_itself),
 #endif
 		cmocka_unit_test(test_storm),
 		cmocka_unit_test(test_two_domains),

@@ -12,7 +12,8 @@
  * `pkg-config --cflags --libs cleave-memb` (cleave-qsbr, cleave-bp, cleave-ck) defines it and names what to link.
  *
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
- *	cleave_section_register / unregister(&record, &domain)	 once a thread, before and after its use
+ *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after its
+ *								 use; also where liburcu knows the thread already
  *	cleave_section_enter / leave(&record)			 around lookups; need not nest
  *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections; else nothing
  *
@@ -82,6 +83,7 @@ struct cleave_urcu {
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
 	uint32_t pad1[15];
 	struct cleave_word done;      /* [a] grace periods ended */
+	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits */
 	struct cleave_word32 waiters; /* [a] threads in wait */
 	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
 	struct cleave_word32 left;    /* [a] bumped by threads that were awaited; the worker sleeps on it */
@@ -90,14 +92,16 @@ struct cleave_urcu {
 struct cleave_urcu_thread {
 	struct cleave_thread thread;
 	struct cleave_urcu_thread *next; /* [l] */
-	void *reader;			 /* [I] liburcu's record of the thread, if it was registered here */
+	void *reader;			 /* [I] liburcu's record of the thread, or NULL */
+	bool registered;		 /* [I] with liburcu, by us */
 	struct cleave_word32 inside;	 /* [a] in a section that a call of the library has opened (memb, bp) */
 	struct cleave_word32 awaited;	 /* [a] the worker wants to know when it leaves that */
 	bool stays;			 /* [l] it was inside at each look */
 };
 
 /*
- * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them.
+ * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them, and does
+ * not run them itself.
  * memory: NULL for cleave_memory_libc.  garbage_limit: nodes; 0 for a default.
  * Return: 0; -EAGAIN or -ENOMEM: the thread could not be made.
  */
@@ -121,7 +125,7 @@ CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleav
 
 /*
  * Register the calling thread, with liburcu too unless it already is.  A thread with records in several domains of one
- * flavour unregisters them in the reverse order.
+ * flavour unregisters them in the reverse order.  With memb, a grace period of the domain waits for these threads only.
  */
 CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
 CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);

@@ -2,7 +2,7 @@
 /*
  * Memory orders under chosen schedules, stale reads included: the liburcu port's own sources, its worker as a coroutine
  * and grace periods of the simulator, and changes of an index against the guard of a validating lookup.  Each protocol of
- * doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see them.
+ * doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see them; and U7.
  * And guards against who waits for them (A4, A5, A6, A11 of doc/anon.md), one field at a time.
  *
  *	cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]
@@ -42,6 +42,7 @@ struct shared {
 	uint64_t object;       /* plain: reused after a grace period */
 	uint64_t grace_list;   /* plain: what synchronize_rcu() takes apart */
 	uint64_t readers_list; /* plain: what a registration changes */
+	struct cleave_word inside[THREADS]; /* a section, as others see it */
 	uint64_t saw_guard, was_valid;
 };
 
@@ -76,6 +77,18 @@ long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, voi
 	return 0;
 }
 
+int sim_clock_gettime(clockid_t clock, struct timespec *time);
+
+/* A second passes from one look at the clock to the next: all pauses are over. */
+int sim_clock_gettime(clockid_t clock, struct timespec *time)
+{
+	static time_t seconds;
+
+	(void)clock;
+	*time = (struct timespec){ .tv_sec = ++seconds };
+	return 0;
+}
+
 /* The simulator judges happens-before by itself. */
 void __tsan_acquire(void *address)
 {
@@ -105,10 +118,10 @@ static void synchronize(void)
 	sim_ops.wait(NULL, NULL, sim_ops.cookie(NULL, NULL));
 }
 
-static void *register_thread(void)
+static bool register_thread(void)
 {
 	PORT_CELL_WRITE(shared->readers_list, shared->readers_list + 1);
-	return shared;
+	return true;
 }
 
 static void unregister_thread(void)
@@ -205,6 +218,121 @@ static void grace(unsigned int thread)
 		finish(2);
 		break;
 	}
+}
+
+/* ---- The same without a worker, or beside it ---- */
+
+enum { BESIDE_WORKER = 1, LEAVE_RELAXED = 2, LOOK_AGAIN = 4, HERE = 8 };
+
+static bool leave_releases(void)
+{
+	return !(variant_now & LEAVE_RELAXED);
+}
+
+static bool outside(const void *reader)
+{
+	return !PORT_LOAD((const struct cleave_word *)reader, leave_releases() ? PORT_ACQUIRE : PORT_RELAXED);
+}
+
+static bool barrier(void)
+{
+	sim_barrier();
+	return true;
+}
+
+static void prepare_here(unsigned int variant)
+{
+	static struct cleave__urcu_flavour here;
+
+	prepare_grace(variant);
+	here = flavour;
+	here.outside = outside;
+	here.barrier = barrier;
+	here.leave_releases = leave_releases();
+	shared->urcu.flavour = &here;
+	for (unsigned int t = 0; t < THREADS; t++) {
+		shared->records[t].reader = &shared->inside[t];
+		shared->records[t].next = shared->urcu.threads;
+		shared->urcu.threads = &shared->records[t];
+	}
+}
+
+/* liburcu's sections are plain stores; the worker's grace periods are the simulator's. */
+static void enter_both(struct cleave_word *inside)
+{
+	sim_ops.enter(NULL, NULL);
+	PORT_STORE(inside, 1, PORT_RELAXED);
+}
+
+static void leave_both(struct cleave_word *inside)
+{
+	PORT_STORE(inside, 0, leave_releases() ? PORT_RELEASE : PORT_RELAXED);
+	sim_ops.leave(NULL, NULL);
+}
+
+/* Between a pointer and what it leads to others may run, and barriers come. */
+static void use_object(void)
+{
+	(void)PORT_LOAD(&shared->guard, PORT_RELAXED);
+	(void)PORT_CELL_READ(shared->object);
+}
+
+static void read_here(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word *inside)
+{
+	uint64_t begun;
+	bool found;
+
+	enter_both(inside);
+	begun = cleave__urcu_begun(domain, self);
+	found = PORT_LOAD(&shared->pointer, PORT_ACQUIRE);
+	if (found)
+		use_object();
+	leave_both(inside);
+	enter_both(inside);
+	if (variant_now & LOOK_AGAIN)
+		found = found && cleave__urcu_begun(domain, self) == begun;
+	else
+		found = PORT_LOAD(&shared->pointer, PORT_ACQUIRE);
+	if (found)
+		use_object();
+	leave_both(inside);
+}
+
+static void grace_here(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+	uint64_t cookie;
+
+	switch (thread) {
+	case 0:
+		if (variant_now & BESIDE_WORKER) {
+			work(&shared->urcu);
+			return;
+		}
+		for (unsigned int i = 0; i < 2; i++) {
+			self->quiet = 0;
+			cleave__urcu_advance(domain, self, cleave__urcu_cookie(domain, self));
+		}
+		break;
+	case 1:
+		read_here(domain, self, &shared->inside[1]);
+		break;
+	case 2:
+		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+		cookie = cleave__urcu_cookie(domain, self);
+		for (unsigned int i = 0; i < 3; i++) {
+			if (cleave__urcu_done(domain, self, cookie)) {
+				PORT_CELL_WRITE(shared->object, 1);
+				break;
+			}
+			self->quiet = 0;
+			cleave__urcu_advance(domain, self, cookie);
+		}
+		break;
+	}
+	if (variant_now & BESIDE_WORKER)
+		finish(2);
 }
 
 /* ---- U3, U4: nobody sleeps through what it waits for ---- */
@@ -439,6 +567,7 @@ static void guard_or_wait(unsigned int thread)
 
 static const struct scenario scenarios[] = {
 	{ "grace", 3, 4, prepare_grace, grace, NULL },
+	{ "here", 3, HERE, prepare_here, grace_here, NULL },
 	{ "wait", 3, 2, prepare_wait, wait_twice, NULL },
 	{ "fork", 3, 4, prepare_wait, fork_or_register, NULL },
 	{ "register", 3, 1, prepare_wait, register_together, NULL },

@@ -225,6 +225,29 @@ static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record
 	return sim.running ? self()->inside : -1;
 }
 
+/* ---- A barrier on all threads ---- */
+
+void sim_barrier(void)
+{
+	clock_vector all;
+	uint64_t chain = 0;
+
+	if (!sim.running)
+		return;
+	sim_point();
+	all = self()->seen;
+	for (unsigned int t = 0; t < sim.nthreads; t++) {
+		clock_join(&all, &sim.threads[t].seen);
+		chain = sim_mix(chain, sim.threads[t].chain);
+	}
+	for (unsigned int t = 0; t < sim.nthreads; t++) {
+		sim.threads[t].seen = all;
+		sim.threads[t].seen[t]++; /* what comes now is not in it, as behind a release */
+		sim.threads[t].chain = sim_mix(sim.threads[t].chain, chain);
+	}
+	sim_note("has a barrier on all threads");
+}
+
 /* ---- Parking ---- */
 
 static void ops_park(struct cleave_domain *domain, struct cleave_thread *record, struct cleave_word32 *count,

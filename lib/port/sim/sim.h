@@ -116,6 +116,9 @@ bool sim_weak(void);
 /* What the thread has released so far, and whether the calling thread has acquired that. */
 uint32_t sim_clock(void);
 bool sim_saw(unsigned int thread, uint32_t clock);
+/* As sys_membarrier: what any thread has done happens before all that any thread does from now on. */
+void sim_barrier(void);
+
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Print a line of a trace. */
 void sim_note(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -16,10 +16,10 @@
 
 #include "moment.h"
 
-static void *register_thread(void)
+static bool register_thread(void)
 {
 	rcu_register_thread();
-	return NULL;
+	return false;
 }
 
 /*

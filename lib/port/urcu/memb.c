@@ -9,16 +9,33 @@
 #ifndef _LGPL_SOURCE
 #define _LGPL_SOURCE
 #endif
+#define _GNU_SOURCE
 #define RCU_MEMBARRIER
 #include <urcu.h>
 
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "moment.h"
 
-static void *register_thread(void)
+/* [U7-rel] liburcu leaves a section by a plain store. */
+#if defined(__x86_64__) || defined(__i386__)
+#define LEAVE_RELEASES true
+#else
+#define LEAVE_RELEASES false
+#endif
+
+static bool register_thread(void)
 {
 	if (URCU_TLS(rcu_reader).registered)
-		return NULL;
+		return false;
 	rcu_register_thread();
+	return true;
+}
+
+static void *reader(void)
+{
 	return &URCU_TLS(rcu_reader);
 }
 
@@ -36,11 +53,35 @@ static void forget(void *reader)
 	cds_list_del(&((struct urcu_reader *)reader)->node);
 }
 
+/* [U7-acq] what was read in the sections before */
+static bool outside(const void *reader)
+{
+	return !(__atomic_load_n(&((const struct urcu_reader *)reader)->ctr, __ATOMIC_ACQUIRE) & URCU_GP_CTR_NEST_MASK);
+}
+
+/* liburcu has told the kernel that the process will ask for it. */
+static bool barrier(void)
+{
+	int saved = errno;
+	bool done = true;
+
+	if (urcu_memb_has_sys_membarrier)
+		done = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
+	else
+		cmm_smp_mb(); /* readers have one each */
+	errno = saved;
+	return done;
+}
+
 static const struct cleave__urcu_flavour memb = {
 	.ops = { CLEAVE__URCU_OPS, .enter = enter, .leave = leave, .inside = inside },
 	.synchronize = synchronize,
 	.register_thread = register_thread,
 	.unregister_thread = unregister_thread,
+	.reader = reader,
+	.outside = outside,
+	.leave_releases = LEAVE_RELEASES,
+	.barrier = barrier,
 	.forget = forget,
 };
 

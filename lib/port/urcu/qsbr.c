@@ -39,11 +39,16 @@ static int inside(struct cleave_domain *domain, struct cleave_thread *self)
 	return rcu_read_ongoing() ? -1 : 0;
 }
 
-static void *register_thread(void)
+static bool register_thread(void)
 {
 	if (URCU_TLS(rcu_reader).registered)
-		return NULL;
+		return false;
 	rcu_register_thread();
+	return true;
+}
+
+static void *reader(void)
+{
 	return &URCU_TLS(rcu_reader);
 }
 
@@ -85,6 +90,7 @@ static const struct cleave__urcu_flavour qsbr = {
 	.synchronize = synchronize,
 	.register_thread = register_thread,
 	.unregister_thread = unregister_thread,
+	.reader = reader,
 	.offline = offline,
 	.online = online,
 	.forget = forget,

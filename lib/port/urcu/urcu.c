@@ -2,18 +2,20 @@
 /*
  * A domain on liburcu: what its flavours have in common.
  *
- * liburcu 0.13 has no grace periods that can be polled, and its call_rcu() workers sleep for milliseconds.  So a domain
- * owns one worker thread, which runs synchronize_rcu() while somebody waits for a cookie, and sleeps otherwise.
+ * liburcu 0.13 has no grace periods that can be polled, and its call_rcu() workers sleep for milliseconds.  So who wants
+ * one runs it here, where the flavour lets others see who is in a section, and nobody is in the way; and a domain owns one
+ * worker thread, which runs synchronize_rcu() while somebody waits for a cookie otherwise, and sleeps most of the time.
  *
  * Cookies
- *	`started` counts the grace periods that began, `done` those that ended; a cookie is the number of the first
- *	one that begins after it.
+ *	`started` counts the grace periods that began; a cookie is the number of the first one that begins after it.
+ *	`done` is the greatest number of one that ended: it began after all cookies up to that number, and if one of a
+ *	smaller number is still under way, or was given up, nobody needs it.
  *
- *		cookie(), after unlinking		worker
- *		-------------------------		------
+ *		cookie(), after unlinking		worker, or who wants a grace period
+ *		-------------------------		-----------------------------------
  *		c = RMW(started) + 1 [U1-rel]		s = RMW(started) + 1 [U1-acq]
- *		advance(): wanted = max(wanted, c)	synchronize_rcu()
- *							done = s [U2-rel]
+ *		advance(): wanted = max(wanted, c)	synchronize_rcu(), or what is below
+ *							done = max(done, s) [U2-rel]
  *		done() when done >= c [U2-acq]
  *
  *	Of two read-modify-writes of one word one is first.  If cookie()'s is, the worker's sees the unlinking, and so
@@ -27,6 +29,23 @@
  *	[U1-sc]: unlinking, load and the worker's read-modify-write are in one order.  If the load did not see that, it is
  *	before it, and so the unlinking is before synchronize_rcu(), whose barriers show it to every reader from whom it
  *	does not wait.
+ *
+ * Here
+ *	1. Who wants a grace period looks whether all threads of the domain are outside of their sections; if not, it leaves
+ *	   that to the worker, and never waits.
+ *	2. s = RMW(started) + 1; a barrier on all threads, by sys_membarrier: who enters a section after it, sees what was
+ *	   unlinked; who is in an older one, is seen inside.
+ *	3. It looks again, at each thread until that is seen outside; the section that it has left may be any.
+ *	4. What was read in that section was read before (a store comes after older loads on x86: the section's end is a
+ *	   release; elsewhere another barrier on all threads sees to it).  done = max(done, s).
+ *	Given up between 2 and 4, a number is begun and never ends; the next one does.  It covers the threads that are
+ *	registered in the domain, as readers of its indexes have to be; synchronize_rcu() covers all that liburcu knows.
+ *	(One writer, two processors of a virtual machine: 0.4 us a grace period, and 3 on the worker if that runs on the
+ *	writer's processor, 29 with interrupts if on the other; clips 31 ns and 45.  Two writers: 11 us.)
+ *
+ * Pauses
+ *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each, in
+ *	proportion to what it took.  Who is not served yet looks at the clock at one in so many changes.
  *
  * Sleep
  *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
@@ -55,6 +74,9 @@
  *	7 % of the clips, and 1.5; both together 0.8 times as fast as one, and 1.7.)
  *
  * Thread Sanitizer
+ *	It does not see what a barrier on all threads orders, and whoever ran a grace period here would acquire all that
+ *	others did, which hides locks that are missing.  So all grace periods are the worker's then, and all cookies
+ *	read-modify-writes; what is left out is under chosen schedules (tests/sim/orders.c).
  *	After a grace period the worker acquires every thread's record, into which the sections' ends were released;
  *	`done` passes it on.  So only what a grace period orders is ordered, not what came later.
  */
@@ -65,6 +87,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 enum command {
 	RUN,
@@ -74,11 +97,14 @@ enum command {
 };
 
 /*
- * A grace period costs its kicker a system call, and all others an interrupt: some microseconds.  So after a kick a
- * thread lets that many of its changes pass.  At 7,000 entries and one writer on memb, 512 give clips of 125 ns, 1024 of
- * 95, 4096 of 70; the share that copies a leaf goes from 8 % to 11 and 14.
+ * The pause after a grace period: so many times as long as that took; ns at least, for a system call costs more than it takes
+ * (5,000: a map and unmap takes 108 ns, 20,000: 102, 80,000: 105 and more copies), and at most, for it may have waited.
  */
-#define SKIP 1024u
+#define PAUSE_TIMES 8u
+#define PAUSE_LEAST 20000u
+#define PAUSE_MOST 200000u
+#define QUIET 64u	   /* changes from one look at the clock to the next */
+#define QUIET_BEHIND 1024u /* and from one kick to the next, if somebody was in the way */
 
 /* The worker's choice of a moment, below. */
 #define LOOKS 40u     /* at a thread, until it counts as one that does not run: some 2 us */
@@ -187,21 +213,94 @@ void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thre
 	errno = saved;
 }
 
+/* [U1-acq] [U1-sc] What was unlinked before a cookie precedes the grace period it is for. */
+static uint64_t begin(struct cleave_urcu *urcu)
+{
+	return PORT_FETCH_ADD(&urcu->started, 1, PORT_SEQ_CST) + 1;
+}
+
+static void end(struct cleave_urcu *urcu, uint64_t number)
+{
+	uint64_t done = PORT_LOAD(&urcu->done, PORT_RELAXED);
+
+	/* [U2-rel] Readers' last accesses before the reuse.  Sequentially consistent against `waiters` in wait(). */
+	while (done < number)
+		if (PORT_CAS(&urcu->done, &done, number, PORT_SEQ_CST, PORT_RELAXED))
+			break;
+	if (PORT_LOAD(&urcu->waiters, PORT_SEQ_CST)) {
+		PORT_FETCH_ADD(&urcu->ended, 1, PORT_RELEASE); /* [U4-rel] `done` before the count */
+		cleave__user_wake(&urcu->ended);
+	}
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* None begins for some time, unless somebody waits. */
+static void pause_after(struct cleave_urcu *urcu, uint64_t began)
+{
+	uint64_t now = now_ns(), pause = (now - began) * PAUSE_TIMES;
+
+	if (pause < PAUSE_LEAST)
+		pause = PAUSE_LEAST;
+	if (pause > PAUSE_MOST)
+		pause = PAUSE_MOST;
+	PORT_STORE(&urcu->resume, now + pause, PORT_RELAXED);
+}
+
 static void grace_period(struct cleave_urcu *urcu)
 {
-	/* [U1-acq] [U1-sc] What was unlinked before a cookie precedes the grace period it is for. */
-	uint64_t number = PORT_FETCH_ADD(&urcu->started, 1, PORT_SEQ_CST) + 1;
+	uint64_t began = now_ns(), number = begin(urcu);
 
 	CLEAVE__TSAN_HIDE();
 	urcu->flavour->synchronize();
 	CLEAVE__TSAN_SHOW();
 	acquire_threads(urcu);
-	/* [U2-rel] Readers' last accesses before the reuse.  Sequentially consistent against `waiters` in wait(). */
-	PORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);
-	if (PORT_LOAD(&urcu->waiters, PORT_SEQ_CST)) {
-		PORT_FETCH_ADD(&urcu->ended, 1, PORT_RELEASE); /* [U4-rel] `done` before the count */
-		cleave__user_wake(&urcu->ended);
+	pause_after(urcu, began);
+	end(urcu, number);
+}
+
+/* Is each thread seen outside of its sections, at some moment of this call?  Under `lock`. */
+static bool all_outside(const struct cleave_urcu *urcu)
+{
+	for (const struct cleave_urcu_thread *record = urcu->threads; record; record = record->next) {
+		unsigned int left = LOOKS;
+
+		while (!urcu->flavour->outside(record->reader)) {
+			if (!--left)
+				return false;
+			PORT_PAUSE();
+		}
 	}
+	return true;
+}
+
+/* Run a grace period, if nobody is in the way.  False: the worker's business. */
+static bool grace_period_here(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
+{
+	const struct cleave__urcu_flavour *flavour = urcu->flavour;
+	uint64_t began = now_ns(), number = 0;
+	bool over = false;
+
+	if (CLEAVE__TSAN || !flavour->outside || !flavour->outside(own->reader))
+		return false;
+	if (!cleave__user_trylock(&urcu->lock))
+		return true; /* mostly, another one is running it */
+	if (all_outside(urcu)) {
+		number = begin(urcu);
+		over = flavour->barrier() && all_outside(urcu) && (flavour->leave_releases || flavour->barrier());
+	}
+	cleave__user_unlock(&urcu->lock);
+	if (over) {
+		pause_after(urcu, began);
+		end(urcu, number);
+	}
+	return over;
 }
 
 static void stand_still(struct cleave_urcu *urcu)
@@ -329,11 +428,15 @@ void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *se
 		self->quiet--;
 		return;
 	}
+	self->quiet = QUIET;
 	if (cleave__urcu_done(domain, self, cookie))
 		return;
+	if (now_ns() < PORT_LOAD(&urcu->resume, PORT_RELAXED) ||
+	    grace_period_here(urcu, cleave__container(self, struct cleave_urcu_thread, thread)))
+		return;
 	want(urcu, cookie);
-	if (kick(urcu))
-		self->quiet = SKIP;
+	kick(urcu);
+	self->quiet = QUIET_BEHIND;
 }
 
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -414,7 +517,8 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	CLEAVE__TSAN_HIDE();
 	/* The lock, so that prefork finds nobody half way in liburcu's list. */
 	cleave__user_lock(&urcu->lock);
-	record->reader = urcu->flavour->register_thread();
+	record->registered = urcu->flavour->register_thread();
+	record->reader = urcu->flavour->reader ? urcu->flavour->reader() : NULL;
 	PORT_STORE(&record->inside, 0, PORT_RELAXED);
 	PORT_STORE(&record->awaited, 0, PORT_RELAXED);
 	record->next = urcu->threads;
@@ -435,7 +539,7 @@ void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urc
 	for (link = &urcu->threads; *link != record; link = &(*link)->next)
 		;
 	*link = record->next;
-	if (record->reader)
+	if (record->registered)
 		urcu->flavour->unregister_thread();
 	cleave__user_unlock(&urcu->lock);
 	CLEAVE__TSAN_SHOW();
@@ -486,7 +590,7 @@ int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *s
 		next = record->next;
 		if (&record->thread == self)
 			own = record;
-		else if (record->reader)
+		else if (record->registered)
 			urcu->flavour->forget(record->reader); /* bp, which has none, registers no reader here */
 	}
 	if (own)

@@ -12,12 +12,19 @@ struct cleave__urcu_flavour {
 	 */
 	struct cleave_ops ops;
 	void (*synchronize)(void);
-	/*
-	 * Make the calling thread a reader.  Return what `forget` needs to take it off liburcu's list in a child
-	 * process; NULL if somebody else had registered the thread, who then unregisters it as well.
-	 */
-	void *(*register_thread)(void);
+	/* Make the calling thread a reader.  False: somebody else had registered it, who then unregisters it as well. */
+	bool (*register_thread)(void);
 	void (*unregister_thread)(void);
+	/* liburcu's record of the calling, registered thread.  NULL: nobody needs it. */
+	void *(*reader)(void);
+	/*
+	 * For grace periods without liburcu's function.  Is that thread outside of all read sections?  An acquire, if its
+	 * leaving one is a release (`leave_releases`).  NULL: who can say?
+	 */
+	bool (*outside)(const void *reader);
+	bool leave_releases;
+	/* A full barrier on all threads of the process that run.  False: there is none. */
+	bool (*barrier)(void);
 	/* A thread that sleeps must not hold up grace periods.  `offline` returns whether `online` is to follow. */
 	bool (*offline)(void);
 	void (*online)(void);

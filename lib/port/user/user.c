@@ -43,12 +43,16 @@ void cleave__user_wake(struct cleave_word32 *word)
 	futex_call(word, FUTEX_WAKE, INT_MAX, NULL);
 }
 
-void cleave__user_lock(struct cleave_word32 *lock)
+bool cleave__user_trylock(struct cleave_word32 *lock)
 {
 	uint32_t seen = 0;
 
-	/* [U6-acq] what the last holder did */
-	if (PORT_CAS(lock, &seen, 1, PORT_ACQUIRE, PORT_RELAXED))
+	return PORT_CAS(lock, &seen, 1, PORT_ACQUIRE, PORT_RELAXED); /* [U6-acq] what the last holder did */
+}
+
+void cleave__user_lock(struct cleave_word32 *lock)
+{
+	if (cleave__user_trylock(lock))
 		return;
 	while (PORT_EXCHANGE(lock, 2, PORT_ACQUIRE))
 		cleave__user_park(lock, 2);

@@ -20,6 +20,7 @@ void cleave__user_wake(struct cleave_word32 *word);
 
 /* A sleeping lock for paths that are not worth more: 0 free, 1 taken, 2 taken and somebody sleeps. */
 void cleave__user_lock(struct cleave_word32 *lock);
+bool cleave__user_trylock(struct cleave_word32 *lock);
 void cleave__user_unlock(struct cleave_word32 *lock);
 
 /*
