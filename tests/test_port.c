@@ -694,7 +694,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 	return create(thread, attributes, run, argument);
 }
 
-/* Nothing is reused where there is no worker, but all else goes on: fork() too. */
+/* Where there is no worker, nothing is reused but what a thread's own grace periods allow; all else goes on: fork() too. */
 static void test_no_worker(void **state)
 {
 	CLEAVE_SECTION_DOMAIN *second = aligned_alloc(64, (sizeof(*second) + 63) & ~(size_t)63);
@@ -717,12 +717,16 @@ static void test_no_worker(void **state)
 		if (cleave_section_postfork_child(&domain, &own->thread) != -EAGAIN)
 			_exit(2);
 		cookie = take_cookie(own);
-		if (done(own, cookie))
+		if (ops->done(&domain.domain, &own->thread, cookie))
 			_exit(3);
 		cleave_section_prefork(&domain, &own->thread);
 		cleave_section_postfork_parent(&domain, &own->thread);
-		if (done(own, cookie))
+		if (ops->done(&domain.domain, &own->thread, cookie))
 			_exit(4);
+#ifdef CLEAVE_SECTION_MEMB
+		if (!push_on(cookie))
+			_exit(5);
+#endif
 		cleave_section_unregister(own, &domain);
 		cleave_section_stop(&domain);
 		child_exit(0);
