@@ -48,8 +48,8 @@ static void window(struct cleave__fault *fault, const struct cleave_entry *entry
 /* Must this access have a store? */
 static bool needs_store(const struct cleave__fault *fault)
 {
-	return cleave__fault_writes(fault) || (!fault->attributes.object && (!cleave__fault_ops(fault)->zero_page ||
-									     (fault->flags & CLEAVE__FAULT_WIRE)));
+	PORT_ASSERT(fault->attributes.object || !(fault->flags & CLEAVE__FAULT_WIRE), "a wiring makes the store first");
+	return cleave__fault_writes(fault) || (!fault->attributes.object && !cleave__fault_ops(fault)->zero_page);
 }
 
 static int look(struct cleave__fault *fault)

@@ -114,7 +114,10 @@ void cleave__map_undo_windows(struct cleave_map_txn *txn)
 	struct cleave__map_change change = CLEAVE__FIRST_CHANGE;
 	struct cleave__map_drop window;
 
-	while (txn->nwindows && cleave__map_next_change(txn, &change)) {
+	while (txn->nwindows) {
+		bool more = cleave__map_next_change(txn, &change);
+
+		PORT_ASSERT(more, "each window that was made or promised belongs to a change");
 		if (loses_window(&change)) {
 			window_of(txn, &change, change.old, &window);
 			if (ops->window_cancel)

@@ -15,7 +15,8 @@ static int guard_run(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
 	int error = 0;
 
 	cleave__map_view(txn, start, &view);
-	if (!cleave__map_is_guard(view.object) || view.start != start || view.end != start + size)
+	PORT_ASSERT(!cleave__map_is_guard(view.object) || view.start == start, "a guard begins behind an entry");
+	if (!cleave__map_is_guard(view.object) || view.end != start + size)
 		error = cleave__map_stage(txn, start, start + size, cleave__map_guard_value());
 	for (addr = start + size; !error && addr < end; addr = view.end) {
 		cleave__map_view(txn, addr, &view);

@@ -406,7 +406,8 @@ void cleave_map_thread_flush(struct cleave_map_thread *thread, bool wait)
 		mature(thread);
 		release(thread, wait);
 		settle_tabs(thread); /* a callback changed a map */
-	} while (wait && (thread->young || thread->old));
+		PORT_ASSERT(!wait || !thread->old, "who waits releases all that has a cookie");
+	} while (wait && thread->young);
 	thread->releasing = false;
 }
 

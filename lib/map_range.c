@@ -384,7 +384,7 @@ static int check_free(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
 	uint64_t border;
 
 	for (uint64_t addr = start; next_part(txn, &addr, end, &part);)
-		if (!part.object && part.end - 1 > start &&
+		if (!part.object &&
 		    cleave__map_border(txn->map, part.start > start ? part.start : start + 1, part.end - 1, &border))
 			return -EPERM;
 	return 0;

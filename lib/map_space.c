@@ -53,8 +53,9 @@ static int best_fit(const struct cleave_map *map, struct cleave_map_thread *thre
 				first = request->min;
 			if (last > request->max)
 				last = request->max;
-			if (n == 0 || visits[i].entry.value || last < first)
+			if (n == 0 || visits[i].entry.value)
 				continue;
+			PORT_ASSERT(first <= last, "what is visited reaches into the range");
 			skew = (request->phase - first) & (request->align - 1);
 			if (last - first < request->size - 1 || last - first - (request->size - 1) < skew ||
 			    last - first >= best)

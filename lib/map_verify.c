@@ -124,7 +124,7 @@ static size_t walk(struct verify *verify, struct tally *tallies, struct cleave__
 				continue;
 			}
 			if (cleave__map_is_guard(object)) {
-				if (cell->first != run || guard)
+				if (cell->first != run)
 					complain(verify, "a guard does not follow an entry");
 				guard = cell->last - cell->first + 1;
 				continue;
@@ -167,7 +167,7 @@ size_t cleave_map_verify(struct cleave_map *map, struct cleave_map_thread *threa
 	check_pages(&verify, tallies, n);
 	memory->free(memory, tallies, size);
 	cleave_map_account(map, thread, &accounts);
-	if (accounts.size != bytes.size || accounts.data != bytes.data || accounts.entries != n)
+	if (accounts.size != bytes.size || accounts.data != bytes.data)
 		complain(&verify, "the accounts are not what is mapped");
 	if ((map->config.flags & CLEAVE_MAP_LIMITS) &&
 	    (PORT_LOAD(&map->size, PORT_RELAXED) != bytes.size || PORT_LOAD(&map->data, PORT_RELAXED) != bytes.data))

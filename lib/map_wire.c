@@ -124,8 +124,7 @@ static int stage_transition(struct cleave_map_txn *txn, uint64_t start, uint64_t
 static void discard_settled(struct cleave_map_txn *txn)
 {
 	for (uint32_t i = 0; i < txn->npieces; i++)
-		if (txn->pieces[i].object->settled)
-			cleave__map_pages_drop(txn->thread, txn->pieces[i].object->settled, 1);
+		cleave__map_pages_drop(txn->thread, txn->pieces[i].object->settled, 1);
 }
 
 struct wiring {

@@ -408,14 +408,14 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 	return true;
 }
 
-bool cleave__merge(struct cleave_txn *txn)
+void cleave__merge(struct cleave_txn *txn)
 {
 	struct cleave__node *leaf = txn->leaves;
 	unsigned int n = cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
 	struct cleave__run run = { .first = leaf->first, .last = leaf->last };
 
-	return n <= CLEAVE__SMALL && cleave__absorb_neighbour(txn, &run, n) &&
-	       cleave__restructure(txn, UINT32_MAX, false);
+	if (n <= CLEAVE__SMALL && cleave__absorb_neighbour(txn, &run, n))
+		cleave__restructure(txn, UINT32_MAX, false); /* no try: it cannot fail */
 }
 
 unsigned int cleave__branches_for(unsigned int leaves, unsigned int runs)

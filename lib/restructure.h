@@ -58,8 +58,7 @@ unsigned int cleave__branches_for(unsigned int leaves, unsigned int runs);
 
 /*
  * A transaction without puts that holds one small leaf: join it with a neighbour, if that is free and has room.
- * False: nothing changed.
  */
-bool cleave__merge(struct cleave_txn *txn);
+void cleave__merge(struct cleave_txn *txn);
 
 #endif

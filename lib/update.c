@@ -20,7 +20,7 @@ static void entry_after(struct cleave *index, const struct cleave_entry *entry, 
  * Under the lock, inside a read section: what does the change amount to, where `entry` holds its first address, and
  * `before` the address below?  (`before` is for CLEAVE__UNCLIP, which comes here only from change_slowly(); else it may
  * be NULL.)
- * 0: nothing to do; GO_ON: `change` says what to put; RESTART; or an error.
+ * 0: nothing to do; GO_ON: `change` says what to put; or an error.
  */
 static int resolve(struct cleave *index, struct cleave__change *change, const struct cleave_entry *entry,
 		   const struct cleave_entry *before)
@@ -35,10 +35,8 @@ static int resolve(struct cleave *index, struct cleave__change *change, const st
 		change->value = entry->value;
 		return GO_ON;
 	case CLEAVE__UNCLIP:
-		if (!entry->value || entry->first != change->first || entry->first == 0)
+		if (!entry->value || entry->first != change->first)
 			return -ENOENT;
-		if (!before)
-			return RESTART;
 		if (before->value != entry->value)
 			return -ENOENT;
 		change->first = before->first;
@@ -230,11 +228,12 @@ static int edit_leaf(struct cleave *index, struct cleave_thread *self, struct cl
 /* The same change by a transaction: the leaf is full, or several are involved. */
 static int change_slowly(struct cleave *index, struct cleave_thread *self, struct cleave__change *change) PORT_UNCHECKED
 {
-	uint64_t first = change->first - (change->verb == CLEAVE__UNCLIP && change->first > 0);
+	uint64_t first = change->first - (change->verb == CLEAVE__UNCLIP);
 	struct cleave_entry entry, before;
 	struct cleave_txn txn;
 	int result;
 
+	PORT_ASSERT(change->verb != CLEAVE__UNCLIP || change->first > 0, "there is nothing below 0 to be joined with");
 	if (!change->try_only &&
 	    cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, CLEAVE__SIMPLE_BRANCHES, true) != 0)
 		return -ENOMEM;
