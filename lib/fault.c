@@ -176,7 +176,8 @@ static int make_store(struct cleave__fault *fault)
 		return 0;
 	}
 	cleave_anon_unref(thread->context, store);
-	return error == -ENOENT || error == -EEXIST || error == -EAGAIN ? 0 : error;
+	PORT_ASSERT(error != -EEXIST, "an object is never written: of this version it has no store");
+	return error == -ENOENT || error == -EAGAIN ? 0 : error;
 }
 
 static int swap_in(struct cleave__fault *fault)

@@ -183,6 +183,14 @@ static void what_another_map_shows_is_not_freed(void **state)
 /* ---- Lowering ---- */
 
 /* What lost permissions has been joined with neighbours that had none: lowered is only what was asked for. */
+static uint64_t map_entries_of(struct cleave_map *map)
+{
+	struct cleave_map_accounts accounts;
+
+	cleave_map_account(map, &one.thread.map, &accounts);
+	return accounts.entries;
+}
+
 static void a_joined_entry_is_lowered_where_it_lost(void **state)
 {
 	struct cleave_map_config config = { .min = BASE, .max = AT(PAGES), .page_shift = 12, .flags = CLEAVE_MAP_COALESCE };
@@ -201,6 +209,10 @@ static void a_joined_entry_is_lowered_where_it_lost(void **state)
 	assert_true(writable(&map, 1) && !writable(&map, 2) && !writable(&map, 3));
 	assert_int_equal(touch(&map, 3, CLEAVE_PROT_WRITE), -EACCES);
 	assert_int_equal(read_at(&map, 3), 3);
+	/* With what follows: that stays as it is. */
+	assert_int_equal(cleave_map_protect(&map, &one.thread.map, AT(0), AT(2), CLEAVE_PROT_READ, 0, 0), 0);
+	assert_true(!writable(&map, 0) && !writable(&map, 1));
+	assert_int_equal(map_entries_of(&map), 1);
 	unmap(&map, 0, PAGES);
 	cleave_map_destroy(&map, &one.thread.map);
 	fault_table_drop(&one.world, &map);
@@ -208,13 +220,12 @@ static void a_joined_entry_is_lowered_where_it_lost(void **state)
 
 /* ---- No memory ---- */
 
-/* A map is destroyed without memory: the windows that it had are ended later. */
-static void windows_end_late_for_want_of_memory(void **state)
+/* A map is destroyed without memory: the windows that it had are ended later, or with the stores. */
+static void windows_end_late(bool never)
 {
 	struct cleave_map *child;
 	uint64_t pages;
 
-	(void)state;
 	for (unsigned int i = 0; i < 60; i += 2) {
 		map_private(i, 1, RW);
 		write_at(&one.map, i, i);
@@ -235,9 +246,15 @@ static void windows_end_late_for_want_of_memory(void **state)
 		touch(&one.map, i, CLEAVE_PROT_WRITE);
 	cleave_map_destroy(child, &one.thread.map);
 	CHECK(one.thread.nlate > 1, "%u windows are late", one.thread.nlate);
+	if (never)
+		fault_thread_stop(&one.thread);
 	counting_memory_grant(&one.domain.memory, GRANT_ALL);
 	fault_table_drop(&one.world, child);
 	free(child);
+	if (never) {
+		fault_thread_start(&one.world, &one.thread, &one.domain.self);
+		return;
+	}
 	/* The next one that ends takes the others with it. */
 	unmap(&one.map, 0, 2);
 	assert_int_equal(one.thread.nlate, 0);
@@ -246,6 +263,18 @@ static void windows_end_late_for_want_of_memory(void **state)
 	CHECK(pages_used() <= pages - 30, "%llu pages of %llu", LL(pages_used()), LL(pages));
 	for (unsigned int i = 2; i < 60; i += 2)
 		assert_int_equal(read_at(&one.map, i), i);
+}
+
+static void windows_end_late_for_want_of_memory(void **state)
+{
+	(void)state;
+	windows_end_late(false);
+}
+
+static void a_thread_ends_before_its_late_windows(void **state)
+{
+	(void)state;
+	windows_end_late(true);
 }
 
 /* The child's copies of wired pages fail one after the other: the windows that it had by then end, unused. */
@@ -336,6 +365,7 @@ int main(int argc, char **argv)
 		ROW(what_another_map_shows_is_not_freed),
 		ROW(a_joined_entry_is_lowered_where_it_lost),
 		ROW(windows_end_late_for_want_of_memory),
+		ROW(a_thread_ends_before_its_late_windows),
 		ROW(a_fork_that_cannot_copy_wired_pages),
 		ROW(a_thread_without_memory_does_not_start),
 		ROW(a_store_has_as_many_slots_as_it_can),

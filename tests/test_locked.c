@@ -7,6 +7,8 @@
 
 #include "world.h"
 
+#include <limits.h>
+
 #define MOST_LOCKS 3u
 
 static struct manual_domain manual;
@@ -183,6 +185,14 @@ static void a_bound_is_raised_whole_or_not_at_all(void **state)
 	cleave__unlock_node(&index, &root->node);
 	assert_true(cleave__branch_gap(parent, i) == 0);
 
+	assert_int_equal(cleave_reserve(&manual.self, 2), 0);
+	manual_enter(&manual);
+	assert_true(cleave__trylock(&root->node.lock));
+	assert_int_equal(cleave_try_store_rcu(&index, &manual.self, 500, 509, NULL), -EAGAIN);
+	cleave__unlock_node(&index, &root->node);
+	manual_leave(&manual);
+	assert_true(cleave__branch_gap(parent, i) == 0);
+
 	/* Then the parent. */
 	assert_true(cleave__trylock(&parent->node.lock));
 	assert_false(raise(&index, 20, NULL));
@@ -262,6 +272,57 @@ static void a_try_lets_a_dead_leaf_be(void **state)
 	cleave_destroy(&index, &manual.self);
 }
 
+/* ---- A grace period that ends between two looks ---- */
+
+static unsigned int questions; /* that are answered by no, yet */
+
+static bool done_later(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	(void)domain;
+	(void)self;
+	(void)cookie;
+	if (questions == 0)
+		return true;
+	questions--;
+	return false;
+}
+
+/*
+ * A try finds no clean cell in the leaf, and its parent locked; it looks once more, as a transaction, finds some, and then the
+ * bound too low for its gap.
+ */
+static void a_try_finds_cells_when_it_has_locked_again(void **state)
+{
+	struct cleave_entry entry;
+	struct cleave__branch *parent;
+	struct cleave index;
+	unsigned int i;
+
+	(void)state;
+	ops.done = done_later;
+	for (unsigned int changes = 0; changes < 12; changes++) {
+		for (unsigned int later = 0; later < 4; later++) {
+			plant(&index);
+			questions = UINT_MAX;
+			assert_int_equal(cleave_store(&index, &manual.self, 500, 539, &index, NULL), 0);
+			for (unsigned int n = 0; n < changes; n++)
+				assert_int_equal(cleave_store(&index, &manual.self, 540, 549, &entry + n % 2, NULL), 0);
+			assert_int_equal(cleave_reserve(&manual.self, 1), 0);
+			parent = parent_of(&index, 545, &i);
+			assert_true(cleave__trylock(&parent->node.lock));
+			questions = later;
+			manual_enter(&manual);
+			assert_int_equal(cleave_try_store_rcu(&index, &manual.self, 540, 549, NULL), -EAGAIN);
+			assert_non_null(cleave_lookup_rcu(&index, 545, &entry));
+			manual_leave(&manual);
+			cleave__unlock_node(&index, &parent->node);
+			assert_true(cleave__branch_gap(parent, i) == 0);
+			questions = 0;
+			cleave_destroy(&index, &manual.self);
+		}
+	}
+}
+
 /* ---- A range that changes while it is looked at ---- */
 
 struct restless {
@@ -269,6 +330,7 @@ struct restless {
 	struct cleave_thread *other;
 	uint64_t first;
 	unsigned int changes; /* so many are made */
+	bool answer;	      /* then */
 };
 
 /* Each round of answers is out of date by the time that it ends. */
@@ -276,7 +338,9 @@ static bool changes_it(void *context, const struct cleave_entry *entry)
 {
 	struct restless *restless = context;
 
-	if (entry->first != restless->first || restless->changes == 0)
+	if (restless->changes == 0)
+		return restless->answer;
+	if (entry->first != restless->first)
 		return true;
 	assert_int_equal(cleave_try_clip_rcu(restless->index, restless->other, restless->first + restless->changes), 0);
 	restless->changes--;
@@ -285,6 +349,7 @@ static bool changes_it(void *context, const struct cleave_entry *entry)
 
 static void who_covers_a_range_locks_it_if_it_does_not_hold_still(void **state)
 {
+	struct cleave_entry bad = { 0 };
 	struct restless restless;
 	struct cleave_thread other;
 	struct cleave index;
@@ -292,15 +357,18 @@ static void who_covers_a_range_locks_it_if_it_does_not_hold_still(void **state)
 	(void)state;
 	plant(&index);
 	cleave_thread_init(&other, &manual.domain);
-	assert_int_equal(cleave_reserve(&other, 2 * PORT_COVER_TRIES + 1), 0);
-	restless = (struct restless){ &index, &other, 500, PORT_COVER_TRIES };
+	assert_int_equal(cleave_reserve(&other, 3 * PORT_COVER_TRIES + 1), 0);
+	restless = (struct restless){ &index, &other, 500, PORT_COVER_TRIES, true };
 	manual_enter(&manual);
 	assert_int_equal(cleave_covers_rcu(&index, 500, 509, changes_it, &restless, NULL, NULL, 0), -EAGAIN);
 	manual_leave(&manual);
-	restless = (struct restless){ &index, &other, 510, PORT_COVER_TRIES };
+	restless = (struct restless){ &index, &other, 510, PORT_COVER_TRIES, true };
 	assert_int_equal(cleave_covers(&index, &manual.self, 510, 519, changes_it, &restless, NULL), 1);
-	restless = (struct restless){ &index, &other, 520, 1 };
+	restless = (struct restless){ &index, &other, 520, 1, true };
 	assert_int_equal(cleave_covers(&index, &manual.self, 520, 529, changes_it, &restless, NULL), 1);
+	restless = (struct restless){ &index, &other, 530, PORT_COVER_TRIES, false };
+	assert_int_equal(cleave_covers(&index, &manual.self, 530, 539, changes_it, &restless, &bad), 0);
+	assert_true(bad.first == 530);
 	cleave_thread_exit(&other);
 	cleave_destroy(&index, &manual.self);
 }
@@ -313,6 +381,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_bound_is_lowered_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_asked_waits_until_it_is_granted, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_try_lets_a_dead_leaf_be, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_try_finds_cells_when_it_has_locked_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_covers_a_range_locks_it_if_it_does_not_hold_still, setup, teardown),
 	};
 
