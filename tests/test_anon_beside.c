@@ -138,6 +138,57 @@ static void a_walk_passes_over_what_has_gone(void **state)
 	}
 }
 
+/* ---- A clone is under way ---- */
+
+static struct cleave_anon *cloned, *clone_of;
+
+/* Whoever waits for it lets it end. */
+static void clone_ends(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *word, uint32_t seen)
+{
+	(void)domain;
+	(void)self;
+	(void)word;
+	(void)seen;
+	CHECK(cloned != NULL, "the only thread parks: it waits for itself");
+	cleave_anon_clone_end(other, &cloned, &clone_of, 1);
+	cleave_anon_clone_done(other, &cloned, 1);
+	cloned = NULL;
+}
+
+static void clone_begins(void)
+{
+	cloned = store;
+	assert_int_equal(cleave_anon_clone_begin(other, &cloned, &clone_of, 1), 0);
+}
+
+static void changes_wait_for_a_clone(void **state)
+{
+	struct copier copier = { { copy_late, undo_late }, REPLACE, 1, 0 };
+	struct cleave_anon_page *old = store_fill(&world, store, 10), *fresh;
+
+	(void)state;
+	ops.park = clone_ends;
+	clone_begins();
+	fresh = page_make(world.context, world.pages);
+	assert_int_equal(cleave_anon_replace(world.context, store, 10, old, fresh), 0);
+	cleave_anon_page_drop(world.context, old);
+	assert_ptr_equal(store_lookup(&world, clone_of, 10), old);
+	cleave_anon_unref(world.context, clone_of);
+
+	clone_begins();
+	assert_int_equal(cleave_anon_remove(world.context, store, 10, &fresh), 0);
+	cleave_anon_page_drop(world.context, fresh);
+	cleave_anon_unref(world.context, clone_of);
+
+	store_fill(&world, store, 10);
+	clone_begins();
+	assert_int_equal(cleave_anon_cow_now(world.context, store, 0, 999, &copier.copier, NULL), 0);
+	assert_int_equal(copier.copies, 2); /* the clone's, which is complete by then, was shared */
+	assert_ptr_not_equal(store_lookup(&world, clone_of, 10), store_lookup(&world, store, 10));
+	cleave_anon_unref(world.context, clone_of);
+	assert_null(cloned);
+}
+
 /* ---- fork() finds stores that have come ---- */
 
 static const struct cleave_memory *const memory = &world.manual.memory.memory; /* which checks the sizes */
@@ -206,6 +257,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_copy_of_what_is_there_no_more_is_undone, start_two, stop_two),
 		cmocka_unit_test_setup_teardown(a_walk_passes_over_what_has_gone, start_two, stop_two),
+		cmocka_unit_test_setup_teardown(changes_wait_for_a_clone, start_two, stop_two),
 		cmocka_unit_test_setup_teardown(fork_finds_stores_that_came_meanwhile, start_two, stop_two),
 	};
 

@@ -273,6 +273,72 @@ static void a_staging_that_fails_spoils_the_transaction(void **state)
 	solo_stop(&solo);
 }
 
+/* What cannot be wired after it was opened is said so, and is not wired; what is unwired all the same needs memory, too. */
+static void wiring_fails_at_each_allocation(void **state)
+{
+	struct cleave_map_entry entry;
+	struct solo solo;
+	int error = -ENOMEM;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, CLEAVE_WIRE_FUTURE, 0), 0);
+	for (uint64_t grant = 0; error; grant++) {
+		struct cleave_map_request request = request_fixed(0, 40);
+
+		request.protection = CLEAVE_PROT_NONE;
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+		for (unsigned int i = 1; i < 40; i += 2)
+			assert_int_equal(cleave_map_clip_start(&solo.map, &solo.thread, AT(i), NULL), 0);
+		counting_memory_grant(&solo.domain.memory, grant);
+		error = cleave_map_protect(&solo.map, &solo.thread, AT(0), AT(40), RW, 0, 0);
+		counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+		assert_true(error == 0 || error == -ENOMEM);
+		assert_true(grant < 1000);
+		if (error)
+			assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(40), 0), 0);
+	}
+	assert_true(solo_lookup(&solo, 20, &entry) && entry.attributes.wired);
+	error = -ENOMEM;
+	for (uint64_t grant = 0; error; grant++) {
+		counting_memory_grant(&solo.domain.memory, grant);
+		error = cleave_map_wire_all(&solo.map, &solo.thread, 0, 0);
+		counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+		assert_true(error == 0 || error == -ENOMEM);
+		assert_true(grant < 1000);
+		assert_true(solo_lookup(&solo, 20, &entry) && !entry.attributes.wired == !error);
+	}
+	solo_stop(&solo);
+}
+
+/* More threads than there are accounts of their own: the others share some. */
+static void accounts_are_shared_by_many_threads(void **state)
+{
+	struct cleave_map_thread threads[2 * CLEAVE_MAP_OWN_STRIPES];
+	struct cleave_map_accounts accounts;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (unsigned int i = 0; i < 2 * CLEAVE_MAP_OWN_STRIPES; i++)
+		cleave_map_thread_init(&threads[i], &solo.maps, &solo.domain.self);
+	for (unsigned int i = 0; i < 2 * CLEAVE_MAP_OWN_STRIPES; i++) {
+		struct cleave_map_request request = request_fixed(2 * i, 2 * i + 2);
+
+		assert_int_equal(cleave_map_map(&solo.map, &threads[i], &request), 0);
+		/* Of that one page is data no more, and then not even mapped. */
+		assert_int_equal(cleave_map_protect(&solo.map, &threads[i], AT(2 * i), AT(2 * i + 1), 0, 0, 0), 0);
+		cleave_map_account(&solo.map, &solo.thread, &accounts);
+		assert_true(accounts.size == (i + 2) * PAGE && accounts.data == (i + 1) * PAGE);
+		assert_int_equal(cleave_map_unmap(&solo.map, &threads[i], AT(2 * i), AT(2 * i + 1), 0), 0);
+		cleave_map_account(&solo.map, &solo.thread, &accounts);
+		assert_true(accounts.size == (i + 1) * PAGE && accounts.data == (i + 1) * PAGE);
+	}
+	for (unsigned int i = 0; i < 2 * CLEAVE_MAP_OWN_STRIPES; i++)
+		cleave_map_thread_exit(&threads[i]);
+	solo_stop(&solo);
+}
+
 /* ---- An embedder that supplies nothing ---- */
 
 static void an_embedder_may_supply_nothing(void **state)
@@ -332,6 +398,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_refuse_what_makes_no_sense),
 		cmocka_unit_test(extraction_refuses_other_worlds),
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
+		cmocka_unit_test(wiring_fails_at_each_allocation),
+		cmocka_unit_test(accounts_are_shared_by_many_threads),
 		cmocka_unit_test(a_staging_that_fails_spoils_the_transaction),
 		cmocka_unit_test(an_embedder_may_supply_nothing),
 	};
