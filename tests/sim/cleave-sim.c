@@ -80,11 +80,13 @@ static void set_add(struct set *set, uint64_t hash)
 
 /* ---- Scenarios ---- */
 
+static clockid_t which_clock = CLOCK_MONOTONIC;
+
 static double now(void)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(which_clock, &time);
 	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
@@ -273,6 +275,8 @@ static bool matches(const char *pattern, const char *name)
 {
 	size_t n = strlen(pattern);
 
+	if (strcmp(pattern, "named") == 0)
+		return !strchr(name, '/') && strcmp(name, "drawn") != 0;
 	if (n > 0 && pattern[n - 1] == '*')
 		return strncmp(pattern, name, n - 1) == 0;
 	return strcmp(pattern, name) == 0;
@@ -318,16 +322,17 @@ static void print_report(const struct report *r, const struct settings *settings
 	fflush(stdout);
 }
 
-static void print_json(FILE *file, const struct report *r, const struct settings *settings, bool first)
+static void print_json(FILE *file, const struct report *r, const struct settings *settings, bool *first)
 {
 	fprintf(file,
 		"%s\n  {\"scenario\": \"%s\", \"strategy\": \"%s\", \"bound\": %u, \"deviations\": %u, "
 		"\"executions\": %llu, \"pruned\": %llu, \"distinct\": %llu, \"classes\": %llu, \"steps\": %llu, "
 		"\"seconds\": %.3f, \"spaces\": %u, \"finished\": %u, \"failed\": %s}",
-		first ? "" : ",", r->name, strategy_names[settings->sim.strategy], settings->sim.bound,
+		*first ? "" : ",", r->name, strategy_names[settings->sim.strategy], settings->sim.bound,
 		settings->sim.deviations, (unsigned long long)r->executions, (unsigned long long)r->pruned,
 		(unsigned long long)r->distinct, (unsigned long long)r->classes, (unsigned long long)r->steps,
 		r->seconds, r->spaces, r->finished, r->failed ? "true" : "false");
+	*first = false;
 }
 
 static void usage(FILE *file)
@@ -335,8 +340,9 @@ static void usage(FILE *file)
 	fputs("Usage: cleave-sim [options]\n"
 	      "Run the index under chosen schedules and judge every execution.\n"
 	      "  --seconds N        for all scenarios together (default 60)\n"
+	      "  --processor        seconds of the processor's time: a busy machine explores as much\n"
 	      "  --executions N     instead: of each scenario\n"
-	      "  --scenario NAME    only this one, or NAME* all that begin so (--list names them)\n"
+	      "  --scenario NAME    only this one, NAME*: all that begin so (--list names them), named: no pairs and triples\n"
 	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound\n"
 	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
 	      "  --deviations N     stale loads, grace periods seen late, failed allocations of one execution\n"
@@ -351,12 +357,26 @@ static void usage(FILE *file)
 	      file);
 }
 
-static int run_all(const struct settings *settings, const unsigned int *chosen, unsigned int n)
+static void add(struct report *total, const struct report *report)
+{
+	total->executions += report->executions;
+	total->pruned += report->pruned;
+	total->distinct += report->distinct;
+	total->classes += report->classes;
+	total->finished += report->finished;
+	total->spaces += report->spaces;
+	total->longest = report->longest > total->longest ? report->longest : total->longest;
+	at.before = total->executions;
+}
+
+static int run_all(const struct settings *settings, unsigned int *chosen, unsigned int n)
 {
 	FILE *json = settings->json ? fopen(settings->json, "w") : NULL;
 	struct report report, total = { .name = "total" };
-	double end = now() + settings->seconds;
-	unsigned int failures = 0;
+	/* What does not finish soon shares the time that is left. */
+	unsigned int passes = settings->sim.strategy == SIM_DFS && !settings->executions ? 2 : 1, failures = 0;
+	double begin = now();
+	bool first = true;
 
 	if (settings->json && !json) {
 		perror(settings->json);
@@ -368,26 +388,27 @@ static int run_all(const struct settings *settings, const unsigned int *chosen, 
 	       "steps", "seconds", "/ second", settings->sim.strategy == SIM_DFS ? "  finished" : "");
 	if (json)
 		fputc('[', json);
-	for (unsigned int i = 0; i < n; i++) {
-		double left = end - now();
+	for (unsigned int pass = passes; pass > 0 && !(failures && settings->first); pass--) {
+		double until = pass > 1 ? begin + settings->seconds / 8 : begin + settings->seconds;
+		unsigned int unfinished = 0;
 
-		run_scenario(settings, chosen[i], left / (n - i), &report);
-		print_report(&report, settings);
-		if (json)
-			print_json(json, &report, settings, i == 0);
-		total.executions += report.executions;
-		at.before = total.executions;
-		total.pruned += report.pruned;
-		total.distinct += report.distinct;
-		total.classes += report.classes;
-		total.seconds += report.seconds;
-		total.finished += report.finished;
-		total.spaces += report.spaces;
-		total.longest = report.longest > total.longest ? report.longest : total.longest;
-		failures += report.failed;
-		if (failures > 0 && settings->first)
-			break;
+		for (unsigned int i = 0; i < n; i++) {
+			run_scenario(settings, chosen[i], (until - now()) / (n - i), &report);
+			if (pass > 1 && report.finished < report.spaces && !report.failed) {
+				chosen[unfinished++] = chosen[i];
+				continue;
+			}
+			print_report(&report, settings);
+			if (json)
+				print_json(json, &report, settings, &first);
+			add(&total, &report);
+			failures += report.failed;
+			if (failures > 0 && settings->first)
+				break;
+		}
+		n = unfinished;
 	}
+	total.seconds = now() - begin;
 	print_report(&total, settings);
 	execution_print_reached();
 	if (json) {
@@ -409,7 +430,8 @@ int main(int argc, char **argv)
 		{ "memory", 1, NULL, 'm' },	 { "seed", 1, NULL, 'r' },
 		{ "replay", 1, NULL, 'R' },	 { "json", 1, NULL, 'j' },
 		{ "first", 0, NULL, 'f' },	 { "list", 0, NULL, 'l' },
-		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
+		{ "processor", 0, NULL, 'P' },	 { "help", 0, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
 	struct settings settings = { .seconds = 60,
 				     .memory = -1,
@@ -421,6 +443,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case 's':
 			settings.seconds = strtod(optarg, NULL);
+			break;
+		case 'P':
+			which_clock = CLOCK_PROCESS_CPUTIME_ID;
 			break;
 		case 'e':
 			settings.executions = strtoull(optarg, NULL, 0);

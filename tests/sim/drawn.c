@@ -214,4 +214,5 @@ void drawn_variant(uint32_t number, struct variant *variant)
 	variant->nthreads = 2 + once_in(&draw, 3);
 	for (unsigned int t = 0; t < variant->nthreads; t++)
 		variant->ncalls[t] = draw_thread(&draw, nentries, variant->ordered_only || t == 0, variant->calls[t]);
+	variant->asks = once_in(&draw, 2);
 }

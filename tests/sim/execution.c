@@ -63,6 +63,7 @@ void execution_prepare(unsigned int scenario, unsigned int number)
 	self = &world->threads[SIM_THREADS];
 	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL,
 			   variant.garbage_limit ? variant.garbage_limit : UINT64_MAX / 2);
+	world->domain.done = variant.asks ? NULL : &sim_done;
 	for (unsigned int t = 0; t <= SIM_THREADS; t++)
 		cleave_thread_init(&world->threads[t], &world->domain);
 	for (const struct call *entry = variant.shape->entries; entry->value; entry++)
@@ -96,7 +97,7 @@ static void body(unsigned int thread)
 		struct record *record = &records[thread][i];
 		char text[64] = "";
 
-		record->began = sim_call(call_text(&record->call, text, sizeof(text)));
+		record->began = sim_call(sim_traced() ? call_text(&record->call, text, sizeof(text)) : text);
 		record->seen = 0;
 		for (unsigned int t = 0; t < variant.nthreads; t++)
 			for (unsigned int k = 0; k < variant.ncalls[t]; k++)

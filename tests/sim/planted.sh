@@ -43,6 +43,7 @@ plant relaxed_unlock nodelock.h 's/&seen, 0, PORT_RELEASE/&seen, 0, PORT_RELAXED
 plant cell_retired_early pool.h \
 	's/(\tcleave__leaf_edit_store\(edit\);\n)(\tif \(edit->dropped\)\n\t\tcleave__pool_drop_cells\(self, edit->leaf, edit->dropped\);\n)/$2$1/'
 plant cell_reused_at_once pool.h 's/if \(cleave__pool_done\(self, node->cookie\)\)/if (true)/'
+plant relaxed_done pool.h 's/PORT_LOAD\(self->done, PORT_ACQUIRE\)/PORT_LOAD(self->done, PORT_RELAXED)/'
 plant unclip_cell_retired_early update.h \
 	's/(\tcleave__leaf_exchange\(.*?\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, 1u << at\);\n)/$2$1/s'
 # an edit in the middle of a leaf needs more cells

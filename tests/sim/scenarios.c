@@ -646,6 +646,7 @@ void scenario_variant(unsigned int i, unsigned int number, struct variant *varia
 	memset(variant, 0, sizeof(*variant));
 	variant->shape = &shapes[number / 2];
 	variant->nthreads = i < npairs ? 2 : 3;
+	variant->asks = variant->nthreads == 3;
 	for (unsigned int t = 0; t < variant->nthreads; t++) {
 		kinds[t] = i < npairs ? pairs[i][t] : (unsigned int)triples[i - npairs][t];
 		variant->calls[t][0] = call_at(kinds[t], variant->shape, number % 2 ? t % 2 : 0, t);

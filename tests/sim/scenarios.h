@@ -26,6 +26,7 @@ struct variant {
 	struct call calls[SIM_THREADS][MAX_CALLS];
 	bool cold; /* empty caches: nodes are reused as soon as that is allowed */
 	bool fail_alloc;
+	bool asks; /* whether a cookie is done; else: reads that from a word */
 	bool ordered_only; /* threads read and write: only judged where loads are never stale */
 	uint64_t garbage_limit;
 };

@@ -28,6 +28,7 @@ static struct {
 } grace;
 
 uint8_t sim_grace_users;
+const struct cleave_word sim_done;
 
 void sim_grace_reset(void)
 {
@@ -129,6 +130,41 @@ static bool ops_done(struct cleave_domain *domain, struct cleave_thread *record,
 		after_readers(cookie);
 	sim_note("cookie %llu is %s", (unsigned long long)cookie, is_over ? "done" : "not done");
 	return is_over;
+}
+
+/* Would it be, if its grace period began now at the latest? */
+static bool may_be_over(uint64_t cookie)
+{
+	if (cookie <= grace.begun)
+		return over(cookie);
+	for (unsigned int t = 0; t < sim.nthreads; t++)
+		if (sim.threads[t].inside)
+			return false;
+	return true;
+}
+
+/*
+ * A port's worker would have stored there up to which cookie all are done: any number from what this thread has read
+ * before to what may be over by now.  The plain choice is the newest.
+ */
+uint64_t sim_grace_done(int order)
+{
+	uint64_t newest, least = self()->done;
+
+	sim_point_at(&sim_grace_users, true);
+	for (newest = grace.taken; newest > least && !may_be_over(newest); newest--)
+		;
+	if (newest > least && sim.options.false_done)
+		newest -= sim_deviate((unsigned int)(newest - least) + 1);
+	learn(newest);
+	if (newest > least) {
+		begin_for(newest);
+		self()->done = newest;
+	}
+	if (newest && order != PORT_RELAXED)
+		after_readers(newest);
+	sim_note("cookies up to %llu are done", (unsigned long long)newest);
+	return newest;
 }
 
 static void ops_wait(struct cleave_domain *domain, struct cleave_thread *record, uint64_t cookie)

@@ -45,6 +45,7 @@ struct thread {
 	bool inside;
 	uint32_t section;
 	uint64_t entered; /* the last cookie that had its grace period then */
+	uint64_t done;	  /* what it has read of sim_done */
 };
 
 struct sim {
@@ -110,6 +111,9 @@ void sim_grace_reset(void);
 /* Of a word; of cookies and sections: who enters and leaves reads them, who asks for a grace period writes them. */
 uint8_t *sim_users_of(const void *word);
 extern uint8_t sim_grace_users;
+
+/* A load of sim_done. */
+uint64_t sim_grace_done(int order);
 
 /* The newest value of a word. */
 uint64_t sim_newest(const void *word, unsigned int size);

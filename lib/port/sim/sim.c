@@ -555,6 +555,11 @@ uint32_t sim_call(const char *name)
 	return run.time;
 }
 
+bool sim_traced(void)
+{
+	return sim.trace;
+}
+
 uint32_t sim_return(void)
 {
 	sim_note("returns");

@@ -64,6 +64,8 @@ struct sim_execution {
 
 extern const struct cleave_ops sim_ops;
 extern const struct cleave_memory sim_memory;
+/* What a domain may have as its `done`: in the place of asking sim_ops.done(). */
+extern const struct cleave_word sim_done;
 
 /* ---- The arena ---- */
 
@@ -110,6 +112,7 @@ uint64_t sim_hash(uint64_t hash, uint64_t x);
 unsigned int sim_self(void);
 /* A call begins: the number of calls that have returned.  It returns: the same, with this one. */
 uint32_t sim_call(const char *name);
+bool sim_traced(void); /* does anybody read that name? */
 uint32_t sim_return(void);
 /* May loads be stale in this execution?  If so, only happens-before orders the calls of different threads. */
 bool sim_weak(void);
