@@ -318,8 +318,10 @@ static void a_store_has_as_many_slots_as_it_can(void **state)
 	struct cleave_map_config config = { .min = BASE, .max = UINT64_MAX & ~(PAGE - 1), .page_shift = 12 };
 	struct cleave_map_request request = fault_request(AT(0), 8, RW);
 	struct cleave_map_request beyond = fault_request(AT(16), CLEAVE_ANON_SLOTS + 1, RW);
+	struct cleave_map_attributes wide;
 	struct cleave_map map, child;
 	struct cleave_map_entry entry;
+	struct cleave_map_txn txn;
 
 	(void)state;
 	assert_int_equal(cleave_map_init(&map, &one.thread.map, &config), 0);
@@ -330,6 +332,12 @@ static void a_store_has_as_many_slots_as_it_can(void **state)
 	assert_true(cleave_map_lookup_rcu(&map, AT(3), &entry));
 	assert_int_equal(cleave_anon_slots(entry.attributes.store), CLEAVE_ANON_SLOTS);
 	manual_leave(&one.domain);
+	/* No window is as wide as that. */
+	assert_int_equal(cleave_map_begin(&txn, &map, &one.thread.map, AT(16), AT(16) + (CLEAVE_ANON_SLOTS + 1) * PAGE), 0);
+	wide = entry.attributes;
+	assert_int_equal(cleave_map_put(&txn, AT(16), AT(16) + (CLEAVE_ANON_SLOTS + 1) * PAGE, &wide), 0);
+	assert_int_equal(cleave_map_prepare(&txn), -EINVAL);
+	cleave_map_abort(&txn);
 	/* To be shared it needs a store at once, which none can be. */
 	beyond.inheritance = CLEAVE_INHERIT_SHARE;
 	assert_int_equal(cleave_map_map(&map, &one.thread.map, &beyond), 0);

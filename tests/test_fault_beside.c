@@ -306,6 +306,51 @@ static void an_anon_without_content_is_passed_over(void **state)
 	cleave_anon_unref(one.thread.context, store);
 }
 
+/* ---- A store is made ---- */
+
+static struct cleave_map hasty;
+static struct cleave_map_thread hasty_owner;
+static unsigned int allocations; /* left until its owner lets it go */
+
+static void *alloc_and_unbusy(const struct cleave_memory *self, size_t size, size_t align)
+{
+	(void)self;
+	if (allocations > 0 && --allocations == 0)
+		cleave_map_unbusy(&hasty, &hasty_owner);
+	return one.domain.memory.memory.alloc(&one.domain.memory.memory, size, align);
+}
+
+static void free_plainly(const struct cleave_memory *self, void *at, size_t size)
+{
+	(void)self;
+	one.domain.memory.memory.free(&one.domain.memory.memory, at, size);
+}
+
+/* A map that does not sleep refuses the store while it is busy: the fault tries again until it is not. */
+static void a_store_for_a_map_that_does_not_sleep(void **state)
+{
+	struct cleave_map_config config = { .min = BASE, .max = AT(PAGES), .page_shift = 12, .flags = CLEAVE_MAP_NO_SLEEP };
+	struct cleave_memory memory = { .alloc = alloc_and_unbusy, .free = free_plainly };
+	struct cleave_map_request request = fault_request(AT(0), 8, RW);
+
+	(void)state;
+	cleave_map_thread_init(&hasty_owner, &one.world.space.maps, &other_self);
+	assert_int_equal(cleave_map_init(&hasty, &one.thread.map, &config), 0);
+	fault_table_add(&one.world, &hasty, BASE, PAGES);
+	assert_int_equal(cleave_map_map(&hasty, &one.thread.map, &request), 0);
+	cleave_map_busy(&hasty, &hasty_owner);
+	one.domain.domain.memory = &memory;
+	allocations = 200;
+	write_at(&hasty, 3, 3);
+	assert_int_equal(allocations, 0);
+	one.domain.domain.memory = &one.domain.memory.memory;
+	assert_int_equal(read_at(&hasty, 3), 3);
+	unmap(&hasty, 0, PAGES);
+	cleave_map_destroy(&hasty, &one.thread.map);
+	fault_table_drop(&one.world, &hasty);
+	cleave_map_thread_exit(&hasty_owner);
+}
+
 /* ---- Neighbours ---- */
 
 static void a_neighbour_that_is_not_entered_does_not_matter(void **state)
@@ -370,6 +415,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_store_is_not_replaced_to_be_wired, begin_two, end_two),
 		cmocka_unit_test_setup_teardown(no_window_over_slots_that_die, begin_two, end_two),
 		cmocka_unit_test_setup_teardown(an_anon_without_content_is_passed_over, begin_two, end_two),
+		cmocka_unit_test_setup_teardown(a_store_for_a_map_that_does_not_sleep, begin_two, end_two),
 		cmocka_unit_test_setup_teardown(a_neighbour_that_is_not_entered_does_not_matter, begin_two, end_two),
 		cmocka_unit_test_setup_teardown(a_fault_without_a_store_is_waited_for, begin_two, end_two),
 		cmocka_unit_test_setup_teardown(advice_meets_what_others_do_to_the_store, begin_two, end_two),

@@ -311,6 +311,30 @@ static void wiring_fails_at_each_allocation(void **state)
 	solo_stop(&solo);
 }
 
+/* An embedder may put more than the maximum allows; who lowers that to what it is takes the rest away. */
+static void a_maximum_is_enforced_when_it_is_set(void **state)
+{
+	struct cleave_map_attributes attributes = { .protection = RW, .max_protection = CLEAVE_PROT_READ };
+	struct cleave_map_entry entry;
+	struct cleave_map_txn txn;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_begin(&txn, &solo.map, &solo.thread, AT(4), AT(8)), 0);
+	assert_int_equal(cleave_map_put(&txn, AT(4), AT(8), &attributes), 0);
+	assert_int_equal(cleave_map_prepare(&txn), 0);
+	assert_int_equal(cleave_map_commit(&txn), 0);
+	assert_true(solo_lookup(&solo, 5, &entry) && entry.attributes.protection == RW);
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(4), AT(8), CLEAVE_PROT_READ, 0,
+						    CLEAVE_PROTECT_MAX),
+				 0);
+		assert_true(solo_lookup(&solo, 5, &entry) && entry.attributes.protection == CLEAVE_PROT_READ);
+	}
+	solo_stop(&solo);
+}
+
 /* More threads than there are accounts of their own: the others share some. */
 static void accounts_are_shared_by_many_threads(void **state)
 {
@@ -399,6 +423,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(extraction_refuses_other_worlds),
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
 		cmocka_unit_test(wiring_fails_at_each_allocation),
+		cmocka_unit_test(a_maximum_is_enforced_when_it_is_set),
 		cmocka_unit_test(accounts_are_shared_by_many_threads),
 		cmocka_unit_test(a_staging_that_fails_spoils_the_transaction),
 		cmocka_unit_test(an_embedder_may_supply_nothing),

@@ -2,86 +2,6 @@
 /* What a map says when it is asked: where free space is, snapshots in parts, whether an address is on a stack. */
 #include "map_world.h"
 
-#include <limits.h>
-
-/* ---- A map that changes while it is copied ---- */
-
-static struct solo busy;
-static struct cleave_map_thread other;
-static struct cleave_ops ops;
-static const struct cleave_ops *plain;
-static unsigned int sections; /* until the other thread acts */
-static bool maps;	      /* or unmaps */
-static unsigned int low, high;
-
-static void leave_and_change(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	plain->leave(domain, self);
-	if (self != &busy.domain.self || sections-- > 0)
-		return;
-	sections = UINT_MAX;
-	if (maps) {
-		struct cleave_map_request request = request_fixed(low, high);
-
-		request.flags |= CLEAVE_MAP_REPLACE;
-		assert_int_equal(cleave_map_map(&busy.map, &other, &request), 0);
-	} else {
-		assert_int_equal(cleave_map_unmap(&busy.map, &other, AT(low), AT(high), 0), 0);
-	}
-}
-
-/* What a snapshot says is in order, and each part of it was so, whatever happens between two of its sections. */
-static bool snapshot_beside(unsigned int after)
-{
-	struct cleave_map_entry entries[256];
-	size_t n = 256;
-	uint64_t start = 0, end = 0;
-	bool met;
-
-	for (unsigned int i = 0; i < 124; i += 4)
-		assert_int_equal(solo_map(&busy, i, i + 1 + i % 8 / 4), 0);
-	sections = after;
-	ops.leave = leave_and_change;
-	assert_int_equal(cleave_map_snapshot(&busy.map, &busy.thread, &start, entries, &n), 0);
-	ops.leave = plain->leave;
-	met = sections == UINT_MAX;
-	for (size_t i = 0; i < n; i++) {
-		assert_true(entries[i].start >= end);
-		end = entries[i].end + entries[i].guard + entries[i].fspace;
-		assert_true(entries[i].end >= entries[i].start);
-	}
-	assert_int_equal(cleave_map_unmap(&busy.map, &busy.thread, AT(0), AT(128), 0), 0);
-	return met;
-}
-
-static void a_snapshot_of_a_map_that_changes(void **state)
-{
-	struct cleave_map_config config = solo_config();
-	struct cleave_thread other_self;
-
-	(void)state;
-	for (unsigned int guards = 0; guards < 2; guards++) {
-		config.flags = guards ? CLEAVE_MAP_GUARD_PAGES : 0;
-		solo_start(&busy, &config);
-		plain = busy.domain.domain.ops;
-		ops = *plain;
-		busy.domain.domain.ops = &ops;
-		cleave_thread_init(&other_self, &busy.domain.domain);
-		cleave_map_thread_init(&other, &busy.maps, &other_self);
-		for (low = 0; low < 120; low += 3) {
-			for (high = low + 1; high < 126; high += 9) {
-				for (unsigned int after = 0; snapshot_beside(after); after++)
-					maps = !maps;
-			}
-		}
-		cleave_map_thread_exit(&other);
-		cleave_thread_exit(&other_self);
-		solo_stop(&busy);
-	}
-}
-
-/* ---- Free space ---- */
-
 /* Many gaps to compare, more than are looked at in one read section. */
 static void the_best_fit_of_many(void **state)
 {
@@ -257,7 +177,6 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_best_fit_of_many),
-		cmocka_unit_test(a_snapshot_of_a_map_that_changes),
 		cmocka_unit_test(free_space_below_all_selectors),
 		cmocka_unit_test(selectors_at_the_ends),
 		cmocka_unit_test(queries_pass_over_reserved_ranges),
