@@ -19,6 +19,16 @@ check() { # COMPILER LANGUAGE STANDARD EXTRA...
 	tried=$((tried + 1))
 }
 
+# A header of types declares no function, so that others may include it cheaply.
+case $header in
+*types.h)
+	if grep -nE 'CLEAVE_API|^static inline|^#include "(cleave|map|anon|fault|section)\.h"' "$include/cleave/$header"; then
+		echo "$header: more than types" >&2
+		exit 1
+	fi
+	;;
+esac
+
 if [ "$header" = section.h ]; then
 	sections=$flavours
 else
