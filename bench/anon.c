@@ -81,7 +81,8 @@ static void report(const char *workload, const char *impl, size_t n, unsigned in
 	report_add(&bench.report, &row);
 }
 
-static void report_value(const char *workload, const char *impl, size_t n, const char *unit, double value, double target)
+static void report_value(const char *workload, const char *impl, size_t n, const char *unit, double value,
+			 double target)
 {
 	struct samples samples = { 0 };
 
@@ -251,8 +252,8 @@ static void fill_together(void)
 	report("S", "private", PAIR_PAGES, 2, "x", &s, 0);
 	base = samples_figure(&s).median;
 	for (size_t i = 0; i < IMPLS; i++) {
-		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAIR_PAGES, .threads = 2, .unit = "x",
-				   .figure = samples_figure(&blocks[i]), .base = "S" };
+		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAIR_PAGES, .threads = 2,
+				   .unit = "x", .figure = samples_figure(&blocks[i]), .base = "S" };
 
 		row.ratio = row.figure.median / base;
 		row.target = i == 0 ? 0.9 : 0;
@@ -397,7 +398,8 @@ static void clone_beside_faults(void)
 	const unsigned int clones = bench.quick ? 50 : 300;
 
 	for (size_t i = 0; i < IMPLS - 1; i++) { /* an array has nothing that would keep a clone consistent */
-		void *thread = impls[i]->attach(), *store = impls[i]->make(n), **anons = make_anons(impls[i], thread, n);
+		void *thread = impls[i]->attach(), *store = impls[i]->make(n);
+		void **anons = make_anons(impls[i], thread, n);
 		unsigned int rounds = i ? clones / 10 : clones;
 		double *times = memory(rounds, sizeof(*times));
 		uint64_t *slots = memory(n, sizeof(*slots));
@@ -428,7 +430,9 @@ static void clone_beside_faults(void)
 		report_value("clone-beside-faults-p99", impls[i]->name, n, "us", times[rounds - 1 - rounds / 100] * 1e6,
 			     i == 0 ? 1000 : 0);
 		report_value("longest-fault", impls[i]->name, n, "us",
-			     (faulters[0].longest > faulters[1].longest ? faulters[0].longest : faulters[1].longest) * 1e6, 0);
+			     1e6 * (faulters[0].longest > faulters[1].longest ? faulters[0].longest
+									      : faulters[1].longest),
+			     0);
 		impls[i]->destroy(store);
 		free(anons);
 		free(times);

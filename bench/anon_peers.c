@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What other systems keep their anonymous pages in, each built with the same care (malloc(), one kind of lock that is one
- * compare-and-swap when free, no allocation that could be saved):
+ * What other systems keep their anonymous pages in, each built with the same care (malloc(), one kind of lock that is
+ * one compare-and-swap when free, no allocation that could be saved):
  *
  *	table	a top array of chunks of 512 slots, made on demand, and 128 locks that slots are hashed to (illumos)
  *	amap	chunks of 16 slots with a map of those in use, in buckets, under one lock (OpenBSD)
@@ -429,8 +429,8 @@ static size_t array_fill(void *thread, void *store, const uint64_t *slots, void 
 	for (size_t i = 0; i < n; i++) {
 		void *seen = NULL;
 
-		failed += !__atomic_compare_exchange_n(&array->slots[slots[i]], &seen, anons[i], false, __ATOMIC_SEQ_CST,
-						       __ATOMIC_SEQ_CST);
+		failed += !__atomic_compare_exchange_n(&array->slots[slots[i]], &seen, anons[i], false,
+						       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	return failed;
 }
@@ -486,10 +486,11 @@ static size_t array_bytes(void *store)
 	return sizeof(struct array) + ((struct array *)store)->n * sizeof(void *);
 }
 
-#define COMMON(kind)                                                                                                   \
-	.make = kind##_make, .destroy = kind##_destroy, .attach = attach, .detach = detach, .online = nothing,         \
-	.offline = nothing, .anon = anon, .anon_free = anon_free, .fill = kind##_fill, .walk = kind##_walk,            \
-	.clone = kind##_clone, .drop = kind##_drop, .write = kind##_write, .reserve = no_reservation, .bytes = kind##_bytes
+#define COMMON(kind)                                                                                                  \
+	.make = kind##_make, .destroy = kind##_destroy, .attach = attach, .detach = detach, .online = nothing,        \
+	.offline = nothing, .anon = anon, .anon_free = anon_free, .fill = kind##_fill, .walk = kind##_walk,           \
+	.clone = kind##_clone, .drop = kind##_drop, .write = kind##_write, .reserve = no_reservation,                 \
+	.bytes = kind##_bytes
 
 const struct anon_impl anon_table = { .name = "table", COMMON(table) };
 const struct anon_impl anon_amap = { .name = "amap", COMMON(amap) };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-bench: cleave beside its peers, and the limit of what its lookups could cost.  Repetitions go round all implementations of a
- * workload, so that the machine's noise hits all alike; figures are medians and quartiles.
+ * cleave-bench: cleave beside its peers, and the limit of what its lookups could cost.  Repetitions go round all
+ * implementations of a workload, so that the machine's noise hits all alike; figures are medians and quartiles.
  *
  * A benchmark is no test: the exit status is 0 whether the targets are reached or not.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-bench-faults: the library's part of a page fault, beside a chunked amap under an exclusive lock and a red-black
- * tree under a rwlock.  Repetitions go round all implementations, so that the machine's noise hits all alike.
+ * cleave-bench-faults: the library's part of a page fault, beside a chunked amap under an exclusive lock and a
+ * red-black tree under a rwlock.  Repetitions go round all implementations, so that the machine's noise hits all alike.
  *
  * A benchmark is no test: the exit status is 0 whether the targets are reached or not.
  */

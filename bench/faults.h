@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What the fault path is measured beside: an implementation is a table of functions, each of which does a batch.  Pages
- * are numbers, and what an embedder does with page tables is an empty function behind a pointer: what is measured is the
- * library's part.  Memory comes from the thread's own lists, so that no allocator's time counts.
+ * are numbers, and what an embedder does with page tables is an empty function behind a pointer: what is measured is
+ * the library's part.  Memory comes from the thread's own lists, so that no allocator's time counts.
  */
 #ifndef BENCH_FAULTS_H
 #define BENCH_FAULTS_H
@@ -48,7 +48,7 @@ void *faults_alloc(size_t size);
 void faults_free(void *at, size_t size);
 /* Have so many bytes ready, touched. */
 void faults_stock(size_t bytes);
-/* Give back all of it, of all threads: those that used it have ended, but for the caller, and nothing of it is in use. */
+/* Give back all of it, of all threads: those that used it have ended, save the caller, and none of it is in use. */
 void faults_forget(void);
 /* What an embedder would do. */
 extern int (*volatile faults_enter)(void *map, uint64_t addr, uint64_t page);

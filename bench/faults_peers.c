@@ -2,10 +2,11 @@
 /*
  * Two other fault paths, each built with the same care.  Neither keeps accounts, nor an order of free space.
  *
- *	amap rwlock	as BSD kernels do it: entries in a red-black tree under a rwlock; a fault in memory without an amap takes the
- *		lock for writing, cuts the entry to 64 KiB and makes an amap of 16 slots; then the amap's lock, exclusive
- *	slots rwlock	the same tree and lock, never cut, and one array of slots for the entry, filled by compare-and-swap: all that
- *		is left of it is the lock of the map
+ *	amap rwlock	as BSD kernels do it: entries in a red-black tree under a rwlock; a fault in memory without an
+ *		amap takes the lock for writing, cuts the entry to 64 KiB and makes an amap of 16 slots; then the
+ *		amap's lock, exclusive
+ *	slots rwlock	the same tree and lock, never cut, and one array of slots for the entry, filled by
+ *		compare-and-swap: all that is left of it is the lock of the map
  */
 #include "faults.h"
 

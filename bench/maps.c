@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What one thread does to a map: mprotect of a part of an entry, unmap and map of a page inside one and of whole ones, beside
- * the index's own clip.  Neighbours are not joined.
+ * What one thread does to a map: mprotect of a part of an entry, unmap and map of a page inside one and of whole ones,
+ * beside the index's own clip.  Neighbours are not joined.
  *
  * Attribute objects and nodes come from lists of the thread that do not run dry, so that the price of an allocator does
  * not count where a protect is judged by a clip; the objects of "memb, libc" come from libc.

@@ -2,11 +2,11 @@
 /*
  * Map entries in a red-black tree under a rwlock, as BSD kernels keep them: what mprotect does there, to compare with.
  *
- * It does what uvm_map_protect() does, in its order: the lock with the busy state and the timestamp; the search, in a tree
- * that tiles the map with entries and the free space above each; the checks of all entries; clips of both ends, each an
- * allocation, an insertion and the upkeep of the largest free space below each node; the attributes; the account of data;
- * and what becomes of the translations, for which a callback may stand.  Less in one thing: one comparison is inlined
- * where a kernel calls a function.
+ * It does what uvm_map_protect() does, in its order: the lock with the busy state and the timestamp; the search, in a
+ * tree that tiles the map with entries and the free space above each; the checks of all entries; clips of both ends,
+ * each an allocation, an insertion and the upkeep of the largest free space below each node; the attributes; the
+ * account of data; and what becomes of the translations, for which a callback may stand.  Less in one thing: one
+ * comparison is inlined where a kernel calls a function.
  */
 #ifndef BENCH_MAPS_H
 #define BENCH_MAPS_H
@@ -18,7 +18,7 @@ struct tree_map;
 enum tree_kind {
 	TREE_PLAIN,	  /* nothing is kept of free space, no timestamp, no accounts: the least that could be done */
 	TREE_UVM,	  /* as above */
-	TREE_UVM_OBJECTS, /* and attributes in objects which are replaced, not written, as lookups without the lock need */
+	TREE_UVM_OBJECTS, /* and attributes in objects that are replaced, not written, for lookups without the lock */
 };
 
 /* Entries and objects come from `memory`, as the attribute objects of a cleave_map do, and are of their size. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A garbage collector's barrier: 256 MiB of which each page gets a protection of its own, and then all get the old one
- * back, beside a red-black tree; alone, with a second thread that does the other half, with one that looks up meanwhile.
- * Neighbours are not joined.  All that the map and the trees allocate comes from lists of the thread that do not run dry.
+ * back, beside a red-black tree; alone, with a second thread that does the other half, with one that looks up
+ * meanwhile.  Neighbours are not joined.  All that the map and the trees allocate comes from lists of the thread that
+ * do not run dry.
  */
 #include "maps.h"
 #include "maps_world.h"
@@ -150,8 +151,8 @@ static void *lane_main(void *argument)
 }
 
 /*
- * Each lane is a thread, the first one the caller.  Return: ns a page, of the time of the slower one of those that change
- * pages, slept time included.
+ * Each lane is a thread, the first one the caller.  Return: ns a page, of the time of the slower one of those that
+ * change pages, slept time included.
  */
 static double barrier_run(const struct suite *suite, const struct contender *contender, const struct barrier *barrier,
 			  enum company company, bool back)

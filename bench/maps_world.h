@@ -13,8 +13,8 @@
 #define MAPS_CLASSES 4	/* sizes that are pooled: objects, and the index's nodes */
 
 /*
- * What a thread has freed, by size: as the caches in front of a kernel's pools.  What runs for the second time takes its
- * memory from here, so that neither an allocator's time counts nor that of a kernel that clears pages.
+ * What a thread has freed, by size: as the caches in front of a kernel's pools.  What runs for the second time takes
+ * its memory from here, so that neither an allocator's time counts nor that of a kernel that clears pages.
  */
 struct cache {
 	size_t size; /* 0: not used yet */
@@ -32,7 +32,7 @@ struct pool {
 
 void *maps_pool_alloc(const struct cleave_memory *memory, size_t size, size_t align);
 void maps_pool_free(const struct cleave_memory *memory, void *object, size_t size);
-/* The thread's lists, in address order, so that who runs next does not suffer from the order in which the last one freed. */
+/* The thread's lists, in address order: who runs next does not suffer from the order in which the last one freed. */
 void maps_pool_sort(void);
 void maps_pool_drain(void);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the library was made for, with all that a fault is: threads that touch the pages of one large anonymous segment in
- * order, each touch a fault from the lookup to the page that is entered, while others unmap and map elsewhere.
+ * What the library was made for, with all that a fault is: threads that touch the pages of one large anonymous segment
+ * in order, each touch a fault from the lookup to the page that is entered, while others unmap and map elsewhere.
  *
- * fault-path: a touch.  remap-path: a pair of unmap and map beside it.  ...-cpu: of that, without what the thread slept or
- * waited for a processor.  entries-path: what became of the segment.
+ * fault-path: a touch.  remap-path: a pair of unmap and map beside it.  ...-cpu: of that, without what the thread slept
+ * or waited for a processor.  entries-path: what became of the segment.
  * (touches.c does the same with each index, and what stands around it as simple as can be.)
  */
 #include "crowd.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Recordings of real programs (stress/traces): of each the process with the most changes.  What it did to its address
- * space is made to an index: a mapping is stored over what was there, an unmapping erased, a protection stored over each
- * piece that is mapped.  Two figures: a change alone, and a change with READS lookups in what is mapped at that time, as
- * faults would make them (recordings have none).
+ * space is made to an index: a mapping is stored over what was there, an unmapping erased, a protection stored over
+ * each piece that is mapped.  Two figures: a change alone, and a change with READS lookups in what is mapped at that
+ * time, as faults would make them (recordings have none).
  */
 #include "../stress/space_model.h"
 #include "task.h"

@@ -8,8 +8,8 @@
  * fault-sparse: the segment stays one entry, and the page's slot of a sparse store is filled (cleave_anon, whatever
  *	the index is).
  *
- * A page is a piece of memory from malloc() in both.  The figures are the time of a touch, and of a pair of unmap and map
- * beside it.
+ * A page is a piece of memory from malloc() in both.  The figures are the time of a touch, and of a pair of unmap and
+ * map beside it.
  */
 #include "crowd.h"
 

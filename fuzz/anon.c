@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * An input is the distance of slots, how grace periods end, and a sequence of changes of stores: tests/anon_twins.c draws
- * them from the input's bytes, makes them in the library and in plain arrays, and stops the program at what differs.
+ * An input is the distance of slots, how grace periods end, and a sequence of changes of stores: tests/anon_twins.c
+ * draws them from the input's bytes, makes them in the library and in plain arrays, and stops the program at what
+ * differs.
  */
 #include "anon_twins.h"
 

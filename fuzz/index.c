@@ -308,7 +308,8 @@ static void build(struct fuzz *fuzz)
 	if (room > stride)
 		room = stride;
 	for (; count < n; count++) {
-		entries[count] = (struct cleave_entry){ at, at + (room - 1), (void *)(uintptr_t)(1 + count % (1 + how % 7)) };
+		entries[count] =
+			(struct cleave_entry){ at, at + (room - 1), (void *)(uintptr_t)(1 + count % (1 + how % 7)) };
 		if (entries[count].last < at)
 			break;
 		if (CLEAVE_LAST - at < stride) {
@@ -338,7 +339,8 @@ static void build(struct fuzz *fuzz)
 			model_store(&world->model, entries[i].first, entries[i].last, entries[i].value, NULL);
 		break;
 	case -ENOMEM:
-		CHECK(fuzz->tight || counting_memory_failed(&fuzz->manual.memory) > 0, "-ENOMEM, but no allocation failed");
+		CHECK(fuzz->tight || counting_memory_failed(&fuzz->manual.memory) > 0,
+		      "-ENOMEM, but no allocation failed");
 		break;
 	case -EINVAL:
 		CHECK(wrong, "refused");
@@ -473,10 +475,11 @@ static void ask_gap(struct fuzz *fuzz)
 	      LL(want_addr));
 }
 
-static void check_visit(const struct cleave_visit *visit, const struct cleave_entry *entry, uint64_t first, uint64_t last)
+static void check_visit(const struct cleave_visit *visit, const struct cleave_entry *entry, uint64_t first,
+			uint64_t last)
 {
-	CHECK(visit->entry.first == entry->first && visit->entry.last == entry->last && visit->entry.value == entry->value &&
-		      visit->first == first && visit->last == last,
+	CHECK(visit->entry.first == entry->first && visit->entry.last == entry->last &&
+		      visit->entry.value == entry->value && visit->first == first && visit->last == last,
 	      "visit of [%#llx, %#llx], part [%#llx, %#llx], should be [%#llx, %#llx], part [%#llx, %#llx]",
 	      LL(visit->entry.first), LL(visit->entry.last), LL(visit->first), LL(visit->last), LL(entry->first),
 	      LL(entry->last), LL(first), LL(last));
@@ -494,7 +497,8 @@ static void step_cursor(struct fuzz *fuzz)
 	check_context("cursor at %#llx%s, %zu steps %s", LL(fuzz->key), fuzz->after ? " (after all)" : "", most,
 		      how & 0x80 ? "up" : "down");
 	manual_enter(&fuzz->manual);
-	n = how & 0x80 ? cleave_next_rcu(&fuzz->cursor, visits, most) : cleave_previous_rcu(&fuzz->cursor, visits, most);
+	n = how & 0x80 ? cleave_next_rcu(&fuzz->cursor, visits, most)
+		       : cleave_previous_rcu(&fuzz->cursor, visits, most);
 	manual_leave(&fuzz->manual);
 	while (how & 0x80 && k < most && !fuzz->after) {
 		const struct cleave_entry *entry = model_at(model, fuzz->key);
@@ -636,8 +640,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	manual_start(&fuzz.manual, (enum grace)(how % 3), walk, fuzz.tight ? 10 : UINT64_C(1) << 40);
 	how = byte(&fuzz);
 	for (int i = 0; i < 2; i++)
-		world_start(&fuzz.worlds[i], &fuzz.manual.domain, &fuzz.manual.self, &keyspaces[(how >> 4 * i & 15) % nkeyspaces],
-			    1);
+		world_start(&fuzz.worlds[i], &fuzz.manual.domain, &fuzz.manual.self,
+			    &keyspaces[(how >> 4 * i & 15) % nkeyspaces], 1);
 	fuzz.world = &fuzz.worlds[0];
 	cleave_cursor_init(&fuzz.cursor, &fuzz.worlds[0].index, 0, how & 1);
 	while (fuzz.input.at < fuzz.input.end)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * An input is the kind of maps and a sequence of calls to them: what tests/map_twins.c draws from a generator of random
- * numbers it draws from the input's bytes.  Each call is made to the library and to the model, and whatever differs stops
- * the program.
+ * numbers it draws from the input's bytes.  Each call is made to the library and to the model, and whatever differs
+ * stops the program.
  */
 #include "map_twins.h"
 

@@ -111,8 +111,9 @@ int cleave_anon_try_fill(struct cleave_anon_context *context, struct cleave_anon
 		return result;
 	word = &path.leaf->slot[cleave__anon_index(slot, 0)];
 	/*
-	 * [A2-rel] the anon before the pointer to it; [A2-acq] where it fails: the winner before what it holds.  Nobody fills
-	 * a slot and then looks whether a guard was set on it while it was empty: who cares (a zero page) marks it busy first.
+	 * [A2-rel] the anon before the pointer to it; [A2-acq] where it fails: the winner before what it holds.  Nobody
+	 * fills a slot and then looks whether a guard was set on it while it was empty: who cares (a zero page) marks
+	 * it busy first.
 	 */
 	if (PORT_LIKELY(PORT_CAS(word, &seen, (uintptr_t)anon, PORT_RELEASE, PORT_ACQUIRE)))
 		return 0;
@@ -209,8 +210,8 @@ void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon
 
 	(void)context;
 	/*
-	 * The mark's release goes on in this: the anon was made before it, since nothing is allocated under a guard; and guards
-	 * are scanned after it.  Only a waiter's mark may come beside.
+	 * The mark's release goes on in this: the anon was made before it, since nothing is allocated under a guard;
+	 * and guards are scanned after it.  Only a waiter's mark may come beside.
 	 */
 	while (!PORT_CAS(busy->slot, &seen, (uintptr_t)anon | (seen & CLEAVE__ANON_MARKS), PORT_RELAXED, PORT_RELAXED))
 		;

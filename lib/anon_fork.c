@@ -4,11 +4,11 @@
  *
  *	1. the numbers of windows of all stores, by store id: no change of them is between begin and commit
  *	2. the domain's lock: no store comes or goes.  If one came meanwhile: everything again
- *	3. CLONING on each store: no writer begins; those under way are waited for by their guards, wipes by their number
+ *	3. CLONING on each store: no writer begins; those under way are waited for by guards, wipes by their number
  *	4. each root's lock, which a clone has outside of all that
  *
- * After 3 nobody has a node's lock, a busy slot or a guard.  Who is waited for never wants what is held by then: under a
- * guard and in a wipe nobody changes windows, or has to do with the domain's lock.
+ * After 3 nobody has a node's lock, a busy slot or a guard.  Who is waited for never wants what is held by then: under
+ * a guard and in a wipe nobody changes windows, or has to do with the domain's lock.
  */
 #include "anon_wipe.h"
 

@@ -6,8 +6,8 @@ bool cleave__anon_seal_locked(struct cleave__anon_node *node)
 	unsigned int i;
 
 	/*
-	 * Each slot is either filled first, and then we fail, or sealed first, and then who fills it does.  A seal says nothing
-	 * of other words: no order.
+	 * Each slot is either filled first, and then we fail, or sealed first, and then who fills it does.  A seal says
+	 * nothing of other words: no order.
 	 */
 	for (i = 0; i < CLEAVE__ANON_FANOUT; i++) {
 		uint64_t seen = 0;

@@ -128,9 +128,12 @@ static inline void cleave__anon_push(struct cleave__anon_node **list, struct cle
 static inline struct cleave__anon_node *cleave__anon_pop(struct cleave__anon_node **list)
 {
 	struct cleave__anon_node *node = *list;
+	uint64_t next;
 
-	if (node)
-		*list = (struct cleave__anon_node *)(uintptr_t)(PORT_LOAD(&node->owner, PORT_RELAXED) & ~CLEAVE__ANON_LINKED);
+	if (node) {
+		next = PORT_LOAD(&node->owner, PORT_RELAXED) & ~CLEAVE__ANON_LINKED;
+		*list = (struct cleave__anon_node *)(uintptr_t)next;
+	}
 	return node;
 }
 

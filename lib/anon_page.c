@@ -10,8 +10,8 @@
 #define USERS (TRANSIT - 1) /* shares and pins */
 
 /*
- * The domain counts anons in a line that all threads would write; so they are taken from the allocator by the batch, and
- * a fault that uses one writes nothing that others share.
+ * The domain counts anons in a line that all threads would write; so they are taken from the allocator by the batch,
+ * and a fault that uses one writes nothing that others share.
  */
 static void refill(struct cleave_anon_context *context)
 {

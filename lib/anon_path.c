@@ -106,7 +106,9 @@ static int grow(struct cleave_anon_context *context, struct cleave_anon *store, 
 			break;
 		level = root ? cleave__anon_level_of(root) + 1 : top;
 		/* The roots that are missing, and a path below the last. */
-		fresh = has_nodes(context, top - level + 1 + top) ? cleave__anon_take(context, level, generation) : NULL;
+		fresh = NULL;
+		if (has_nodes(context, top - level + 1 + top))
+			fresh = cleave__anon_take(context, level, generation);
 		if (!fresh) {
 			result = -ENOMEM;
 			break;
@@ -201,8 +203,9 @@ int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave
 	there = (cleave__anon_slot_visit(link) & ~(uint64_t)CLEAVE__ANON_LEVEL) == (uintptr_t)node;
 	sealed = there && cleave__anon_seal_locked(node);
 	/*
-	 * [A1-rel] what was done before.  Who misses it meets SEALED, or slots that were emptied sequentially consistently.
-	 * Those who empty the node above do so one after the other, under this lock: the last one sees that it is empty.
+	 * [A1-rel] what was done before.  Who misses it meets SEALED, or slots that were emptied sequentially
+	 * consistently.  Those who empty the node above do so one after the other, under this lock: the last one sees
+	 * that it is empty.
 	 */
 	if (sealed)
 		PORT_STORE(link, 0, PORT_RELEASE);

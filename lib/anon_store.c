@@ -68,7 +68,8 @@ void cleave__anon_put(struct cleave_anon_context *context, struct cleave_anon *s
 	uint64_t seen = PORT_LOAD(&store->refs, PORT_RELAXED), fresh;
 
 	do {
-		PORT_ASSERT((seen & (user == 1 ? CLEAVE__ANON_REFERENCES : ~CLEAVE__ANON_REFERENCES & ~CLEAVE__ANON_SHARED)) != 0,
+		PORT_ASSERT((seen & (user == 1 ? CLEAVE__ANON_REFERENCES
+					       : ~CLEAVE__ANON_REFERENCES & ~CLEAVE__ANON_SHARED)) != 0,
 			    "a store's reference is dropped once");
 		fresh = seen - user;
 		if ((fresh & CLEAVE__ANON_REFERENCES) <= 1)

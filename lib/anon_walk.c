@@ -22,9 +22,12 @@ static const struct cleave__anon_node *seek(const struct cleave_anon *store, uin
 
 				if (!(word & ~CLEAVE__ANON_MARKS))
 					continue;
-				if (i != cleave__anon_index(*slot, level)) /* the beginning of that child */
-					*slot = ((*slot >> cleave__anon_shift(level) & ~(uint64_t)(CLEAVE__ANON_FANOUT - 1)) | i)
-						<< cleave__anon_shift(level);
+				if (i != cleave__anon_index(*slot, level)) { /* the beginning of that child */
+					unsigned int shift = cleave__anon_shift(level);
+					uint64_t node_slots = *slot >> shift & ~(uint64_t)(CLEAVE__ANON_FANOUT - 1);
+
+					*slot = (node_slots | i) << shift;
+				}
 				if (level == 0)
 					return node;
 				*parent = node;
@@ -47,7 +50,8 @@ static const struct cleave__anon_node *next_leaf(const struct cleave__anon_node 
 	if (!parent || i == 0)
 		return NULL;
 	if (i + 2 < CLEAVE__ANON_FANOUT) {
-		uintptr_t ahead = (uintptr_t)cleave__anon_child(PORT_LOAD(&parent->slot[i + 2], PORT_RELAXED)); /* or 0 */
+		uint64_t word = PORT_LOAD(&parent->slot[i + 2], PORT_RELAXED);
+		uintptr_t ahead = (uintptr_t)cleave__anon_child(word); /* or 0 */
 
 		for (unsigned int line = 0; line < sizeof(*parent); line += 64)
 			PORT_PREFETCH((const void *)(ahead + line));
@@ -66,7 +70,8 @@ size_t cleave_anon_next_rcu(const struct cleave_anon *store, uint64_t *slot, str
 			unsigned int i = cleave__anon_index(*slot, 0);
 
 			for (; i < CLEAVE__ANON_FANOUT && found < n; i++) {
-				struct cleave_anon_page *anon = cleave__anon_page(cleave__anon_slot_rcu(&leaf->slot[i]));
+				struct cleave_anon_page *anon =
+					cleave__anon_page(cleave__anon_slot_rcu(&leaf->slot[i]));
 
 				visits[found] = (struct cleave_anon_visit){ base + i, anon };
 				found += anon != NULL;

@@ -82,8 +82,8 @@ static void *before(struct cleave_anon_change *change, uint64_t slot, uint64_t *
 	*first = entry.first;
 	*last = entry.last;
 	/*
-	 * Relaxed, and yet after the wipe: the leaf that holds the mark is locked, and was by who wiped, when it tried to erase
-	 * the mark; it lowers `wiping` after that.
+	 * Relaxed, and yet after the wipe: the leaf that holds the mark is locked, and was by who wiped, when it tried
+	 * to erase the mark; it lowers `wiping` after that.
 	 */
 	if (is_dying(value) && !PORT_LOAD(&change->store->wiping, PORT_RELAXED))
 		return NULL;

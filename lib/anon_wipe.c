@@ -106,8 +106,8 @@ static int unlink_shared(struct cut *cut, struct cleave_word *link, struct cleav
 		result = cleave__anon_again(cut->context);
 	} else {
 		/*
-		 * [A1-rel] what was done before.  No guards are scanned after it: who misses it looks at anons that keep
-		 * their counts for a grace period, and who would change them looks again under the lock.
+		 * [A1-rel] what was done before.  No guards are scanned after it: who misses it looks at anons that
+		 * keep their counts for a grace period, and who would change them looks again under the lock.
 		 */
 		PORT_STORE(link, 0, PORT_RELEASE);
 		cleave__anon_displace(cut->context, node);
@@ -194,8 +194,8 @@ static void drop_gone(struct cut *cut)
 	struct cleave_anon_context *context = cut->context;
 
 	if (cut->ngone)
-		cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, cut->store, cut->first,
-					  cut->last);
+		cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, cut->store,
+					  cut->first, cut->last);
 	while (cut->ngone > 0)
 		cleave_anon_page_drop(context, cut->gone[--cut->ngone]);
 }

@@ -26,7 +26,7 @@ static inline void cleave__anon_wipe_join(struct cleave_anon *store)
 /* After CLONING was raised: wait for the wipes under way. */
 void cleave__anon_wait_wipes(struct cleave_anon_context *context, struct cleave_anon *store);
 
-/* Nodes that a wipe of one range may copy: the boundaries', on each level, and what makes the root taller until then. */
+/* Nodes that a wipe of one range may copy: the boundaries on each level, and what makes the root taller before. */
 unsigned int cleave__anon_wipe_needs(const struct cleave_anon *store);
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Erasing up to the border of a leaf.  A gap never reaches over a border (invariant 1): of two leaves that meet, at most
- * one has a gap there.  So who makes a gap at a border looks at the neighbour, under its lock too, and
+ * Erasing up to the border of a leaf.  A gap never reaches over a border (invariant 1): of two leaves that meet, at
+ * most one has a gap there.  So who makes a gap at a border looks at the neighbour, under its lock too, and
  *
  *   - the neighbour has an entry there: edits its own leaf, nothing else changes;
  *   - it has a gap there: one leaf must hold both, and the border between the two moves (siblings.h).

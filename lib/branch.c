@@ -25,8 +25,8 @@ void cleave__branch_append_private(struct cleave__branch *branch, struct cleave_
 	branch->node.last = last;
 }
 
-void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from, unsigned int c,
-					  unsigned int end)
+void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from,
+					  unsigned int c, unsigned int end)
 {
 	unsigned int i = branch->node.count;
 

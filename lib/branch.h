@@ -90,8 +90,8 @@ void cleave__branch_append_private(struct cleave__branch *branch, struct cleave_
 				   uint64_t gap);
 
 /* Append the children [c, end) of a locked branch, with their bounds. */
-void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from, unsigned int c,
-					  unsigned int end);
+void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from,
+					  unsigned int c, unsigned int end);
 
 /* All children are there. */
 void cleave__branch_seal_private(struct cleave__branch *branch);

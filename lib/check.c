@@ -178,12 +178,14 @@ static void check_branch(struct checking *checking, const struct cleave__node *n
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 
-	expect(checking, node, node->count >= 1 && node->count <= CLEAVE__FANOUT, "a branch has 1 to CLEAVE__FANOUT children");
+	expect(checking, node, node->count >= 1 && node->count <= CLEAVE__FANOUT,
+	       "a branch has 1 to CLEAVE__FANOUT children");
 	for (unsigned int i = 0; i < CLEAVE__FANOUT; i++) {
 		if (i > 0 && i < node->count)
 			expect(checking, node, branch->pivot[i] > branch->pivot[i - 1], "pivots ascend");
 		if (i + 1 >= node->count)
-			expect(checking, node, branch->pivot[i] == node->last, "the last pivot, and unused ones, are `last`");
+			expect(checking, node, branch->pivot[i] == node->last,
+			       "the last pivot, and unused ones, are `last`");
 	}
 }
 

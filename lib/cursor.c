@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Cursors: between calls they keep a key alone, so that any change and any pause is survived.  Inside a call they go from
- * leaf to leaf through the branch above, while that lives, and walk again where it does not.
+ * Cursors: between calls they keep a key alone, so that any change and any pause is survived.  Inside a call they go
+ * from leaf to leaf through the branch above, while that lives, and walk again where it does not.
  */
 #include "steps.h"
 

@@ -93,8 +93,8 @@ static int look(struct cleave__fault *fault)
 }
 
 /*
- * The guard is set: does the entry still hold?  Other changes in its leaf make the ticket invalid, too; then it is looked
- * up again, under the guard, which must cover what is found.
+ * The guard is set: does the entry still hold?  Other changes in its leaf make the ticket invalid, too; then it is
+ * looked up again, under the guard, which must cover what is found.
  */
 static int confirm(struct cleave__fault *fault)
 {
@@ -157,8 +157,8 @@ static int make_spare(struct cleave_space_thread *thread)
 }
 
 /*
- * A store for the entry.  Whoever comes second finds the first one's.  It has slots for the whole map, which cost nothing:
- * the entry may have been joined with a neighbour since it was looked up.
+ * A store for the entry.  Whoever comes second finds the first one's.  It has slots for the whole map, which cost
+ * nothing: the entry may have been joined with a neighbour since it was looked up.
  */
 static int make_store(struct cleave__fault *fault)
 {

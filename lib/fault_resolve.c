@@ -2,8 +2,8 @@
 /*
  * A fault under its guard: what the slot, or the lack of one, makes of it.
  *
- *	write	an empty slot gets the spare page, zeroed or with the object's; a page that nobody shares is entered as it
- *		is; a shared one is copied
+ *	write	an empty slot gets the spare page, zeroed or with the object's; a page that nobody shares is entered as
+ *		it is; a shared one is copied
  *	read	what is there is entered without write permission, and the neighbours that are there anyway
  *
  * Nothing here waits, but for guards on a slot that it has marked busy.
@@ -117,8 +117,8 @@ static void unmap_slot(struct cleave_space_thread *thread, struct cleave_map *ma
 	const struct cleave_space_ops *ops = thread->space->ops;
 
 	/*
-	 * Read after the guards were waited for: if another map shows the slot and has entered it, it did so under one of
-	 * those guards, after its window was counted.
+	 * Read after the guards were waited for: if another map shows the slot and has entered it, it did so under one
+	 * of those guards, after its window was counted.
 	 */
 	if (cleave_anon_windows_rcu(store, slot) <= 1) {
 		ops->remove(ops, map, addr, addr + (UINT64_C(1) << thread->space->page_shift));
@@ -131,8 +131,8 @@ static void unmap_slot(struct cleave_space_thread *thread, struct cleave_map *ma
 }
 
 /*
- * Faults that looked before the range had its first store name none.  Who installed it waits for them, but others see it
- * before that:
+ * Faults that looked before the range had its first store name none.  Who installed it waits for them, but others see
+ * it before that:
  *	1. R: guard without a store; has found page p of the object
  *	2. I: publishes the store; has not waited yet
  *	3. W: writes p: the slot is busy, nobody's guard names it; enters its copy
@@ -151,8 +151,8 @@ static void wait_storeless(const struct cleave__fault *fault)
 }
 
 /*
- * What the slot shows changes: the spare page takes its place, zeroed or with what `from` says (0: zeroed).  The slot is
- * busy, the guard covers it alone.
+ * What the slot shows changes: the spare page takes its place, zeroed or with what `from` says (0: zeroed).  The slot
+ * is busy, the guard covers it alone.
  *	1. everybody who may be entering the old page has announced it: they are waited for, later ones see the mark
  *	2. the old page disappears from all page tables, so that nobody writes to it and nobody reads it later
  *	3. only now it is copied, and the copy installed and entered
@@ -237,8 +237,8 @@ static int write_slot(struct cleave__fault *fault)
 		if (PORT_LIKELY(result != CLEAVE__NEXT_FULL))
 			return result;
 		/*
-		 * From here on the slot stays full: who empties it waits for this guard.  So nothing is replaced, and no
-		 * guards are waited for under that of a read, which covers neighbours.
+		 * From here on the slot stays full: who empties it waits for this guard.  So nothing is replaced, and
+		 * no guards are waited for under that of a read, which covers neighbours.
 		 */
 	}
 	result = cleave_anon_try_busy(thread->context, fault->store, fault->slot, &busy);

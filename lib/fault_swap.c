@@ -109,9 +109,9 @@ static void prune(struct cleave_anon_context *context, struct cleave_anon *store
 }
 
 /*
- * Empty n neighbouring slots: all are marked busy, guards are waited for once, translations go, then the slots.  A guard
- * that is wider than what it has marked busy would deadlock with a fault that has marked one in between; so the run ends
- * at the first slot that is empty by now.
+ * Empty n neighbouring slots: all are marked busy, guards are waited for once, translations go, then the slots.  A
+ * guard that is wider than what it has marked busy would deadlock with a fault that has marked one in between; so the
+ * run ends at the first slot that is empty by now.
  * *n: how many it were; 0: the first one is empty.
  */
 static int free_run(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t addr,

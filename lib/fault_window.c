@@ -2,13 +2,13 @@
 /*
  * Windows of stores, as the maps add and drop them.
  *
- * The numbers of a store are changed by short transactions of their own: no lock of them is held across a transaction of
- * the map.  That is safe because a number is raised before a range shows the store, and lowered after nothing shows it
- * any more: it is never lower than what can be seen.  The memory that the lowering needs is reserved before, in the
- * thread's caches: nodes for a few changes, however many windows end, because what a change displaces comes back after a
- * grace period, for which one that lacks nodes waits.  Three things can make it need more: another thread changes the
- * numbers meanwhile, the store is cloned, or many windows end and leave more ranges of numbers than there were.  Then the
- * window ends late: with a later call of this thread.
+ * The numbers of a store are changed by short transactions of their own: no lock of them is held across a transaction
+ * of the map.  That is safe because a number is raised before a range shows the store, and lowered after nothing shows
+ * it any more: it is never lower than what can be seen.  The memory that the lowering needs is reserved before, in the
+ * thread's caches: nodes for a few changes, however many windows end, because what a change displaces comes back after
+ * a grace period, for which one that lacks nodes waits.  Three things can make it need more: another thread changes the
+ * numbers meanwhile, the store is cloned, or many windows end and leave more ranges of numbers than there were.  Then
+ * the window ends late: with a later call of this thread.
  */
 #include "fault.h"
 

@@ -97,8 +97,8 @@ void cleave__guards_wait_pages(struct cleave_guards *guards, struct cleave_threa
 		struct seen seen;
 		uint64_t word;
 
-		if (guard != except && read_set(guard, &word, &seen) && seen.map == (uintptr_t)map && seen.first <= last &&
-		    seen.last >= first)
+		if (guard != except && read_set(guard, &word, &seen) && seen.map == (uintptr_t)map &&
+		    seen.first <= last && seen.last >= first)
 			cleave__guard_wait(guards, self, guard, word);
 	}
 }

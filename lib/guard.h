@@ -5,8 +5,8 @@
  *
  *	set	fields (release), then the word, odd (sequentially consistent)
  *	clear	the word, even (release); wakes who has marked it
- *	scan	the word; if it is odd, the fields; if they overlap, wait until the word's count *changes* (it may be set
- *		again at once, for ever)
+ *	scan	the word; if it is odd, the fields; if they overlap, wait until the word's count *changes* (it may be
+ *		set again at once, for ever)
  *
  * The guard is set before its holder looks, and whoever takes something away does that before it scans: both sides are
  * sequentially consistent, so that at least one sees the other.  A holder never waits, so a scan ends.

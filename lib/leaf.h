@@ -143,9 +143,9 @@ static PORT_ALWAYS_INLINE void cleave__leaf_entry(const struct cleave__leaf *lea
 }
 
 /*
- * The same for a search that may read cells which are not live.  `more`: the r-th is not the last one.  The end is chosen
- * between two loaded values: to choose between two addresses and load once, with or without a branch, costs 3 ns of 10,
- * because lookups then overlap less.
+ * The same for a search that may read cells which are not live.  `more`: the r-th is not the last one.  The end is
+ * chosen between two loaded values: to choose between two addresses and load once, with or without a branch, costs 3 ns
+ * of 10, because lookups then overlap less.
  */
 static PORT_ALWAYS_INLINE void cleave__leaf_entry_any(const struct cleave__leaf *leaf, uint64_t order, bool more,
 						      unsigned int r, struct cleave_entry *entry)
@@ -208,8 +208,8 @@ uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order);
 #define CLEAVE__COPIES 2u			/* in a row */
 
 /*
- * Was the leaf copied several times for want of a clean cell, and has it none again, before any passed its grace period?
- * Where so little room is left for so many changes, a leaf is better divided than copied for ever.
+ * Was the leaf copied several times for want of a clean cell, and has it none again, before any passed its grace
+ * period?  Where so little room is left for so many changes, a leaf is better divided than copied for ever.
  */
 static inline bool cleave__leaf_cramped(const struct cleave__leaf *leaf, unsigned int count)
 {
@@ -285,9 +285,9 @@ static PORT_ALWAYS_INLINE unsigned int cleave__edit_cells(const struct cleave__e
 }
 
 /*
- * The half of a put that changes the list.  The i-th cell, which starts at `head`, holds `first`; the j-th, which ends at
- * `tail` and holds `tail_value`, holds `last`.  All between `first` and `last` gives way to one cell, and what the j-th has
- * above `last` to another.
+ * The half of a put that changes the list.  The i-th cell, which starts at `head`, holds `first`; the j-th, which ends
+ * at `tail` and holds `tail_value`, holds `last`.  All between `first` and `last` gives way to one cell, and what the
+ * j-th has above `last` to another.
  *
  * What a put needs is as good as random, so few branches here depend on it: it is computed, and both clean cells are
  * written even where none is needed.
@@ -344,8 +344,8 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_exchange(struct cleave__edit *e
 
 /*
  * Make [first, last], inside the leaf, one cell of this value; `r` is a rank at or below that of `first`.  A gap joins
- * its neighbours; at the leaf's border the caller has seen to invariant 1.  The entry that loses its head keeps its tail
- * as a new cell.
+ * its neighbours; at the leaf's border the caller has seen to invariant 1.  The entry that loses its head keeps its
+ * tail as a new cell.
  * False: there is no room; the edit must be given up.
  */
 bool cleave__leaf_edit_put(struct cleave__edit *edit, unsigned int r, uint64_t first, uint64_t last, void *value);
@@ -360,8 +360,8 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_put_inside(struct cleave__edit 
 }
 
 /*
- * The numbers of an order word with the `n` of `fresh` in the place of `drop` from rank `at`.  (drop and n are below 3; all
- * of it is shifts, because ranks are as good as random.)
+ * The numbers of an order word with the `n` of `fresh` in the place of `drop` from rank `at`.  (drop and n are below 3;
+ * all of it is shifts, because ranks are as good as random.)
  */
 static PORT_ALWAYS_INLINE uint64_t cleave__numbers_exchange(uint64_t order, unsigned int count, unsigned int at,
 							    unsigned int drop, uint64_t fresh, unsigned int n)
@@ -447,9 +447,9 @@ static PORT_ALWAYS_INLINE void cleave__leaf_edit_store(const struct cleave__edit
 }
 
 /*
- * The commonest edits by themselves: `entry`, the r-th of *count live cells, or its head up to `last`, gets this value, which
- * is not NULL; what remains moves to another cell.  Its own one is dropped.  `clean`: cells that may be written.  False:
- * there are too few.
+ * The commonest edits by themselves: `entry`, the r-th of *count live cells, or its head up to `last`, gets this value,
+ * which is not NULL; what remains moves to another cell.  Its own one is dropped.  `clean`: cells that may be written.
+ * False: there are too few.
  */
 static PORT_ALWAYS_INLINE bool cleave__leaf_replace(struct cleave__leaf *leaf, uint64_t order, unsigned int *count,
 						    unsigned int r, const struct cleave_entry *entry, uint64_t last,

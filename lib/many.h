@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Several lookups at a time: the walks of a group go down in step, a level at a time, so that what one of them waits for
- * comes while the others compute.  All walks of one group start at the same root and so have the same height, and a
+ * Several lookups at a time: the walks of a group go down in step, a level at a time, so that what one of them waits
+ * for comes while the others compute.  All walks of one group start at the same root and so have the same height, and a
  * child of a branch of level l has level l - 1: no walk ends before the others.
  *
  * Part of search.c, which supplies search_branch(), search_pivots() and search_leaf().
@@ -13,7 +13,8 @@
 
 #define MANY 8u /* walks of a group: as many cache misses as a core keeps under way, with some left for its neighbour */
 
-static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
+static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleave__node *node,
+							      uint64_t addr) PORT_INSIDE
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 

@@ -7,7 +7,7 @@
  *	  16	last
  *	  24	lock	  nodelock.h
  *	  28	level	  0 is a leaf
- *	  29	count	  branch: children; leaf: times that it was copied for want of a clean cell, since one was recycled
+ *	  29	count	  branch: children; leaf: times it was copied for want of a clean cell since one was recycled
  *	  30	removals  leaf: low 4 bits of the stores that removed cells and added none
  *	  31	replaced  what the transaction that holds the node does with it
  *	  32	cookie	  leaf: of the cells in `old`; retired node: its own
@@ -26,7 +26,8 @@
 
 #include "rcu.h"
 
-#define CLEAVE__LEVELS PORT_LEVELS /* the greatest height: a level more takes eight times the splits, 8^11 for one more than this */
+/* The greatest height.  A level more takes eight times the splits: 8^11 for one more than this. */
+#define CLEAVE__LEVELS PORT_LEVELS
 
 #define CLEAVE__DEAD (UINT64_C(1) << 60)
 
@@ -67,8 +68,8 @@ static inline bool cleave__dead_locked(const struct cleave__node *node)
 }
 
 /*
- * [M5-sc] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and the
- * publishing store.
+ * [M5-sc] sequentially consistent, against the guard of a validating lookup.  Nothing comes between the dead marks and
+ * the publishing store.
  */
 static inline void cleave__mark_dead_locked(struct cleave__node *node) PORT_LOCKED(node->lock)
 {

@@ -11,7 +11,7 @@ void cleave__unlock_waiters(struct cleave_domain *domain, struct cleave_word32 *
 		next = live && seen & CLEAVE__ASKED ? CLEAVE__LOCKED | CLEAVE__GRANTED : 0;
 		/* [M3-rel] as in cleave__unlock() */
 	} while (!PORT_CAS(lock, &seen, next, PORT_RELEASE, PORT_RELAXED));
-	/* [M4-rel] the unlock before the count; pairs with [M4-acq] the waiter's load: who sees the new count tries again */
+	/* [M4-rel] the unlock before the count; pairs with [M4-acq] the waiter's load: who sees it tries again */
 	PORT_FETCH_ADD(&bucket->count, 1, PORT_RELEASE);
 	domain->ops->wake(domain, &bucket->count);
 }

@@ -18,7 +18,8 @@ bool cleave__pool_ask(struct cleave_thread *self, uint64_t cookie)
 static void report(struct cleave_thread *self, int64_t nodes)
 {
 	self->unreported += (uint64_t)nodes;
-	if ((int64_t)self->unreported >= (int64_t)CLEAVE__BATCH || (int64_t)self->unreported <= -(int64_t)CLEAVE__BATCH) {
+	if ((int64_t)self->unreported >= (int64_t)CLEAVE__BATCH ||
+	    (int64_t)self->unreported <= -(int64_t)CLEAVE__BATCH) {
 		PORT_FETCH_ADD(&self->domain->garbage, self->unreported, PORT_RELAXED);
 		self->unreported = 0;
 	}

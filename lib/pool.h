@@ -80,12 +80,13 @@ static PORT_ALWAYS_INLINE uint64_t cleave__pool_cookie_stored(struct cleave_thre
 }
 
 /*
- * A locked leaf no longer lists these cells (after the store: a cell must not get a cookie that was taken while readers could
- * still find it).  Their grace period starts now, unless older ones wait for another; so it has passed by the next edit.  If
- * the cookie is the same, what they wait for is the same (types.h: tokens that are equal), and the young join the old.
+ * A locked leaf no longer lists these cells (after the store: a cell must not get a cookie that was taken while readers
+ * could still find it).  Their grace period starts now, unless older ones wait for another; so it has passed by the
+ * next edit.  If the cookie is the same, what they wait for is the same (types.h: tokens that are equal), and the young
+ * join the old.
  *
- * A cookie costs a full barrier.  But to take one only where few cells are left is to ask what is as good as random, at each
- * edit twice: mispredicted, that costs more, by 20 ns for an unmap and a map.
+ * A cookie costs a full barrier.  But to take one only where few cells are left is to ask what is as good as random, at
+ * each edit twice: mispredicted, that costs more, by 20 ns for an unmap and a map.
  */
 static PORT_ALWAYS_INLINE void cleave__pool_drop_with(struct cleave__node *node, unsigned int dropped, uint64_t cookie)
 {
@@ -104,8 +105,8 @@ static PORT_ALWAYS_INLINE void cleave__pool_drop_cells(struct cleave_thread *sel
 }
 
 /*
- * The same after cleave__order_displace_locked(), a sequentially consistent store, which is all the barrier that a cookie
- * needs.  That covers those of `young`, too: they were unlinked by earlier stores of the same word.
+ * The same after cleave__order_displace_locked(), a sequentially consistent store, which is all the barrier that a
+ * cookie needs.  That covers those of `young`, too: they were unlinked by earlier stores of the same word.
  */
 static PORT_ALWAYS_INLINE void cleave__pool_drop_displaced(struct cleave_thread *self, struct cleave__leaf *leaf,
 							   unsigned int dropped)

@@ -31,8 +31,8 @@ static inline struct cleave__node *cleave__link_read_locked(const struct cleave_
 }
 
 /*
- * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().  Release is enough for who validates by a ticket, too: the leaves
- * that a swing takes away are marked dead before it (M5).
+ * [M1-rel] pairs with [M1-acq] cleave__link_read_rcu().  Release is enough for who validates by a ticket, too: the
+ * leaves that a swing takes away are marked dead before it (M5).
  */
 static inline void cleave__link_publish_locked(struct cleave__link *link, struct cleave__node *node)
 {

@@ -337,7 +337,8 @@ void cleave__build_leaves(struct cleave_txn *txn, struct cleave__run *run, bool 
 	if (k == 2 && alone && run->nold == 1) {
 		const struct cleave__leaf *leaf = cleave__leaf(start);
 		uint64_t order = cleave__order_locked(leaf);
-		unsigned int r = cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, txn->puts[0].first);
+		unsigned int r =
+			cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, txn->puts[0].first);
 
 		share = cleave__uneven_share(leaf, r, txn->puts[0].last, n);
 	}

@@ -9,7 +9,7 @@
 
 #include "gapbound.h"
 
-#define CLEAVE__FULL (CLEAVE__CELLS - 1) /* cells packed into a leaf, so that a gap behind the last entry fits as the 12th */
+#define CLEAVE__FULL (CLEAVE__CELLS - 1) /* cells packed into a leaf: a gap behind the last entry fits as the 12th */
 #define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
 #define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
 
@@ -50,21 +50,22 @@ bool cleave__gap_meets_left(const struct cleave_txn *txn, unsigned int p, const 
 bool cleave__gap_meets_right(const struct cleave_txn *txn, unsigned int p, const struct cleave__node *leaf);
 
 /*
- * Group the leaves that the puts replace into runs of neighbours, txn->runs.  Leaves in between that some put has touched
- * go along, so that there are no more runs than the puts reserved for.  Return: their number.
+ * Group the leaves that the puts replace into runs of neighbours, txn->runs.  Leaves in between that some put has
+ * touched go along, so that there are no more runs than the puts reserved for.  Return: their number.
  */
 unsigned int cleave__form_runs(struct cleave_txn *txn);
 
 /*
- * A leaf is divided because of a put that begins in its r-th cell, and has `n` cells with it: does that look like ascending or
- * descending insertion?  Then leave a full leaf behind instead of a half one.  Cells of the first leaf; 0: share evenly.
+ * A leaf is divided because of a put that begins in its r-th cell, and has `n` cells with it: does that look like
+ * ascending or descending insertion?  Then leave a full leaf behind, not a half one.  Cells of the first leaf; 0: share
+ * evenly.
  */
 unsigned int cleave__uneven_share(const struct cleave__leaf *leaf, unsigned int r, uint64_t last, unsigned int n);
 
 /*
- * Does a put cut off, or out of, the highest entry of a locked leaf a part that is not its end?  Who cuts an entry from below
- * upward does so, and goes on in what remains.  When no clean cell is left, such a leaf is divided instead of being copied:
- * what remains gets a leaf of its own, and what was cut keeps room for the next changes of it.
+ * Does a put cut off, or out of, the highest entry of a locked leaf a part that is not its end?  Who cuts an entry from
+ * below upward does so, and goes on in what remains.  When no clean cell is left, such a leaf is divided instead of
+ * being copied: what remains gets a leaf of its own, and what was cut keeps room for the next changes of it.
  * Cells of the first leaf, of `n` with the put; 0: it does not, or the leaf has few cells.
  */
 unsigned int cleave__cut_share(const struct cleave__leaf *leaf, uint64_t first, uint64_t last, unsigned int n);

@@ -64,7 +64,7 @@ static bool next_child(struct children *children, struct child *child)
 }
 
 /*
- * Build the parents, at `level`, of the `n` children to come.  One child over all addresses needs none: it stands itself.
+ * Build the parents, at `level`, of the `n` children to come.  One child over all addresses needs none.
  */
 static void pack_branches(struct cleave_txn *txn, struct cleave__run *run, unsigned int level,
 			  struct children *children, unsigned int n)

@@ -51,8 +51,8 @@ void cleave__build_root(struct cleave_txn *txn, unsigned int level, struct cleav
 
 /*
  * Branches for so many new leaves in so many separate runs, whatever the tree's height is by then.  A run of c children
- * lies under at most two parents that are not wholly replaced: ceil((c + 2F - 2) / F) branches, for F the fan-out.  Runs
- * may stay separate up to the root.
+ * lies under at most two parents that are not wholly replaced: ceil((c + 2F - 2) / F) branches, for F the fan-out.
+ * Runs may stay separate up to the root.
  */
 unsigned int cleave__branches_for(unsigned int leaves, unsigned int runs);
 

@@ -74,7 +74,8 @@ static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 	return entry->value;
 }
 
-static PORT_ALWAYS_INLINE void seek(const struct cleave *index, uint64_t addr, struct cleave__position *position) PORT_INSIDE
+static PORT_ALWAYS_INLINE void seek(const struct cleave *index, uint64_t addr,
+				    struct cleave__position *position) PORT_INSIDE
 {
 	const struct cleave__leaf *leaf;
 
@@ -91,12 +92,12 @@ static void seek_rcu(const struct cleave *index, uint64_t addr, struct cleave__p
 }
 
 /*
- * Leaves come while those before them are visited: two leaves ahead, and over the end of a branch, where it takes a walk.
- * That finds the branch beside this one, too: *beyond.  `fresh`: a walk led to this leaf, so that nothing was brought in
- * before.
+ * Leaves come while those before them are visited: two leaves ahead, and over the end of a branch, where it takes a
+ * walk.  That finds the branch beside this one, too: *beyond.  `fresh`: a walk led to this leaf, so that nothing was
+ * brought in before.
  */
-static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const struct cleave__position *position, bool fresh,
-					  struct cleave__branch **beyond) PORT_INSIDE
+static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const struct cleave__position *position,
+					  bool fresh, struct cleave__branch **beyond) PORT_INSIDE
 {
 	const struct cleave__branch *parent = position->parent;
 	struct cleave__position ahead;
@@ -114,8 +115,8 @@ static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const stru
 }
 
 /*
- * To the next leaf without a walk: beside this one, or the first one of the branch beside, if that is known and is there
- * still.  What was found as such may begin at 0, which 2^64 is, too:
+ * To the next leaf without a walk: beside this one, or the first one of the branch beside, if that is known and is
+ * there still.  What was found as such may begin at 0, which 2^64 is, too:
  *	1. cursor: walks to A, under P
  *	2. writer: joins P and the branch beside it to Q, over all addresses
  *	3. cursor: looks ahead, finds Q;  walks to the leaf after A, under Q, and goes on to the last one.
@@ -166,12 +167,13 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 			known = true;
 			continue;
 		}
-		/* Most leaves are visited as a whole, with room for all that one may have: nothing else is asked there. */
+		/* Most leaves are visited as a whole, with room for all that one may have: nothing else is asked. */
 		for (known = step_on(&position, beyond); known && n - done >= CLEAVE__CELL_ROOM;
 		     known = step_on(&position, beyond)) {
 			look_ahead(index, &position, false, &beyond);
 			leaf = cleave__leaf_const(position.node);
-			done += search_visits(leaf, position.order, position.count, 0, CLEAVE__CELL_ROOM, gaps, &visits[done]);
+			done += search_visits(leaf, position.order, position.count, 0, CLEAVE__CELL_ROOM, gaps,
+					      &visits[done]);
 		}
 		position.r = 0;
 		key = leaf->node.last + 1; /* 0: 2^64 */

@@ -32,7 +32,8 @@ static void unlock_leaves(struct cleave_txn *txn) PORT_UNCHECKED
 void cleave__check_writer_now(struct cleave *index, struct cleave_thread *self, bool in_section)
 {
 	for (struct cleave_txn *other = self->txns; other; other = other->next)
-		PORT_ASSERT(other->index != index, "a thread does not write to an index in which it holds a transaction");
+		PORT_ASSERT(other->index != index,
+			    "a thread does not write to an index in which it holds a transaction");
 	if (in_section)
 		PORT_ASSERT(index->domain->ops->inside(index->domain, self) != 0,
 			    "try forms are called inside a read section");
@@ -419,8 +420,8 @@ static void deliver(struct cleave_txn *txn, struct cleave_sink *sink)
 		for (;;) {
 			txn->ndisplaced = 0;
 			displaced(txn, cleave__leaf(leaf), cleave__order_locked(cleave__leaf(leaf)),
-				  &(struct cleave__staged){ put->first > leaf->first ? put->first : leaf->first, put->last,
-							NULL });
+				  &(struct cleave__staged){ put->first > leaf->first ? put->first : leaf->first,
+							    put->last, NULL });
 			for (unsigned int i = 0; i < txn->ndisplaced; i++)
 				sink->each(sink, &txn->displaced[i]);
 			if (leaf->last >= put->last)
@@ -489,7 +490,7 @@ void cleave__merge_small(struct cleave *index, struct cleave_thread *self, uint6
 
 int cleave_reserve(struct cleave_thread *self, unsigned int puts)
 {
-	/* as needed() counts: four leaves touched by each put, two more cells, two runs; each in a transaction of its own */
+	/* as needed() counts: each put in a transaction of its own touches four leaves, adds two cells and two runs */
 	unsigned int leaves = puts * ((4 * CLEAVE__CELLS + 2) / (CLEAVE__CELLS - 1) + 1 + 2 + 4);
 	unsigned int branches = cleave__branches_for(leaves, 2 * puts);
 

@@ -10,8 +10,8 @@ bool cleave__begin(struct cleave_txn *txn, struct cleave *index, struct cleave_t
 		   uint64_t last, bool try_only);
 
 /*
- * Begin one, of its thread and on its list already, with a leaf that is locked.  Its puts are inside that leaf, and none
- * is a gap.
+ * Begin one, of its thread and on its list already, with a leaf that is locked.  Its puts are inside that leaf, and
+ * none is a gap.
  */
 void cleave__begin_with(struct cleave_txn *txn, struct cleave__node *leaf);
 

@@ -104,8 +104,8 @@ static inline void cleave__check_reader(const struct cleave *index) PORT_ASSUMES
 }
 
 /*
- * A way of searching a node, inlined into every instance of the walk.  The result is as wide as an address: to extend it
- * is an instruction on the path to the child, and 5 % of a lookup.
+ * A way of searching a node, inlined into every instance of the walk.  The result is as wide as an address: to extend
+ * it is an instruction on the path to the child, and 5 % of a lookup.
  */
 typedef size_t cleave__search_branch(const struct cleave__branch *branch, uint64_t addr);
 

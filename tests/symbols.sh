@@ -6,8 +6,8 @@ set -eu
 
 library=$1 include=$2
 exported=$(nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
-declared=$(cat "$include"/cleave/*.h | tr '\n' ' ' | grep -oE 'CLEAVE_API [^;(]*[;(]' | grep -oE 'cleave_[a-z0-9_]+ *[;(]' |
-	tr -d ' ;(' | sort -u)
+declared=$(cat "$include"/cleave/*.h | tr '\n' ' ' | grep -oE 'CLEAVE_API [^;(]*[;(]' |
+	grep -oE 'cleave_[a-z0-9_]+ *[;(]' | tr -d ' ;(' | sort -u)
 
 test -n "$exported" && test -n "$declared"
 status=0

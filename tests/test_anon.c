@@ -95,7 +95,9 @@ static void s3_a_second_fill_gets_the_winner(void **state)
 	assert_ptr_equal(winner, first);
 	cleave_anon_page_unpin(world.context, winner);
 	assert_int_equal(cleave_anon_fill(world.context, store, 77, late, NULL), -EEXIST);
-	/* Without nodes the try form fails and changes nothing, also where some are there; after prepare it does not. */
+	/*
+	 * Without nodes the try form fails and changes nothing, also where some are there; after prepare it does not.
+	 */
 	for (uint64_t far = 1;; far++) {
 		struct cleave_anon_statistics before = store_statistics(&world, store), after;
 		struct cleave_anon_page *anon = page_make(world.context, world.pages);

@@ -123,7 +123,8 @@ static _Noreturn void child(struct forks *forks)
 		uint64_t near = slot_read(&it, &it.fixture.main, forks->store, i);
 		uint64_t far = slot_read(&it, &it.fixture.main, forks->store, FAR + i);
 
-		CHECK(near == far || near == far + 1, "slot %llu is %llu, the later one %llu", LL(i), LL(near), LL(far));
+		CHECK(near == far || near == far + 1,
+		      "slot %llu is %llu, the later one %llu", LL(i), LL(near), LL(far));
 	}
 	/* Everything still works, on every slot: no mark, lock, guard or clone of another thread is left. */
 	for (unsigned int round = 0; round < 3; round++) {

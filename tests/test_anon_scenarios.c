@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What programs do to a store, with the figures printed: one gigabyte touched, many threads faulting, terabytes reserved,
- * forks beside writers, windows unmapped in any order.  CLEAVE_TEST_STATED=1: forks of one gigabyte.
+ * What programs do to a store, with the figures printed: one gigabyte touched, many threads faulting, terabytes
+ * reserved, forks beside writers, windows unmapped in any order.  CLEAVE_TEST_STATED=1: forks of one gigabyte.
  */
 #include "anon_fixture.h"
 
@@ -112,7 +112,8 @@ static void fault(struct worker *worker)
 		struct cleave_anon_page *anon = page_make(context, it.pages), *winner = NULL;
 		int result = cleave_anon_fill(context, faults->store, slot, anon, &winner);
 
-		CHECK(result == 0 || (result == -EEXIST && faults->pattern == 2 && winner && winner != anon), "%d", result);
+		CHECK(result == 0 || (result == -EEXIST && faults->pattern == 2 && winner && winner != anon),
+		      "%d", result);
 		won += !result;
 		if (result) {
 			cleave_anon_page_unpin(context, winner);
@@ -324,7 +325,8 @@ static void scenario_8_forks_beside_writers_leave_nothing(void **state)
 		worker_start(&workers[nworkers], &it.fixture, nworkers, fork_and_exec, &forks);
 	for (unsigned int i = 1; i <= n; i++) {
 		unsigned int k = i % 17; /* the child that exits now, and the next one: 17 at a time, as of make -j17 */
-		struct cleave_anon *store = i % 5 == 0 && children[(k + 16) % 17] ? children[(k + 16) % 17] : forks.store;
+		struct cleave_anon *store =
+			i % 5 == 0 && children[(k + 16) % 17] ? children[(k + 16) % 17] : forks.store;
 		double began, took;
 
 		if (children[k])
@@ -350,7 +352,8 @@ static void scenario_8_forks_beside_writers_leave_nothing(void **state)
 	for (unsigned int k = 0; k < 17; k++)
 		if (children[k])
 			cleave_anon_unref(it.context, children[k]);
-	printf("%llu forks of %u pages beside %u writers (%llu writes) and %u jobs that fork and exec (%llu times): %.1f us "
+	printf("%llu forks of %u pages beside %u writers (%llu writes) and %u jobs that fork and exec (%llu times): "
+	       "%.1f us "
 	       "each, longest %.1f\n",
 	       LL(n), fork_slots, FORK_WRITERS, LL(forks.writes.word), jobs, LL(forks.jobs.word), sum * 1e6 / (double)n,
 	       longest * 1e6);

@@ -224,7 +224,8 @@ static void scenario_10_swap_off_beside_faults_frees_and_exits(void **state)
 		cleave_section_leave(&it.fixture.main);
 	}
 	CHECK(tokens == 0, "%llu tokens were missed", LL(tokens));
-	printf("%u stores, %u pages (made in %.2f s): walked %llu stores, visited %llu anons once each in %.2f s; meanwhile "
+	printf("%u stores, %u pages (made in %.2f s): walked %llu stores, visited %llu anons once each in %.2f s; "
+	       "meanwhile "
 	       "%llu faults (%llu swapped in), %llu frees, %llu exits\n",
 	       nstores, nstores * npages, filled, LL(off.walker.stores), LL(off.walker.visited), walked,
 	       LL(swap.faults.word), LL(swap.faulted_in.word), LL(swap.frees.word), LL(swap.exits.word));

@@ -99,7 +99,8 @@ static void fork_and_compare(struct worker *worker)
 		for (unsigned int slot = 0; slot < WRITERS * SLOTS; slot++) {
 			uint64_t now = slot_read(&it, &worker->record, clone, slot * STRIDE);
 
-			CHECK(now == seen[slot], "slot %u of a clone changes from %llu to %llu", slot, LL(seen[slot]), LL(now));
+			CHECK(now == seen[slot],
+			      "slot %u of a clone changes from %llu to %llu", slot, LL(seen[slot]), LL(now));
 		}
 		cleave_anon_unref(context, clone);
 		__atomic_fetch_add(&scene->clones.word, 1, __ATOMIC_RELAXED);
@@ -116,7 +117,8 @@ static void wipe_ranges(struct worker *worker)
 	CHECK(context != NULL, "context");
 	do {
 		uint64_t first = rng_below(&worker->rng, WRITERS * SLOTS * STRIDE);
-		uint64_t last = first + (rng_one_in(&worker->rng, 8) ? WRITERS * SLOTS * STRIDE : rng_below(&worker->rng, 300));
+		uint64_t last =
+			first + (rng_one_in(&worker->rng, 8) ? WRITERS * SLOTS * STRIDE : rng_below(&worker->rng, 300));
 		struct cleave_anon_page *anon;
 
 		if (rng_one_in(&worker->rng, 3))
@@ -185,7 +187,8 @@ static void run(bool wipes)
 		worker_join(&workers[n]);
 	if (!wipes)
 		for (unsigned int slot = 0; slot < WRITERS * SLOTS; slot++)
-			CHECK(slot_read(&it, &it.fixture.main, scene->store, slot * STRIDE) == load(&scene->written[slot]),
+			CHECK(slot_read(&it, &it.fixture.main, scene->store, slot * STRIDE) ==
+				      load(&scene->written[slot]),
 			      "slot %u", slot);
 	printf("%llu clones, %llu walks\n", LL(load(&scene->clones)), LL(load(&scene->walks)));
 	cleave_anon_unref(it.context, scene->store);
@@ -289,7 +292,7 @@ static void come_and_go(struct worker *worker)
 		}
 		cleave_anon_windows_commit(&change);
 		cleave_anon_windows_wipe(&change);
-		/* With a window over it, what this thread writes stays, unless another window's thread writes there too. */
+		/* With a window over it, what this thread writes stays, unless another that has one writes there. */
 		slot = rng_between(&worker->rng, first, last);
 		slot_write(&it, context, store, slot, worker->number + 1);
 		CHECK(slot_read(&it, &worker->record, store, slot) != 0, "a slot with a window was wiped");

@@ -276,7 +276,8 @@ static void an_index_with_one_entry_is_not_empty(void **state)
 
 		check_context("entry %zu", i);
 		start_empty(&world);
-		assert_int_equal(cleave_insert(&world.index, &manual.self, there[i].first, there[i].last, there[i].value, NULL),
+		assert_int_equal(cleave_insert(&world.index, &manual.self, there[i].first, there[i].last,
+					       there[i].value, NULL),
 				 0);
 		model_store(&world.model, there[i].first, there[i].last, there[i].value, NULL);
 		assert_int_equal(cleave_build(&world.index, &manual.self, good, 1), -EEXIST);

@@ -50,8 +50,8 @@ static void plant(struct tree *tree)
 	manual_start(&tree->manual, GRACE_AT_ONCE, NULL, 1000);
 	CHECK(cleave_init(&tree->index, &tree->manual.self) == 0, "init");
 	for (uint64_t i = 0; i < ENTRIES; i++)
-		CHECK(cleave_insert(&tree->index, &tree->manual.self, 100 * i + 100, 100 * i + 149, (void *)(uintptr_t)(i + 1),
-				    NULL) == 0,
+		CHECK(cleave_insert(&tree->index, &tree->manual.self, 100 * i + 100, 100 * i + 149,
+				    (void *)(uintptr_t)(i + 1), NULL) == 0,
 		      "insert");
 	CHECK(cleave__root_level(tree->index.root.word) == 1, "the test wants a root above leaves");
 	tree->root = cleave__branch(cleave__root_node(tree->index.root.word));
@@ -63,7 +63,8 @@ static void plant(struct tree *tree)
 			tree->partial = i;
 	}
 	if (!tree->partial) { /* all are full: make room in one */
-		CHECK(cleave_erase(&tree->index, &tree->manual.self, tree->leaf[1]->start[cleave__cell(word(tree->leaf[1]), 2)],
+		CHECK(cleave_erase(&tree->index, &tree->manual.self,
+				   tree->leaf[1]->start[cleave__cell(word(tree->leaf[1]), 2)],
 				   tree->leaf[1]->start[cleave__cell(word(tree->leaf[1]), 3)], NULL) == 0,
 		      "erase");
 		tree->leaf[1] = cleave__leaf(tree->root->child[1].word);

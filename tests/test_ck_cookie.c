@@ -8,8 +8,8 @@
  *
  * Each line of a program is one access to memory, as ck_epoch_begin(), ck_epoch_end(), cookie() and advance() make them
  * on x86.  A store waits in its thread's buffer, first in, first out, until the memory takes it, at any time; a locked
- * instruction waits until the buffer is empty.  A thread's load takes what its own buffer holds.  The writer needs no more
- * than to see the epoch: if it advanced the epoch itself, its buffer would only be empty sooner.
+ * instruction waits until the buffer is empty.  A thread's load takes what its own buffer holds.  The writer needs no
+ * more than to see the epoch: if it advanced the epoch itself, its buffer would only be empty sooner.
  *
  * It is wrong if the object is reused while the reader may still read it.
  */
@@ -270,7 +270,8 @@ static void check(const char *what, struct cookie cookie, bool wrong)
 	bool reused;
 	size_t n;
 
-	CHECK(goes_wrong(&cookie, &n, &reused) == wrong, "%s: %s", what, wrong ? "a fault is not found" : "reused too early");
+	CHECK(goes_wrong(&cookie, &n, &reused) == wrong, "%s: %s", what,
+	      wrong ? "a fault is not found" : "reused too early");
 	assert_true(reused);
 	print_message("%-50s %8zu states%s\n", what, n, wrong ? ", then the fault" : "");
 }
@@ -293,7 +294,8 @@ static void shorter_cookies_do_not(void **state)
 	check("outside, without a barrier", (struct cookie){ .grace = GRACE }, true);
 	check("outside, without a barrier, one more", (struct cookie){ .grace = GRACE + BEHIND }, true);
 	check("outside, behind a barrier, one less", (struct cookie){ .barrier = true, .grace = GRACE - 1 }, true);
-	check("inside, without a barrier, one less", (struct cookie){ .inside = true, .grace = GRACE + BEHIND - 1 }, true);
+	check("inside, without a barrier, one less", (struct cookie){ .inside = true, .grace = GRACE + BEHIND - 1 },
+	      true);
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Edits of one leaf, with each walk that this processor has: every arrangement of eight neighbouring pages, repeated over
- * several leaves, and each page of it cut, erased, put back, and each gap filled from either end.
+ * Edits of one leaf, with each walk that this processor has: every arrangement of eight neighbouring pages, repeated
+ * over several leaves, and each page of it cut, erased, put back, and each gap filled from either end.
  */
 #include "support.h"
 
@@ -54,7 +54,8 @@ static void compare(struct table *table, const char *after, unsigned int page)
 			void *value = cleave_lookup_rcu(&table->index, addr, &entry);
 
 			CHECK(value == table->value[i], "page %u", i);
-			CHECK(!value || (entry.first == first_of(i) && entry.last == last_of(i)), "range of page %u", i);
+			CHECK(!value || (entry.first == first_of(i) && entry.last == last_of(i)),
+			      "range of page %u", i);
 		}
 	}
 	manual_leave(&table->manual);
@@ -107,7 +108,8 @@ static void refuse(struct table *table, unsigned int page)
 	struct cleave_thread *self = &table->manual.self;
 	bool used = table->value[page] != NULL;
 
-	CHECK(cleave_clip(&table->index, self, first_of(page)) == (used ? 0 : -ENOENT), "clip where page %u begins", page);
+	CHECK(cleave_clip(&table->index, self, first_of(page)) == (used ? 0 : -ENOENT),
+	      "clip where page %u begins", page);
 	CHECK(cleave_unclip(&table->index, self, first_of(page) + 1) == -ENOENT, "unclip inside page %u", page);
 	CHECK(cleave_unclip(&table->index, self, first_of(page)) == -ENOENT, "unclip other values, page %u", page);
 	CHECK(!used || cleave_insert(&table->index, self, first_of(page), last_of(page), self, NULL) == -EEXIST,

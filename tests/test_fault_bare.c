@@ -72,7 +72,8 @@ static void the_embedders_random_numbers_are_used(void **state)
 					    .max = AT(PAGES),
 					    .page_shift = 12,
 					    .nselectors = 1,
-					    .selectors = { { BASE, AT(PAGES), CLEAVE_SELECT_RANDOM, CLEAVE_SELECT_ANY } } };
+					    .selectors = { { BASE, AT(PAGES), CLEAVE_SELECT_RANDOM,
+							     CLEAVE_SELECT_ANY } } };
 	static struct fault_world world;
 	struct cleave_space_thread thread;
 	struct cleave_map map;
@@ -193,7 +194,8 @@ static uint64_t map_entries_of(struct cleave_map *map)
 
 static void a_joined_entry_is_lowered_where_it_lost(void **state)
 {
-	struct cleave_map_config config = { .min = BASE, .max = AT(PAGES), .page_shift = 12, .flags = CLEAVE_MAP_COALESCE };
+	struct cleave_map_config config = { .min = BASE, .max = AT(PAGES), .page_shift = 12,
+					    .flags = CLEAVE_MAP_COALESCE };
 	struct cleave_map_request request = fault_request(AT(0), 8, RW);
 	struct cleave_map map;
 

@@ -176,7 +176,7 @@ static void wired_pages_stay(void **state)
 	assert_int_equal(wired(), 0);
 }
 
-/* What another map's write has put in the place of a wired page is held by nobody: it may be swapped when a child comes. */
+/* Nobody holds what another map's write has put in the place of a wired page: it may be swapped when a child comes. */
 static void a_fork_of_wired_memory_that_is_swapped(void **state)
 {
 	struct cleave_map *sharer, *other, *child;

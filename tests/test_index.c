@@ -98,8 +98,8 @@ static void shrinks_with_its_contents(void **state)
 }
 
 /*
- * The end of a hold merges a leaf that its erasure left small; but while the thread holds more, it locks nothing: that would
- * be out of the order in which indexes are begun.
+ * The end of a hold merges a leaf that its erasure left small; but while the thread holds more, it locks nothing: that
+ * would be out of the order in which indexes are begun.
  */
 static void a_hold_that_ends_inside_a_transaction_merges_nothing(void **state)
 {
@@ -137,7 +137,10 @@ static void a_hold_that_ends_inside_a_transaction_merges_nothing(void **state)
 	manual_stop(&manual);
 }
 
-/* An erasure inside the held entry only; and where a gap might lie over the border, only if the leaf there can be looked at. */
+/*
+ * An erasure inside the held entry only; and where a gap might lie over the border, only if one can look at the leaf
+ * there.
+ */
 static void a_held_entry_is_erased_only_if_all_of_it_is_known(void **state)
 {
 	struct cleave_entry entries[13];
@@ -206,8 +209,8 @@ static void a_hold_begins_in_no_index_that_is_gone(void **state)
 }
 
 /*
- * Who cuts an entry from below upward, a part after the other, copies no leaf for want of clean cells, and finds room to
- * change the parts again.  No grace period ends meanwhile.
+ * Who cuts an entry from below upward, a part after the other, copies no leaf for want of clean cells, and finds room
+ * to change the parts again.  No grace period ends meanwhile.
  */
 static void cuts_from_below_upward_leave_room(void **state)
 {

@@ -384,8 +384,8 @@ static void each_map_has_objects_of_its_own(void **state)
 }
 
 /*
- * What the thread made for one map is gone, and its memory serves the other map: it is given again there, because an entry
- * beside has it, and to the first map it is not.
+ * What the thread made for one map is gone, and its memory serves the other map: it is given again there, because an
+ * entry beside has it, and to the first map it is not.
  */
 static void each_map_has_objects_of_its_own_in_memory_that_the_other_had(void **state)
 {

@@ -50,7 +50,9 @@ static void neighbours_that_get_the_same_share_an_object(void **state)
 	assert_true(first != second);
 	for (unsigned int i = 0; i < 6; i++)
 		assert_true(version(&solo, i) == (i % 2 ? second : first));
-	/* A page gets another one, and then what it had: a neighbour still has that object, but it must not come again. */
+	/*
+	 * A page gets another one, and then what it had: a neighbour still has that object, but it must not come again.
+	 */
 	assert_int_equal(protect(&solo, &solo.thread, 4, 5, RW), 0);
 	assert_int_equal(protect(&solo, &solo.thread, 4, 5, 0), 0);
 	assert_true(version(&solo, 4) > second && version(&solo, 2) == first);
@@ -229,8 +231,8 @@ static void an_object_ends_with_its_last_page(void **state)
 }
 
 /*
- * What a rule made is remembered as long as the object is, and no longer: another one that is found in its memory, and that
- * the thread begins to count itself, was not made by that rule.
+ * What a rule made is remembered as long as the object is, and no longer: another one that is found in its memory, and
+ * that the thread begins to count itself, was not made by that rule.
  */
 static void what_a_rule_made_is_not_found_in_what_came_later(void **state)
 {

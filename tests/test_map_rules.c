@@ -18,7 +18,9 @@ static int map_hole(struct solo *solo, unsigned int from, unsigned int to)
 	return cleave_map_map(&solo->map, &solo->thread, &request);
 }
 
-/* Where nothing is mapped munmap fails anyway; but what is outside of the map is refused for that, however short it is. */
+/*
+ * Where nothing is mapped munmap fails anyway; but what is outside of the map is refused for that, however short it is.
+ */
 static void m2_munmap_outside_of_the_map_is_refused(void **state)
 {
 	uint64_t end = AT(SOLO_PAGES);

@@ -257,7 +257,8 @@ static void a_leaf_that_cannot_be_divided_is_copied(void **state)
 	forget_caches(&manual);
 	counting_memory_grant(&manual.memory, 40); /* enough for some leaves, not for all the branches of a division */
 	for (; !error && done < 200; done++)
-		error = done % 2 ? cleave_unclip(&index, &manual.self, at + 5) : cleave_clip(&index, &manual.self, at + 5);
+		error = done % 2 ? cleave_unclip(&index, &manual.self, at + 5)
+				 : cleave_clip(&index, &manual.self, at + 5);
 	/* A copy takes one leaf, and lasts for three clips. */
 	CHECK(done > 20, "only %u changes with 40 nodes: error %d", done, error);
 	counting_memory_grant(&manual.memory, GRANT_ALL);

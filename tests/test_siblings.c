@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Leaves that are replaced without a transaction: what they become, what stands in the way, and that then nothing changes. */
+/*
+ * Leaves that are replaced without a transaction: what they become; what stands in the way, and changes nothing then.
+ */
 #include "siblings.h"
 
 #include "world.h"
@@ -247,7 +249,7 @@ static void a_cut_without_nodes_to_divide_copies(void **state)
 	plant(&world, 5);
 	manual.grace = GRACE_ON_DEMAND;
 	for (uint64_t at = start_of(2, CLEAVE__CELLS - 1), last = at + 4; at <= last; at++) {
-		/* The first cut divides a full leaf: five cells are above; three cuts more leave eight, and three dropped. */
+		/* The first cut divides a full leaf: five cells are above; three cuts more: eight, three dropped. */
 		if (at == last) {
 			assert_int_equal(manual.self.counters.splits, 1);
 			assert_int_equal(manual.self.counters.copies, 0);
@@ -418,8 +420,8 @@ static bool move(struct world *world, struct held *held, unsigned int leaf, unsi
 }
 
 /*
- * Leaf 2 ends with a gap, and leaf 3 loses its first entry, or the other way round.  Before that `taken` entries in the middle
- * of the edited leaf become a gap, and one of the other leaf, if `between`.  Return: the leaves' border.
+ * Leaf 2 ends with a gap, and leaf 3 loses its first entry, or the other way round.  Before that `taken` entries in the
+ * middle of the edited leaf become a gap, and one of the other leaf, if `between`.  Return: the leaves' border.
  */
 static uint64_t border_after(bool right_edited, unsigned int taken, unsigned int between)
 {

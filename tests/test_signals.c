@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Lookups in a signal handler, wherever it interrupts its thread: in a section, in a change, under a lock that the change
- * has taken, asleep on one.  Another thread writes, too; what either displaces is poisoned once its grace period is over.
+ * Lookups in a signal handler, wherever it interrupts its thread: in a section, in a change, under a lock that the
+ * change has taken, asleep on one.  Another thread writes, too; what either displaces is poisoned once its grace period
+ * is over.
  */
 #include "fixture.h"
 

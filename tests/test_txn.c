@@ -218,8 +218,8 @@ static void one_thread_holds_transactions_on_two_indexes(void **state)
 	manual_stop(&manual);
 }
 
-static void begin_one(struct cleave_hold *hold, struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self,
-		      uint64_t at, bool holds)
+static void begin_one(struct cleave_hold *hold, struct cleave_txn *txn, struct cleave *index,
+		      struct cleave_thread *self, uint64_t at, bool holds)
 {
 	if (holds)
 		cleave_hold_begin(hold, index, self, at);

@@ -445,7 +445,8 @@ static void map_owned(struct worker *me, struct cleave_thread *self)
 			uint64_t first = OWNED + (me->number * SLOTS + i) * SLOT_SIZE;
 
 			me->mapped[i] = &me->object[i];
-			must(cleave_insert(&tree, self, first, first + SLOT_SIZE - 1, me->mapped[i], NULL) == 0, "insert");
+			must(cleave_insert(&tree, self, first, first + SLOT_SIZE - 1, me->mapped[i], NULL) == 0,
+			     "insert");
 		}
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Deferred frees for peers that need grace periods: those of the library's own memb domain, so that all pay the same for
- * them, and in batches, one cookie each.  A node waits in a thread's list and comes back to its free list; what frees it
- * is the peer's.
+ * Deferred frees for peers that need grace periods: those of the library's own memb domain, so that all pay the same
+ * for them, and in batches, one cookie each.  A node waits in a thread's list and comes back to its free list; what
+ * frees it is the peer's.
  */
 #ifndef BENCH_GRACE_H
 #define BENCH_GRACE_H

@@ -5,8 +5,8 @@
  * the library or to the benchmark, and never installed.
  *
  * The tree is as the kernel's address spaces use it: with RCU and with gaps tracked; the lock is its own
- * (kernel/linux/spinlock.h).  Nodes come from malloc through a list per thread, as a kernel's slab keeps them per processor; those that readers may still see
- * wait for a grace period in batches (grace.h), not one call_rcu() each.
+ * (kernel/linux/spinlock.h).  Nodes come from malloc through a list per thread, as a kernel's slab keeps them per
+ * processor; those that readers may still see wait for a grace period in batches (grace.h), not one call_rcu() each.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * An implementation from any ordered map of C++ with a lock: the key is an entry's last address, so that the lower bound
- * of an address is the entry that holds it, if any does.
+ * An implementation from any ordered map of C++ with a lock: the key is an entry's last address, so that the lower
+ * bound of an address is the entry that holds it, if any does.
  *
- * Shape supplies Kind (with `bytes`), Map (from uint64_t to ordered_entry, with the allocator below), Lock, put and erase.
+ * Shape supplies Kind (with `bytes`), Map (from uint64_t to ordered_entry, with the allocator below), Lock, put and
+ * erase.
  */
 #ifndef BENCH_ORDERED_MAP_HPP
 #define BENCH_ORDERED_MAP_HPP

@@ -21,7 +21,7 @@ static inline size_t peers_malloc_size(size_t size)
 	return size < 24 ? 32 : (size + 8 + 15) & ~(size_t)15;
 }
 
-/* All peers in the order of the tables: NULL at the end.  The module with the maple tree is looked for at the first call. */
+/* All peers in the order of the tables, then NULL.  The first call looks for the module with the maple tree. */
 const struct bench_impl *const *peers_all(void);
 
 /* Those that are not there, and why. */

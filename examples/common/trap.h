@@ -112,8 +112,8 @@ int filter_install(void);
 /* ---- trap_exec.c ---- */
 
 /*
- * The new image inherits the filter, and needs an agent before its first call.  Whoever comes from this call has failed.
- * The child of a vfork, which shares this memory, may make it.
+ * The new image inherits the filter, and needs an agent before its first call.  Whoever comes from this call has
+ * failed.  The child of a vfork, which shares this memory, may make it.
  */
 long call_exec(const struct call *call);
 

@@ -50,8 +50,9 @@
 #define ADVICE(value) EQUAL(value, 0, 1), TRAP
 
 /*
- * For agents of whoever serves page faults (TRAP_FAULTS): advice that drops pages; and no restartable sequences, for which
- * the kernel writes to the thread's memory whenever it comes back from a call, also in the middle of a transaction.
+ * For agents of whoever serves page faults (TRAP_FAULTS): advice that drops pages; and no restartable sequences, for
+ * which the kernel writes to the thread's memory whenever it comes back from a call, also in the middle of a
+ * transaction.
  */
 #ifdef TRAP_FAULTS
 #define DISCARDS ADVICE(MADV_DONTNEED), ADVICE(MADV_FREE), ADVICE(MADV_DONTNEED_LOCKED),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The agent (../common/trap.h): the process's address-space calls arrive as SIGSYS, and are carried inside a transaction
- * on the map each.  It uses little of the thread's stack: what is large lives in the thread's record.
+ * The agent (../common/trap.h): the process's address-space calls arrive as SIGSYS, and are carried inside a
+ * transaction on the map each.  It uses little of the thread's stack: what is large lives in the thread's record.
  */
 #ifndef MIRROR_AGENT_H
 #define MIRROR_AGENT_H

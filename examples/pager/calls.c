@@ -4,9 +4,9 @@
  *
  *	begin -> stage -> prepare -> the call, by the thread that made it -> publish -> register what is new -> end
  *
- * so that map and kernel change as one step for everybody who asks the map.  Faults are not stopped.  What one may still
- * enter while the kernel changes the range goes nowhere: memory that the call has mapped anew is registered only after
- * the publication, which waits for all faults that saw what was there before.
+ * so that map and kernel change as one step for everybody who asks the map.  Faults are not stopped.  What one may
+ * still enter while the kernel changes the range goes nowhere: memory that the call has mapped anew is registered only
+ * after the publication, which waits for all faults that saw what was there before.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -80,7 +80,7 @@ static void protect(const struct cleave_space_ops *ops, struct cleave_map *map, 
 static void remove_page(const struct cleave_space_ops *ops, uint64_t page)
 {
 	(void)ops;
-	/* Else for a page with two windows, while mremap gives it the second and takes the first: its range is protected. */
+	/* Else for a page with two windows, while mremap moves it from one to the other: its range is protected. */
 	if (self->evicts)
 		page_remove(page);
 }

@@ -6,8 +6,8 @@
  *	chunked		the first touch cuts a piece of 64 KiB out of the entry and gives it a dense amap of its own
  *
  * A fault holds the mutex while it looks, changes the slot and enters the page, but not while it reads the file; a call
- * holds it from its look to its end, the system call included.  So nothing has to be checked twice, and the kernel never
- * says that it is changing what a fault enters.
+ * holds it from its look to its end, the system call included.  So nothing has to be checked twice, and the kernel
+ * never says that it is changing what a fault enters.
  */
 #include <errno.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Keeping the number of pages below the limit.  The evictor takes the processes by turns, and in each the pages in order
- * of address, round and round: userfaultfd does not say which pages are used.
+ * Keeping the number of pages below the limit.  The evictor takes the processes by turns, and in each the pages in
+ * order of address, round and round: userfaultfd does not say which pages are used.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-pager-killed CHILDREN SEED: forks children that change their address spaces and touch memory all the time, four
- * at once, and kills each at some moment.  Nothing that one leaves half done may hold up the others.
+ * cleave-pager-killed CHILDREN SEED: forks children that change their address spaces and touch memory all the time,
+ * four at once, and kills each at some moment.  Nothing that one leaves half done may hold up the others.
  */
 #define _GNU_SOURCE
 #include <signal.h>

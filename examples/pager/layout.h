@@ -59,9 +59,9 @@ struct pager_slot {
 struct pager_shared {
 	struct trap_shared trap;
 	/*
-	 * [a] and futex: the slot posted last, its number + 1; 0: none.  Threads push with one compare-and-swap, the pager
-	 * takes all at once: a thread may be killed between any two instructions, and nobody may wait for what it has
-	 * not done.
+	 * [a] and futex: the slot posted last, its number + 1; 0: none.  Threads push with one compare-and-swap, the
+	 * pager takes all at once: a thread may be killed between any two instructions, and nobody may wait for what it
+	 * has not done.
 	 */
 	uint32_t posted __attribute__((aligned(64)));
 	struct pager_slot slots[PAGER_SLOTS];

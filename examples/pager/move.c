@@ -187,8 +187,8 @@ static long relocate(struct request *request, struct move *move)
 }
 
 /*
- * The program says where.  What is mapped there goes first, in a change of its own, so that no fault that saw it is under
- * way when the kernel moves pages there.
+ * The program says where.  What is mapped there goes first, in a change of its own, so that no fault that saw it is
+ * under way when the kernel moves pages there.
  */
 static long relocate_fixed(struct request *request, struct move *move)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-pager-stress: a threaded program that changes its address space all the time, and in which every page carries a
- * checksum.  It knows nothing of the pager; by itself it must find nothing wrong either.
+ * cleave-pager-stress: a threaded program that changes its address space all the time, and in which every page carries
+ * a checksum.  It knows nothing of the pager; by itself it must find nothing wrong either.
  *
- * Each thread has a region of its own, and knows what every page of it holds: a version, from which the content follows,
- * or zeros.  One more region is shared by all, with a lock for each page.
+ * Each thread has a region of its own, and knows what every page of it holds: a version, from which the content
+ * follows, or zeros.  One more region is shared by all, with a lock for each page.
  */
 #define _GNU_SOURCE
 #include <errno.h>

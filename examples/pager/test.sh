@@ -56,10 +56,11 @@ fi
 
 case $name in
 compare)
-	"$pager" --compare --quiet --limit 8M --json "$work/json" --swap "$work" "$stress" --threads 3 --pages 900 --seconds 1 \
-		2>"$work/report" || fail "$(cat "$work/report")"
+	"$pager" --compare --quiet --limit 8M --json "$work/json" --swap "$work" \
+		"$stress" --threads 3 --pages 900 --seconds 1 2>"$work/report" || fail "$(cat "$work/report")"
 	for engine in cleave mutex-tree chunked; do
-		grep -q "^$engine .*%\$" "$work/report" || fail "no line of $engine, or it failed: $(cat "$work/report")"
+		grep -q "^$engine .*%\$" "$work/report" ||
+			fail "no line of $engine, or it failed: $(cat "$work/report")"
 		grep -q '"violations": 0' "$work/json.$engine" || fail "violations with $engine"
 	done
 	;;
@@ -93,7 +94,7 @@ programs)
 	at_least forks 6
 	;;
 processes)
-	# Many short lives at once: places in the pager's table are taken again while events of the dead are on their way.
+	# Many short lives at once: places in the pager's table are taken again while events of the dead are on the way.
 	permille=0
 	n=$(ls / | wc -l)
 	for round in 1 2 3 4 5 6 7 8; do

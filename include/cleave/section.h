@@ -62,8 +62,8 @@ static inline void cleave_section_tsan_leave(struct cleave_thread *self)
  *	   the address space has to be in the TLB.  Calls no malloc().  Goes back to the kernel 64 KiB at a time.
  * huge	   the same, in huge pages where the system allows it (transparent_hugepage/enabled is madvise or always):
  *	   for indexes that are larger than the caches.  2 MiB at a time, which stay with the process.
- * The latter two belong to the process, whatever the number of domains, and may be used in a forked child, and in handlers
- * of pthread_atfork() that are registered after the library was loaded.
+ * The latter two belong to the process, whatever the number of domains, and may be used in a forked child, and in
+ * handlers of pthread_atfork() that are registered after the library was loaded.
  */
 CLEAVE_API extern const struct cleave_memory cleave_memory_libc;
 CLEAVE_API extern const struct cleave_memory cleave_memory_packed;

@@ -71,9 +71,9 @@ struct cleave_memory {
  * cookie_stored  the same, where what was unlinked was unlinked by sequentially consistent stores of the caller, or of
  *	   words that it has stored so since: these order it, no other barrier is needed.  May be the same function.
  * done	   has a grace period begun and ended since `cookie`?  Acquire: orders reuse after readers.
- * begun   inside a section: a number, not 0.  What was unlinked before a token below it was given out is invisible to the
- *	   caller from now on; a token that is not below it is not done before the section ends.  So what was found after
- *	   it said a number is still there when it says the same in a later section of the thread.  May be NULL.
+ * begun   inside a section: a number, not 0.  What was unlinked before a token below it was given out is invisible to
+ *	   the caller from now on; a token that is not below it is not done before the section ends.  So what was found
+ *	   after it said a number is still there when it says the same in a later section of the thread.  May be NULL.
  * advance bring the grace period of `cookie` nearer, without waiting.  Outside read sections and locks.  May be NULL.
  * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
  * enter / leave   a read section.  They need not nest.
@@ -113,8 +113,9 @@ struct cleave_limbo {
 /*
  * An RCU domain: readers, grace periods and the memory of the nodes.  Any number of indexes share one.
  *
- * `done`: a port that has a word up to which every token is done (stored as ops->done() would have to be loaded: release; it
- * only grows, and no token up to it is given out any more) names it here, after cleave_domain_init() and before a thread's.
+ * `done`: a port that has a word up to which every token is done (stored as ops->done() would have to be loaded:
+ * release; it only grows, and no token up to it is given out any more) names it here, after cleave_domain_init() and
+ * before a thread's.
  */
 struct cleave_domain {
 	const struct cleave_ops *ops;	     /* [I] */

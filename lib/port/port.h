@@ -15,11 +15,11 @@
  *   PORT_CELL_READ(x), PORT_CELL_WRITE(x, v) plain access to a leaf's cell: ordered by the order word, never atomic.
  *					      A place for a race detector's hook.
  *   PORT_PAUSE()			      inside a spin; Need: does not sleep.
- *   PORT_SPINS				      how often a lock is tried before its waiter parks; 1 where spinning cannot help
- *   PORT_CELLS, PORT_FANOUT, PORT_LEVELS  cells of a leaf (2 to 12), children of a branch (16; 3 to 16 where all searches are
- *					      of search/live/), the greatest height
- *   PORT_BATCH, PORT_PATIENCE, PORT_RELEASES, PORT_COVER_TRIES  retired nodes that share a cookie; failed wakes, released
- *					      begins and tries of covers before the next means is taken
+ *   PORT_SPINS				      tries before a lock's waiter parks; 1 where spinning cannot help
+ *   PORT_CELLS, PORT_FANOUT, PORT_LEVELS  cells of a leaf (2 to 12), children of a branch (16; 3 to 16 where all
+ *					      searches are of search/live/), the greatest height
+ *   PORT_BATCH, PORT_PATIENCE, PORT_RELEASES, PORT_COVER_TRIES  retired nodes that share a cookie; failed wakes,
+ *					      released begins and tries of covers before the next means is taken
  *   PORT_YIELD()			      a point where stress builds delay the thread; else nothing.
  *   PORT_ASSERT(condition, rule)	      programming errors; off in release builds.  Need: prints the rule, stops.
  *   PORT_DEBUG				      1 if PORT_ASSERT is on, else 0
@@ -30,23 +30,26 @@
  *   EINVAL ENOMEM EEXIST ENOENT ENOSPC EAGAIN positive error numbers
  *   memcpy, memset			      the compiler may call them even in freestanding code
  *
- * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c and lib/edit.c are compiled once for each):
+ * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c and lib/edit.c are compiled once
+ * for each):
  *
- *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)		 the number of pivots < addr;
- *											 may bring in the children
- *   size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)		 the same, and does not
+ *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
+ *		the number of pivots < addr; may bring in the children
+ *   size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
+ *		the same, and does not
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
- *											 live cells with start <= addr
+ *		live cells with start <= addr
  *   unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min, uint64_t max)
- *											 children with gap >= size that reach into [min, max]
+ *		children with gap >= size that reach into [min, max]
  *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
- *											 ranks of the cells that are gaps
+ *		ranks of the cells that are gaps
  *   unsigned int search_visits(const struct cleave__leaf *leaf, uint64_t order, unsigned int count, unsigned int r,
- *				size_t room, bool gaps, struct cleave_visit *visits)	 cleave__leaf_visit()
+ *				size_t room, bool gaps, struct cleave_visit *visits)
+ *		cleave__leaf_visit()
  *
  * lib/port/search/scalar serves everywhere, avx2 and avx512 x86-64.  They also load cells that a writer may be filling,
- * and mask them out, and gap bounds that one may be raising (Need: of a vector's 64-bit words each is loaded whole): the
- * one place where a plain access may race.  lib/port/search/live reads live cells only, for race detectors.
+ * and mask them out, and gap bounds that one may be raising (Need: of a vector's 64-bit words each is loaded whole):
+ * the one place where a plain access may race.  lib/port/search/live reads live cells only, for race detectors.
  */
 #ifndef CLEAVE_PORT_H
 #define CLEAVE_PORT_H

@@ -32,7 +32,8 @@ for flavour in $flavours; do
 	LD_LIBRARY_PATH=$libdir "$work/dynamic"
 	# Our archive, whatever else is there only as a shared library.
 	"$@" "$source/tests/embed/program.c" -o "$work/static" $(pkg-config --cflags "cleave-$flavour") \
-		"$libdir/libcleave.a" $(pkg-config --static --libs-only-l "cleave-$flavour" | sed 's/-lcleave//') -pthread
+		"$libdir/libcleave.a" $(pkg-config --static --libs-only-l "cleave-$flavour" | sed 's/-lcleave//') \
+		-pthread
 	"$work/static"
 	if ldd "$work/static" | grep libcleave; then
 		exit 1
@@ -51,7 +52,8 @@ if command -v cmake >/dev/null; then
 	TEXT
 	# Found by its own place alone, and by no other minor version.
 	env -u PKG_CONFIG_PATH cmake -S "$work/cmake" -B "$work/cmake/build" -Dcleave_DIR="$libdir/cmake/cleave" \
-		>"$work/log" 2>&1 && cmake --build "$work/cmake/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+		>"$work/log" 2>&1 && cmake --build "$work/cmake/build" >>"$work/log" 2>&1 ||
+		{ cat "$work/log"; exit 1; }
 	for flavour in $flavours; do
 		LD_LIBRARY_PATH=$libdir "$work/cmake/build/$flavour"
 	done

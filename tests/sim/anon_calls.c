@@ -67,8 +67,8 @@ static uint8_t page_protect(uint64_t content, unsigned int store)
 }
 
 /*
- * A page is written in place only if no other store shows it any more: after all that was read through those.  (The word
- * of a page orders too much to tell.)
+ * A page is written in place only if no other store shows it any more: after all that was read through those.  (The
+ * word of a page orders too much to tell.)
  */
 static uint8_t page_read(uint64_t content, unsigned int store)
 {
@@ -143,8 +143,8 @@ static void look_at(unsigned int thread, struct record *record)
 }
 
 /*
- * Who was first is pinned, but a pin is no share: once the slot has another anon, the other sharer may write that page in
- * place.  So what stands there is read under a guard, after the fill; if nothing does by then, it is filled again.
+ * Who was first is pinned, but a pin is no share: once the slot has another anon, the other sharer may write that page
+ * in place.  So what stands there is read under a guard, after the fill; if nothing does by then, it is filled again.
  */
 static void fill(struct cleave_anon_context *context, struct record *record)
 {
@@ -260,7 +260,9 @@ static void remove_slot(struct cleave_anon_context *context, struct record *reco
 	}
 }
 
-/* As for a page that nobody writes meanwhile: the slot is not marked, and its share is dropped when guards have gone. */
+/*
+ * As for a page that nobody writes meanwhile: the slot is not marked, and its share is dropped when guards have gone.
+ */
 static void replace_slot(struct cleave_anon_context *context, struct record *record)
 {
 	uint8_t s = record->call.store, slot = record->call.slot;
@@ -558,7 +560,8 @@ void anon_call(unsigned int thread, struct record *record)
 		break;
 	case MAP:
 	case UNMAP:
-		record->failed = change_windows(context, world->stores[call->store], call, call->kind == MAP ? 1 : -1) != 0;
+		record->failed =
+			change_windows(context, world->stores[call->store], call, call->kind == MAP ? 1 : -1) != 0;
 		break;
 	case CHILD:
 		clone_child(context, record);

@@ -30,7 +30,8 @@ struct world {
 	struct cleave_word released[PAGES];
 	struct cleave_word32 drought; /* no memory any more */
 	/* Plain, for what must happen before what: */
-	uint64_t shown[PAGES][STORES]; /* read by who reads a page through a store; written by who writes it in place for another */
+	/* Read by who reads a page through a store; written by who writes it in place for another. */
+	uint64_t shown[PAGES][STORES];
 	uint64_t written[SIM_THREADS]; /* by a thread that writes under its guard; read around a fork() */
 	uint64_t locked[PAGES];	       /* under the lock of the page's anon */
 };

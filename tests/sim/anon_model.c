@@ -37,8 +37,9 @@ static bool apply(struct state *state, const struct item *item)
 	const struct call *call = &item->record->call;
 	uint8_t *value = &state->value[call->store][item->slot];
 
-	if (item->slot >= state->size[call->store] && (call->kind == READ || call->kind == FILL || call->kind == WRITE ||
-						       call->kind == REMOVE || call->kind == REPLACE))
+	if (item->slot >= state->size[call->store] &&
+	    (call->kind == READ || call->kind == FILL || call->kind == WRITE || call->kind == REMOVE ||
+	     call->kind == REPLACE))
 		return item->record->answer == NO_SLOT;
 	switch (call->kind) {
 	case READ:
@@ -142,8 +143,8 @@ static bool search(const struct state *state, uint32_t done)
 }
 
 /*
- * Lookups are acquire, not sequentially consistent: what a thread reads after it has changed or read another slot may be
- * older, where loads may be stale.  A clone that is its own is no such slot.
+ * Lookups are acquire, not sequentially consistent: what a thread reads after it has changed or read another slot may
+ * be older, where loads may be stale.  A clone that is its own is no such slot.
  */
 static bool may_be_older(const struct record *records, unsigned int i)
 {
@@ -173,7 +174,8 @@ bool anon_explained(const struct state *start, const struct state *end, struct r
 				continue;
 			if (record->failed || changes_nothing(call->kind))
 				continue;
-			for (unsigned int slot = call->slot; slot <= (by_slot(call->kind) ? call->last : call->slot); slot++) {
+			for (unsigned int slot = call->slot; slot <= (by_slot(call->kind) ? call->last : call->slot);
+			     slot++) {
 				if (nitems == MOST_ITEMS)
 					abort();
 				of[t][i] |= UINT32_C(1) << nitems;
@@ -187,10 +189,12 @@ bool anon_explained(const struct state *start, const struct state *end, struct r
 					continue;
 				for (unsigned int u = 0; u < THREADS; u++)
 					for (unsigned int j = 0; j < ncalls[u]; j++) {
-						bool first = u == t ? j < i
-							     : weak ? (records[t][i].seen >> (u * MOST_CALLS + j) & 1) != 0
-								    : records[u][j].returned <= records[t][i].began;
+						bool first = records[u][j].returned <= records[t][i].began;
 
+						if (u == t)
+							first = j < i;
+						else if (weak)
+							first = records[t][i].seen >> (u * MOST_CALLS + j) & 1;
 						if (first)
 							items[k].before |= of[u][j];
 					}

@@ -34,7 +34,7 @@ enum kind {
 	COPY,	/* slots [slot, last] of the thread's own clone, which nobody else knows, get anons of their own */
 	STOP,	/* all changes stop, as for fork() */
 	REOPEN,	/* the thread gets another context */
-	REPLACE, /* what is there, without marking the slot; answers what that was, and nothing changes if nothing was */
+	REPLACE, /* what is there, without marking the slot; answers what that was; changes nothing if nothing was */
 	LOCK,	/* and unlock the anon that is there */
 	KINDS
 };

@@ -10,7 +10,8 @@ build() { # the copy in $work/lib
 	# The index does not change: built once.
 	if [ ! -e "$work/index.a" ]; then
 		mkdir -p "$work/objects"
-		for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/anon_*.c "$root/tests/sim/runner.c"; do
+		for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$root"/tests/sim/anon_*.c \
+			"$root/tests/sim/runner.c"; do
 			case ${source##*/} in
 			anon*.c | guard.c | map*.c | fault*.c) [ "${source%/*}" = "$root/tests/sim" ] || continue ;;
 			esac

@@ -15,7 +15,7 @@ enum shape {
 	DISPLACED, /* then store 0 wrote slot 0; thread 0 has retired the old path, without a grace period */
 	SWAPPED,   /* as CLONED; slots 0 and 2 are tokens */
 	WINDOWED,  /* as CLONED; a window covers store 0 */
-	OWNED,	   /* as CLONED; then both wrote slots 0 and 2: they own their paths, and share the anons of slots 1 and 3 */
+	OWNED,	   /* as CLONED; then both wrote slots 0 and 2: they own their paths, share the anons of 1 and 3 */
 	SHAPES
 };
 

@@ -124,14 +124,14 @@ static void print_history(const struct state *end)
 				printf("-%u", call->last);
 			if (call->value)
 				printf(" %u", call->value);
-			printf(": %s%u   (began after %u returns, return %u)\n", record->failed ? "failed " : "", record->answer,
-			       record->began, record->returned);
+			printf(": %s%u   (began after %u returns, return %u)\n", record->failed ? "failed " : "",
+			       record->answer, record->began, record->returned);
 		}
 	for (unsigned int s = 0; s < STORES; s++)
 		if (world->stores[s])
 			printf("  store %u: began %u %u %u %u, ends %u %u %u %u\n", s, start_state.value[s][0],
-			       start_state.value[s][1], start_state.value[s][2], start_state.value[s][3], end->value[s][0],
-			       end->value[s][1], end->value[s][2], end->value[s][3]);
+			       start_state.value[s][1], start_state.value[s][2], start_state.value[s][3],
+			       end->value[s][0], end->value[s][1], end->value[s][2], end->value[s][3]);
 }
 
 static bool walked(void)
@@ -174,7 +174,8 @@ static enum sim_result execute(uint64_t i, struct sim_execution *execution, bool
 	} else {
 		anon_state(&end);
 		if (!anon_explained(&start_state, &end, records, ncalls, sim_weak())) {
-			snprintf(runner_failure, sizeof(runner_failure), "no order of the calls explains their answers");
+			snprintf(runner_failure, sizeof(runner_failure),
+				 "no order of the calls explains their answers");
 			result = SIM_FAILED;
 		} else if (walked() && token_left()) {
 			snprintf(runner_failure, sizeof(runner_failure), "a token was missed");

@@ -80,8 +80,8 @@ static void covers(struct cleave_thread *self, const struct call *call, struct a
 	struct cleave_entry bad = { 0 };
 
 	if (call->kind == COVERS_SLOWLY) {
-		answer->error =
-			cleave_covers(&world->index, self, call->first, address(call->last), is_asked_for, &asked, &bad);
+		answer->error = cleave_covers(&world->index, self, call->first, address(call->last), is_asked_for,
+					      &asked, &bad);
 	} else {
 		sim_ops.enter(&world->domain, self);
 		answer->error = cleave_covers_rcu(&world->index, call->first, address(call->last), is_asked_for, &asked,
@@ -197,8 +197,8 @@ static void hold(struct cleave_thread *self, const struct call *call, struct ans
 		sim_ops.enter(&world->domain, self);
 		cleave_lookup_rcu(&world->index, call->first, &again);
 		sim_ops.leave(&world->domain, self);
-		if (again.value != VALUE(call->value) || (call->value && (again.first != call->first || again.last != last)) ||
-		    again.last < last)
+		if (again.value != VALUE(call->value) ||
+		    (call->value && (again.first != call->first || again.last != last)) || again.last < last)
 			sim_fail("between put and release the held range is not what was put");
 	}
 	cleave_hold_end(&hold);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Scenarios that nobody thought of: a number draws a small index, and what two or three threads do around one place of it.
+ * Scenarios that nobody thought of: a number draws a small index, and what two or three threads do around one place.
  */
 #include "drawn.h"
 
@@ -193,8 +193,8 @@ static unsigned int draw_thread(struct draw *draw, unsigned int nentries, bool m
 }
 
 /*
- * Threads that change one place and then look, without a lock, at another may each miss the other's change, where memory
- * is weak.  So either loads return the newest value, or one thread alone looks.
+ * Threads that change one place and then look, without a lock, at another may each miss the other's change, where
+ * memory is weak.  So either loads return the newest value, or one thread alone looks.
  */
 void drawn_variant(uint32_t number, struct variant *variant)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * One execution of a variant of a scenario: it must end, without a race, an invalid index or a broken rule, with answers
- * that some sequential order explains.
+ * One execution of a variant of a scenario: it must end, without a race, an invalid index or a broken rule, with
+ * answers that some sequential order explains.
  */
 #ifndef CLEAVE_SIM_EXECUTION_H
 #define CLEAVE_SIM_EXECUTION_H

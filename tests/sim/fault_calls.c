@@ -31,8 +31,8 @@ static bool is_over(const struct history *history, const struct event *event, ui
 }
 
 /*
- * A child is its parent at one instant: not before any of the events began that it shows.  So what it shows instead of an
- * event that was over by then is wrong.
+ * A child is its parent at one instant: not before any of the events began that it shows.  So what it shows instead of
+ * an event that was over by then is wrong.
  */
 static void check_instant(unsigned int map)
 {
@@ -238,7 +238,8 @@ static int range_call(struct cleave_space_thread *thread, const struct call *cal
 static void change_range(struct cleave_space_thread *thread, const struct call *call)
 {
 	/* What another map shows, too, stays as it is there. */
-	bool initial = (call->kind == UNMAP || call->kind == MAP || call->kind == MAP_OBJECT || call->kind == FREE) && world->history_of[1] == 1;
+	bool initial = (call->kind == UNMAP || call->kind == MAP || call->kind == MAP_OBJECT || call->kind == FREE) &&
+		       world->history_of[1] == 1;
 	bool gives = call->kind == MAP || call->kind == MAP_OBJECT || call->kind == WRITABLE;
 	struct event *events[SLOTS];
 	uint32_t since = ++world->now;

@@ -102,14 +102,14 @@ struct world {
 	uint8_t object_value[SLOTS];
 	uint64_t object_refs;
 	uint32_t now;
-	uint64_t filled[FILLINGS]; /* plain: written where a page is filled, read where it is entered, copied or written out */
+	uint64_t filled[FILLINGS]; /* plain: written where a page is filled, read where it is entered or copied */
 	unsigned int nfillings;
 	bool running;
 	bool may_refuse; /* unmaps and protects are among the calls */
 	bool shares;	 /* children show the pages of their parents */
 	bool wires;	 /* something is, or may be wired */
 	bool replaces;	 /* the object's pages are only mapped over page 0 of map 0 */
-	uint64_t removed; /* plain: written after page 0 was removed, read before one of the object's is entered there */
+	uint64_t removed; /* plain: written after page 0 was removed, read before one of the object's is entered */
 };
 
 extern struct world *world;

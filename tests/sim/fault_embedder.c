@@ -37,7 +37,8 @@ uint64_t fault_page_take(enum page_state state, uint8_t value)
 	MUST(world->nfree > 0, "too many pages");
 	page = world->free_pages[--world->nfree];
 	MUST(world->nfillings < FILLINGS, "too many pages, one after the other");
-	world->pages[page] = (struct page){ .state = (uint8_t)state, .value = value, .filling = (uint8_t)world->nfillings++ };
+	world->pages[page] =
+		(struct page){ .state = (uint8_t)state, .value = value, .filling = (uint8_t)world->nfillings++ };
 	return 2 * page;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Which cache lines does a fault write?  Its guard, its slot, its anon, and what is its thread's own: no other, after the
- * first fault in the leaf; also where there is no slot, and for neighbours that are entered ahead.
+ * Which cache lines does a fault write?  Its guard, its slot, its anon, and what is its thread's own: no other, after
+ * the first fault in the leaf; also where there is no slot, and for neighbours that are entered ahead.
  *
  * Two coroutines of the simulator fault on different pages of one leaf; and first one of them alone.
  */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# Does the simulator find bugs of the fault path?  Each is planted into a private copy of the library, and must break the
-# scenario that its rule is for.
+# Does the simulator find bugs of the fault path?  Each is planted into a private copy of the library, and must break
+# the scenario that its rule is for.
 #	tests/sim/fault_planted.sh SOURCE_ROOT [NAME...]
 # Environment: CC, EXECUTIONS (a list, each tried if the one before found nothing), STRATEGY.
 . "$(dirname "$0")/planting.sh"

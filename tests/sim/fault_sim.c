@@ -16,8 +16,8 @@ enum shape {
 	FRESH,	  /* map 0: four pages, nothing touched, no store */
 	CLIPPED,  /* FRESH, in two entries */
 	TOUCHED,  /* pages 0 and 1 were written: 1, 2; both can be written */
-	OWNED,	  /* forked into map 1, then each wrote page 0 (5, 6) and is alone with it; page 1 is shared by both, and only
-		     map 1 shows it */
+	OWNED,	  /* forked into map 1, then each wrote page 0 (5, 6) and is alone with it; page 1 is shared by both,
+		     and only map 1 shows it */
 	FORKED,	  /* TOUCHED, and forked into map 1: everything is shared */
 	SHARED,	  /* TOUCHED, and map 1 shows the same pages (INHERIT_SHARE) */
 	SWAPPED,  /* FORKED, and both pages are swapped out */
@@ -51,60 +51,99 @@ struct scenario {
 static const struct scenario scenarios[] = {
 	{ "fault_fault", FRESH, { { W(0, 0, 11), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(READ, 0, 1) } } },
 	{ "fault_fault_store", FRESH, { { C(READ, 0, 0), W(0, 1, 11) }, { W(0, 2, 21), C(READ, 0, 1) } } },
-	{ "fault_clip", FRESH, { { W(0, 1, 11), C(READ, 0, 1) }, { C(CLIP, 0, 1), R(READ_ONLY, 0, 2, 3) }, { W(0, 2, 31), C(READ, 0, 2) } } },
-	{ "fault_join", CLIPPED, { { W(0, 3, 11), C(READ, 0, 3) }, { R(JOIN, 0, 0, 3), C(READ, 0, 3) }, { W(0, 0, 31) } } },
+	{ "fault_clip", FRESH,
+	  { { W(0, 1, 11), C(READ, 0, 1) }, { C(CLIP, 0, 1), R(READ_ONLY, 0, 2, 3) },
+	    { W(0, 2, 31), C(READ, 0, 2) } } },
+	{ "fault_join", CLIPPED,
+	  { { W(0, 3, 11), C(READ, 0, 3) }, { R(JOIN, 0, 0, 3), C(READ, 0, 3) }, { W(0, 0, 31) } } },
 	{ "fault_unmap", TOUCHED, { { W(0, 0, 11), C(READ, 0, 1), W(0, 2, 12) }, { R(UNMAP, 0, 0, 2) } } },
-	{ "fault_unmap_map", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1), R(MAP, 0, 0, 1), C(READ, 0, 0) },
-					{ C(TOUCH, 0, 1), C(READ, 0, 1) } } },
-	{ "fault_replace", TOUCHED, { { W(0, 1, 11), C(READ, 0, 1) }, { R(MAP, 0, 0, 1), C(READ, 0, 1), W(0, 0, 21) }, { C(READ, 0, 0) } } },
-	{ "fault_protect", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(READ_ONLY, 0, 0, 1), C(READ, 0, 0), R(WRITABLE, 0, 0, 0) },
-				      { C(TOUCH, 0, 1) } } },
-	{ "fault_fork", TOUCHED, { { W(0, 0, 11), W(0, 1, 12), W(0, 0, 13) }, { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) } } },
-	{ "fault_fork_child", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { F(0, 2), W(2, 0, 21), C(READ, 2, 0) }, { W(0, 1, 31) } } },
-	{ "fork_fork", TOUCHED, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) }, { F(0, 3), W(3, 0, 21), C(READ, 3, 1) }, { W(0, 0, 31), W(0, 1, 32) } } },
-	{ "fault_wipe", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(FREE, 0, 0, 3), C(READ, 0, 1) }, { W(0, 2, 31), C(READ, 0, 2) } } },
-	{ "fault_wipe_forked", FORKED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(FREE, 0, 0, 1) }, { C(READ, 1, 0), W(1, 1, 31) } } },
-	{ "fault_swap_out", TOUCHED, { { W(0, 0, 11), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 1) }, { C(READ, 0, 0), W(0, 1, 31) } } },
-	{ "swap_in_swap_in", SWAPPED, { { C(READ, 0, 0), W(0, 0, 11) }, { C(READ, 1, 0), C(READ, 1, 1) }, { R(UNMAP, 1, 1, 1) } } },
-	{ "swap_out_unmap", FORKED, { { C(SWAP, 0, 0), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1) }, { W(1, 0, 31), C(READ, 1, 0) } } },
-	{ "fault_wire", TOUCHED, { { W(0, 0, 11), C(READ, 0, 2) }, { R(WIRE, 0, 0, 2), R(UNWIRE, 0, 0, 2) }, { C(SWAP, 0, 0), R(READ_ONLY, 0, 1, 2) } } },
-	{ "wire_swap", TOUCHED, { { R(WIRE, 0, 0, 1), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 0) }, { W(0, 0, 31) } } },
+	{ "fault_unmap_map", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1), R(MAP, 0, 0, 1), C(READ, 0, 0) },
+	    { C(TOUCH, 0, 1), C(READ, 0, 1) } } },
+	{ "fault_replace", TOUCHED,
+	  { { W(0, 1, 11), C(READ, 0, 1) }, { R(MAP, 0, 0, 1), C(READ, 0, 1), W(0, 0, 21) }, { C(READ, 0, 0) } } },
+	{ "fault_protect", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { R(READ_ONLY, 0, 0, 1), C(READ, 0, 0), R(WRITABLE, 0, 0, 0) },
+	    { C(TOUCH, 0, 1) } } },
+	{ "fault_fork", TOUCHED,
+	  { { W(0, 0, 11), W(0, 1, 12), W(0, 0, 13) }, { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) } } },
+	{ "fault_fork_child", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { F(0, 2), W(2, 0, 21), C(READ, 2, 0) }, { W(0, 1, 31) } } },
+	{ "fork_fork", TOUCHED,
+	  { { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) }, { F(0, 3), W(3, 0, 21), C(READ, 3, 1) },
+	    { W(0, 0, 31), W(0, 1, 32) } } },
+	{ "fault_wipe", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { R(FREE, 0, 0, 3), C(READ, 0, 1) }, { W(0, 2, 31), C(READ, 0, 2) } } },
+	{ "fault_wipe_forked", FORKED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { R(FREE, 0, 0, 1) }, { C(READ, 1, 0), W(1, 1, 31) } } },
+	{ "fault_swap_out", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 1) }, { C(READ, 0, 0), W(0, 1, 31) } } },
+	{ "swap_in_swap_in", SWAPPED,
+	  { { C(READ, 0, 0), W(0, 0, 11) }, { C(READ, 1, 0), C(READ, 1, 1) }, { R(UNMAP, 1, 1, 1) } } },
+	{ "swap_out_unmap", FORKED,
+	  { { C(SWAP, 0, 0), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 1) }, { W(1, 0, 31), C(READ, 1, 0) } } },
+	{ "fault_wire", TOUCHED,
+	  { { W(0, 0, 11), C(READ, 0, 2) }, { R(WIRE, 0, 0, 2), R(UNWIRE, 0, 0, 2) },
+	    { C(SWAP, 0, 0), R(READ_ONLY, 0, 1, 2) } } },
+	{ "wire_swap", TOUCHED,
+	  { { R(WIRE, 0, 0, 1), C(READ, 0, 0) }, { C(SWAP, 0, 0), C(SWAP, 0, 0) }, { W(0, 0, 31) } } },
 	{ "wire_again", WIRED, { { W(0, 0, 11), W(0, 1, 12) }, { R(WIRE, 0, 0, 3) }, { R(WIRE, 0, 0, 3) } } },
-	{ "wire_promote", WIRED, { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNWIRE, 0, 0, 1) }, { C(TOUCH, 0, 1), C(READ, 0, 0) } } },
+	{ "wire_promote", WIRED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { R(UNWIRE, 0, 0, 1) }, { C(TOUCH, 0, 1), C(READ, 0, 0) } } },
 	{ "fork_order", TOUCHED, { { W(0, 2, 11), W(0, 1, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 2) } } },
 	{ "read_copy_in_place", OWNED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 21), W(1, 1, 22) } } },
-	{ "copy_beside_in_place", OWNED, { { C(READ, 1, 1), C(READ, 1, 1), C(READ, 1, 1) }, { W(1, 1, 21) }, { W(0, 1, 31), W(0, 1, 32) } } },
-	{ "read_copy_same_store", FORKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { W(1, 0, 31), W(1, 0, 32) } } },
+	{ "copy_beside_in_place", OWNED,
+	  { { C(READ, 1, 1), C(READ, 1, 1), C(READ, 1, 1) }, { W(1, 1, 21) }, { W(0, 1, 31), W(0, 1, 32) } } },
+	{ "read_copy_same_store", FORKED,
+	  { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { W(1, 0, 31), W(1, 0, 32) } } },
 	{ "copy_path_read", BARE, { { C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) } } },
-	{ "copy_copy", FORKED, { { W(0, 0, 11), C(READ, 0, 0) }, { W(1, 0, 21), C(READ, 1, 0) }, { C(FLUSH, 0, 0), W(0, 0, 31) } } },
-	{ "fork_copy_sharer", OWNED, { { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) }, { W(1, 1, 21), C(READ, 1, 1) }, { W(0, 1, 31) } } },
-	{ "shared_fill", SHARED, { { W(0, 2, 11), C(READ, 0, 2) }, { W(1, 2, 21), C(READ, 1, 2) }, { C(READ, 0, 2) } } },
-	{ "shared_fork", SHARED, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) }, { W(1, 0, 21), W(1, 0, 22) }, { W(0, 1, 31) } } },
+	{ "copy_copy", FORKED,
+	  { { W(0, 0, 11), C(READ, 0, 0) }, { W(1, 0, 21), C(READ, 1, 0) }, { C(FLUSH, 0, 0), W(0, 0, 31) } } },
+	{ "fork_copy_sharer", OWNED,
+	  { { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) }, { W(1, 1, 21), C(READ, 1, 1) }, { W(0, 1, 31) } } },
+	{ "shared_fill", SHARED,
+	  { { W(0, 2, 11), C(READ, 0, 2) }, { W(1, 2, 21), C(READ, 1, 2) }, { C(READ, 0, 2) } } },
+	{ "shared_fork", SHARED,
+	  { { F(0, 2), C(READ, 2, 0), C(READ, 2, 0) }, { W(1, 0, 21), W(1, 0, 22) }, { W(0, 1, 31) } } },
 	{ "shared_unmap", SHARED, { { R(UNMAP, 0, 0, 3) }, { W(1, 0, 21), C(READ, 1, 0) }, { R(UNMAP, 1, 0, 1) } } },
-	{ "shared_copy", SHARED, { { F(0, 2), W(0, 0, 11), C(READ, 0, 0) }, { C(READ, 1, 0), C(READ, 1, 0) }, { C(READ, 2, 0), C(READ, 1, 0) } } },
-	{ "shared_promote", SHARED_BACKED, { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
+	{ "shared_copy", SHARED,
+	  { { F(0, 2), W(0, 0, 11), C(READ, 0, 0) }, { C(READ, 1, 0), C(READ, 1, 0) },
+	    { C(READ, 2, 0), C(READ, 1, 0) } } },
+	{ "shared_promote", SHARED_BACKED,
+	  { { W(1, 0, 11), C(READ, 0, 0) }, { C(READ, 0, 0), C(READ, 0, 0) }, { C(READ, 1, 0) } } },
 	{ "wire_fork", HELD, { { F(0, 2), C(READ, 2, 0), C(READ, 2, 1) }, { W(0, 0, 21), W(0, 1, 22), W(0, 0, 23) } } },
-	{ "promote_read", BACKED, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
+	{ "promote_read", BACKED,
+	  { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { C(EVICT, 0, 0) } } },
 	{ "promote_grow", PROMOTED, { { C(READ, 0, 2) }, { W(0, 2, 21), C(READ, 0, 2) } } },
 	{ "promote_link", FAR, { { C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) } } },
 	{ "promote_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 22), C(READ, 0, 1) } } },
 	{ "promote_sharing", SHARING, { { C(READ, 0, 1), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 21), C(READ, 0, 1) } } },
-	{ "promote_new_store", BACKED, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21) }, { W(0, 1, 31), C(READ, 0, 1) } } },
-	{ "replace_seen_early", REMOVED, { { C(READ, 0, 0) }, { C(MAP_OBJECT, 0, 0) }, { W(0, 0, 31), C(READ, 0, 0) } } },
+	{ "promote_new_store", BACKED,
+	  { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21) }, { W(0, 1, 31), C(READ, 0, 1) } } },
+	{ "replace_seen_early", REMOVED,
+	  { { C(READ, 0, 0) }, { C(MAP_OBJECT, 0, 0) }, { W(0, 0, 31), C(READ, 0, 0) } } },
 	{ "promote_fork", PROMOTED, { { W(0, 1, 11), W(0, 0, 12) }, { F(0, 2), C(READ, 2, 1), C(READ, 2, 1) } } },
-	{ "zero_write", ZEROS, { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
+	{ "zero_write", ZEROS,
+	  { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
-	{ "ahead_protect", AHEAD, { { C(READ, 0, 1), C(READ, 0, 2) }, { R(UNMAP, 0, 2, 3), R(MAP, 0, 2, 2), W(0, 2, 21) } } },
-	{ "ahead_fill", AHEAD, { { R(FREE, 0, 1, 1), R(FREE, 0, 1, 1), R(FREE, 0, 1, 1) }, { C(READ, 0, 1), C(READ, 0, 1), C(READ, 0, 1) },
-				 { W(0, 1, 31), W(0, 1, 32) } } },
-	{ "ahead_copy", AHEAD, { { C(READ, 0, 0), C(READ, 0, 1) }, { W(0, 1, 21), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 31) } } },
-	{ "ahead_free", AHEAD, { { R(FREE, 0, 1, 1), C(READ, 0, 1) }, { C(READ, 0, 1), C(READ, 0, 1) }, { R(FREE, 0, 1, 1), R(FREE, 0, 1, 1) } } },
-	{ "ahead_swap", AHEAD, { { C(READ, 0, 0), C(READ, 0, 1) }, { C(SWAP, 0, 1), C(SWAP, 0, 0) }, { R(FREE, 0, 1, 2) } } },
+	{ "ahead_protect", AHEAD,
+	  { { C(READ, 0, 1), C(READ, 0, 2) }, { R(UNMAP, 0, 2, 3), R(MAP, 0, 2, 2), W(0, 2, 21) } } },
+	{ "ahead_fill", AHEAD,
+	  { { R(FREE, 0, 1, 1), R(FREE, 0, 1, 1), R(FREE, 0, 1, 1) },
+	    { C(READ, 0, 1), C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 1, 31), W(0, 1, 32) } } },
+	{ "ahead_copy", AHEAD,
+	  { { C(READ, 0, 0), C(READ, 0, 1) }, { W(0, 1, 21), C(READ, 0, 1) }, { F(0, 2), W(2, 1, 31) } } },
+	{ "ahead_free", AHEAD,
+	  { { R(FREE, 0, 1, 1), C(READ, 0, 1) }, { C(READ, 0, 1), C(READ, 0, 1) },
+	    { R(FREE, 0, 1, 1), R(FREE, 0, 1, 1) } } },
+	{ "ahead_swap", AHEAD,
+	  { { C(READ, 0, 0), C(READ, 0, 1) }, { C(SWAP, 0, 1), C(SWAP, 0, 0) }, { R(FREE, 0, 1, 2) } } },
 };
 /* clang-format on */
 
-static const char *const kind_names[] = { "nothing",  "read", "write", "touch", "unmap", "map", "map_object", "read_only", "writable",
-					  "free",     "fork", "swap",  "wire",	"unwire", "clip", "join", "evict",     "flush" };
+static const char *const kind_names[] = { "nothing",	"read",	     "write",	 "touch", "unmap", "map",
+					  "map_object", "read_only", "writable", "free",  "fork",  "swap",
+					  "wire",	"unwire",    "clip",	 "join",  "evict", "flush" };
 
 #define RANDOM_PROGRAMS 4000u
 
@@ -133,7 +172,8 @@ static void random_program(unsigned int number, struct scenario *scenario)
 
 		for (unsigned int i = 0; i < 2u + (threads == 2); i++) {
 			struct call *call = &scenario->calls[t][i];
-			bool two = (scenario->shape >= OWNED && scenario->shape <= SWAPPED) || scenario->shape == SHARED_BACKED;
+			bool two = (scenario->shape >= OWNED && scenario->shape <= SWAPPED) ||
+				   scenario->shape == SHARED_BACKED;
 
 			random = mix(random + t + 7 * i);
 			call->kind = kinds[(random >> 8) % COUNT(kinds)];
@@ -175,7 +215,8 @@ static void must(const struct call call)
 
 static void advise(unsigned int advice)
 {
-	(void)cleave_map_advise(&world->maps[0], &world->records[THREADS].map, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, advice);
+	(void)cleave_map_advise(&world->maps[0], &world->records[THREADS].map, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE,
+				advice);
 }
 
 static void shape_world(enum shape shape)
@@ -203,7 +244,8 @@ static void shape_world(enum shape shape)
 		must((struct call)R(WIRE, 0, 0, 1));
 	world->shares = shape == SHARING;
 	if (shape == SHARED || shape == SHARED_BACKED || shape == SHARING)
-		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE, CLEAVE_INHERIT_SHARE);
+		(void)cleave_map_inherit(&world->maps[0], thread, SIM_BASE, SIM_BASE + SLOTS * SIM_PAGE,
+					 CLEAVE_INHERIT_SHARE);
 	if ((shape >= OWNED && shape <= SWAPPED) || shape == SHARED_BACKED || shape == BARE)
 		must((struct call)F(0, 1));
 	if (shape == SHARED || shape == SHARED_BACKED) {
@@ -248,8 +290,9 @@ static void prepare(const struct scenario *scenario)
 {
 	sim_snapshot_free(&runner_snapshot);
 	now_running = *scenario;
-	fault_world_make(scenario->shape == ZEROS, (scenario->shape >= BACKED && scenario->shape <= PROMOTED) ||
-							    scenario->shape == SHARING || scenario->shape == REMOVED || scenario->shape == FAR);
+	fault_world_make(scenario->shape == ZEROS,
+			 (scenario->shape >= BACKED && scenario->shape <= PROMOTED) || scenario->shape == SHARING ||
+				 scenario->shape == REMOVED || scenario->shape == FAR);
 	shape_world(scenario->shape);
 	cleave_space_flush(&world->records[THREADS]);
 	for (unsigned int t = 0; t < THREADS; t++)
@@ -282,8 +325,8 @@ static void print_calls(void)
 		for (unsigned int i = 0; i < ncalls[t]; i++) {
 			const struct call *call = &now_running.calls[t][i];
 
-			printf("  T%u %s map %u page %u-%u %u\n", t, kind_names[call->kind], call->map, call->page, call->last,
-			       call->value);
+			printf("  T%u %s map %u page %u-%u %u\n", t, kind_names[call->kind], call->map, call->page,
+			       call->last, call->value);
 		}
 }
 

@@ -2,9 +2,9 @@
 /*
  * Which cache lines of the simulator's arena each thread of an execution writes.
  *
- * Every store, read-modify-write (a failed one, too) and write of a cell goes through the port and is noted.  Plain stores
- * do not: so a call is also made alone, and the lines that differ after it are added.  Lines that the allocator hands out
- * during a call belong to one thread each.  Programs are linked with --wrap, see meson.build.
+ * Every store, read-modify-write (a failed one, too) and write of a cell goes through the port and is noted.  Plain
+ * stores do not: so a call is also made alone, and the lines that differ after it are added.  Lines that the allocator
+ * hands out during a call belong to one thread each.  Programs are linked with --wrap, see meson.build.
  */
 #ifndef CLEAVE_SIM_LINES_H
 #define CLEAVE_SIM_LINES_H

@@ -20,7 +20,7 @@ static void *memory_alloc(const struct cleave_memory *memory, size_t size, size_
 	if (!p || size != sizeof(struct cleave__map_object))
 		return p;
 	world->objects++;
-	/* The simulator takes memory for private until a pointer to it is stored; objects get into cells, which it does not see. */
+	/* Memory is private to the simulator until a pointer to it is stored; it sees none in cells, where these go. */
 	PORT_STORE(&world->told[sim_self()], (uint64_t)(uintptr_t)p, PORT_RELAXED);
 	return p;
 }

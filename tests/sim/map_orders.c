@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The map's own memory orders (P1 to P4, P6 of doc/memory-order.md) under chosen schedules, stale reads included.  The index
- * below orders much by its locks; so each scenario is one in which the map's word alone does.
+ * The map's own memory orders (P1 to P4, P6 of doc/memory-order.md) under chosen schedules, stale reads included.  The
+ * index below orders much by its locks; so each scenario is one in which the map's word alone does.
  *
  *	cleave-sim-map-orders [EXECUTIONS]
  * Exit status: 0; 1: an execution failed.
@@ -230,7 +230,9 @@ static const char *judge_accounts(void)
 	struct cleave_map_accounts accounts;
 
 	cleave_map_account(&world->map, &world->thread[THREADS], &accounts);
-	return accounts.size != (ENTRIES - 2) * PAGE || accounts.data != accounts.size ? "the accounts are wrong" : NULL;
+	if (accounts.size != (ENTRIES - 2) * PAGE || accounts.data != accounts.size)
+		return "the accounts are wrong";
+	return NULL;
 }
 
 /* ---- The program ---- */

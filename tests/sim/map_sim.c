@@ -206,7 +206,7 @@ static const char *choose(unsigned int number)
 						  : 0;
 	must(cleave_map_init(&world->map, &world->thread[THREADS], &config));
 	make_shape(running.shape);
-	/* In two shapes it still knows what it made, and may give it to other pages; in one it counts the pages to itself. */
+	/* In two shapes it still knows what it made, and may give it to other pages; in one it counts to itself. */
 	if (running.shape != MIXED && running.shape != SINGLE)
 		cleave_map_thread_flush(&world->thread[0], true);
 	nthreads = 0;
@@ -215,7 +215,7 @@ static const char *choose(unsigned int number)
 			;
 		if (ncalls[t])
 			nthreads = t + 1;
-		/* So many nodes as a wiring keeps in hand take more steps than all the rest: before the execution, then. */
+		/* The nodes that a wiring keeps in hand take more steps than all the rest: they are made before. */
 		for (unsigned int i = 0; i < ncalls[t]; i++)
 			if (running.calls[t][i].kind == WIRE || running.calls[t][i].kind == MISWIRE)
 				must(cleave_map_reserve(&world->thread[t], 6));

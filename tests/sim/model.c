@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <string.h>
 
-const char *const kind_names[KINDS] = { "lookup",   "ticket",  "many",	 "covers",   "covers_slowly", "next",
-					"previous", "next_entry", "previous_entry", "freeze", "duplicate",
-					"find",     "clip",    "unclip",   "insert",
-					"store",    "erase",   "replace",  "alloc",	    "hold",	    "build",	    "commit",
-					"abort",    "publish", "try_clip", "try_store",	    "try_replace",
-					"try_commit" };
+const char *const kind_names[KINDS] = { "lookup",    "ticket",	    "many",	  "covers",	    "covers_slowly",
+					"next",	     "previous",    "next_entry", "previous_entry", "freeze",
+					"duplicate", "find",	    "clip",	  "unclip",	    "insert",
+					"store",     "erase",	    "replace",	  "alloc",	    "hold",
+					"build",     "commit",	    "abort",	  "publish",	    "try_clip",
+					"try_store", "try_replace", "try_commit" };
 
 #define TABLE 4096u
 
@@ -331,8 +331,8 @@ static bool apply(struct model *model, const struct item *item)
 			return false;
 		if (answer->error)
 			return answer->error == -EAGAIN && !call->value;
-		put(model, call->first, unit_of(entry.last) < call->last ? unit_of(entry.last) : call->last, call->value,
-		    UNITS);
+		put(model, call->first, unit_of(entry.last) < call->last ? unit_of(entry.last) : call->last,
+		    call->value, UNITS);
 		return true;
 	case FIND:
 	case ALLOC:

@@ -162,7 +162,8 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		{ "strategy", 1, NULL, 'y' }, { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
 		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'a' },	       { "scenario", 1, NULL, 'n' },
 		{ "seed", 1, NULL, 'r' },     { "replay", 1, NULL, 'R' },      { "first", 0, NULL, 'f' },
-		{ "named", 0, NULL, 'N' },    { "json", 1, NULL, 'j' },     { "list", 0, NULL, 'l' },	       { "help", 0, NULL, 'h' },
+		{ "named", 0, NULL, 'N' },    { "json", 1, NULL, 'j' },	       { "list", 0, NULL, 'l' },
+		{ "help", 0, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct sim_options options = { .seed = 1,

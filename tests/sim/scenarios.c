@@ -42,20 +42,22 @@ static const struct shape shapes[] = {
 	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
 	    E(40, 43, 4) },
 	  { SET(4, 11, 1), SET(16, 27, 2) }, 12, 15, 2, 16, 27, 2, 36, 39 },
-	/* . 4-7 8-11 12-15 | 16-27 28-31 | 32-35 . 40-43 .: the bound of the second leaf's gap is higher than need be */
+	/* . 4-7 8-11 12-15 | 16-27 28-31 | 32-35 . 40-43 .: the bound of the second leaf's gap is too high */
 	{ "high_bound",
 	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
 	    E(40, 43, 4) },
-	  { SET(16, 27, 2), { .kind = ERASE, .first = 28, .last = 31 }, SET(28, 31, 3) }, 16, 27, 2, 28, 31, 3, 36, 39 },
+	  { SET(16, 27, 2), { .kind = ERASE, .first = 28, .last = 31 }, SET(28, 31, 3) },
+	  16, 27, 2, 28, 31, 3, 36, 39 },
 	/* . 4-15 | 16-16 17-27 28-31 | 32-35 . 40-43 .: what the words of two leaves recur in */
 	{ "recurring",
 	  { E(4, 7, 1), E(8, 11, 1), E(12, 15, 2), E(16, 19, 2), E(20, 23, 1), E(24, 27, 1), E(28, 31, 3), E(32, 35, 3),
 	    E(40, 43, 4) },
 	  { SET(4, 15, 2), SET(16, 27, 2), { .kind = CLIP, .first = 17, .last = 17 } }, 4, 15, 2, 17, 27, 2, 36, 39 },
-	/* For leaves of 6 cells: . 4-7 . 10-15 | 16-17 . 20-21 22-27 | six of one size | 40-43 .: the second bound is high */
+	/* Leaves of 6 cells: . 4-7 . 10-15 | 16-17 . 20-21 22-27 | six of one size | 40-43 .: second bound high */
 	{ "six",
-	  { E(4, 7, 1), E(10, 11, 2), E(12, 13, 2), E(14, 15, 2), E(16, 17, 3), E(20, 21, 5), E(22, 23, 1), E(24, 25, 1),
-	    E(26, 27, 1), E(28, 29, 3), E(30, 31, 1), E(32, 33, 3), E(34, 35, 1), E(36, 37, 3), E(38, 39, 1), E(40, 43, 4) },
+	  { E(4, 7, 1), E(10, 11, 2), E(12, 13, 2), E(14, 15, 2), E(16, 17, 3), E(20, 21, 5), E(22, 23, 1),
+	    E(24, 25, 1), E(26, 27, 1), E(28, 29, 3), E(30, 31, 1), E(32, 33, 3), E(34, 35, 1), E(36, 37, 3),
+	    E(38, 39, 1), E(40, 43, 4) },
 	  { { .kind = UNCLIP, .first = 12, .last = 12 }, { .kind = UNCLIP, .first = 14, .last = 14 },
 	    { .kind = UNCLIP, .first = 24, .last = 24 }, { .kind = UNCLIP, .first = 26, .last = 26 },
 	    { .kind = ERASE, .first = 20, .last = 21 }, { .kind = INSERT, .first = 20, .last = 21, .value = 5 } },
@@ -248,10 +250,10 @@ static const struct named named[] = {
 	/* The same with gaps: 9 and 20 are never both free. */
 	{ "words_recur_erase", SIX,
 	  { .nthreads = 2, .ncalls = { 6, 1 },
-	    .calls = { { RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0), RANGE(INSERT, 20, 21, 5), RANGE(ERASE, 9, 9, 0),
-			 RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0) },
+	    .calls = { { RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0), RANGE(INSERT, 20, 21, 5),
+			 RANGE(ERASE, 9, 9, 0), RANGE(INSERT, 9, 9, 5), RANGE(ERASE, 20, 21, 0) },
 		       { RANGE(COVERS, 8, 21, 5) } } } },
-	/* An erasure relies on the bound that its walk found; the branch is replaced, and the bound lowered in the new one. */
+	/* An erasure relies on the bound that its walk found; that branch is replaced, and its copy's bound lowered. */
 	{ "bound_of_dead_parent", SIX,
 	  { .nthreads = 2, .ncalls = { 1, 2 },
 	    .calls = { { RANGE(ERASE, 20, 21, 0) }, { AT(CLIP, 39), SEARCH(ALLOC, 8, 62, CLEAVE_LOWEST, 4, 6) } } } },
@@ -363,7 +365,7 @@ static const struct named named[] = {
 	{ "hold_copies", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(HOLD, 12, 15, 5) }, { RANGE(STORE, 12, 14, 6) }, { AT(CLIP, 6) } } } },
-	/* A whole entry that gets another value again and again: the cells it leaves are written after a grace period only. */
+	/* A whole entry gets another value again and again: the cells it leaves are written after a grace period. */
 	{ "hold_replaces", ONE_CELL,
 	  { .nthreads = 3, .ncalls = { 5, 1, 1 },
 	    .calls = { { RANGE(HOLD, 16, 31, 5), RANGE(HOLD, 16, 31, 6), RANGE(HOLD, 16, 31, 7), RANGE(HOLD, 16, 31, 8),
@@ -375,7 +377,9 @@ static const struct named named[] = {
 	  { .nthreads = 2, .ncalls = { 4, 1 },
 	    .calls = { { RANGE(HOLD, 0, 7, 5), RANGE(HOLD, 8, 15, 6), RANGE(HOLD, 16, 23, 7), RANGE(HOLD, 24, 31, 8) },
 		       { AT(LOOKUP, 17) } } } },
-	/* Many lookups at once, a group and one more, whose walks go on through nodes that are replaced, split, reused. */
+	/*
+	 * Many lookups at once, a group and one more, whose walks go on through nodes that are replaced, split, reused.
+	 */
 	{ "many_split", DEEP,
 	  { .nthreads = 2, .ncalls = { 3, 1 },
 	    .calls = { { AT(CLIP, 4), AT(CLIP, 7), RANGE(ERASE, 10, 17, 0) }, { SEARCH(MANY, 2, 20, 0, 9, 0) } } } },
@@ -393,7 +397,7 @@ static const struct named named[] = {
 	    .calls = { { TXN(COMMIT, 9, 10, 5, 13, 14, 6), RANGE(ERASE, 0, 62, 0) },
 		       { AT(CLIP, 12) },
 		       { SEARCH(MANY, 8, 16, 0, 3, 0) } } } },
-	/* A held entry becomes a gap: bounds are raised under its lock, beside who searches, and who makes the gap larger. */
+	/* A held entry becomes a gap: bounds are raised under its lock, beside a search, and one who widens the gap. */
 	{ "hold_erases", FULL,
 	  { .nthreads = 3, .ncalls = { 1, 2, 1 },
 	    .calls = { { RANGE(HOLD, 10, 13, 0) },
@@ -413,7 +417,7 @@ static const struct named named[] = {
 	{ "hold_erases_at_border", GAP_BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 1, 1 },
 	    .calls = { { RANGE(HOLD, 16, 19, 0) }, { AT(LOOKUP, 17) } } } },
-	/* An erasure up to both borders finds a gap on the left, and the right neighbour busy: it lets the left one go, once. */
+	/* An erasure up to both borders: a gap on the left, the right neighbour busy: the left one is let go, once. */
 	{ "erases_between_gap_and_busy", ONE_CELL,
 	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
 	    .calls = { { RANGE(ERASE, 12, 15, 0), RANGE(ERASE, 16, 31, 0) },
@@ -421,13 +425,16 @@ static const struct named named[] = {
 		       { AT(CLIP, 6) } } } },
 	{ "holds_erase_at_both_sides", BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
-	    .calls = { { RANGE(HOLD, 12, 15, 0) }, { RANGE(HOLD, 16, 19, 0) }, { SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
-	/* A hold begins at the leaf of the last one, but not if that was replaced, and its memory holds something else. */
+	    .calls = { { RANGE(HOLD, 12, 15, 0) }, { RANGE(HOLD, 16, 19, 0) },
+		       { SEARCH(FIND, 8, 31, CLEAVE_LOWEST, 4, 0) } } } },
+	/*
+	 * A hold begins at the leaf of the last one, but not if that was replaced, and its memory holds something else.
+	 */
 	{ "hold_begins_where_it_was", FULL,
 	  { .nthreads = 2, .ncalls = { 2, 4 }, .cold = true,
 	    .calls = { { RANGE(HOLD, 12, 12, 0), RANGE(HOLD, 8, 8, 6) },
 		       { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0), RANGE(INSERT, 9, 10, 5) } } } },
-	/* A division locks what the walk has found above the leaf, but not what was replaced, or is something else by now. */
+	/* A division locks what the walk found above the leaf, but not what was replaced, or is something else now. */
 	{ "hold_divides_under_another", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 1, 4 }, .cold = true,
 	    .calls = { { RANGE(HOLD, 12, 13, 5) }, { AT(CLIP, 17), AT(CLIP, 21), AT(CLIP, 25), AT(CLIP, 29) } } } },
@@ -523,7 +530,7 @@ static const struct named named[] = {
 	{ "cursor_against_split", RECURRING,
 	  { .nthreads = 2, .ncalls = { 3, 1 },
 	    .calls = { { AT(CLIP, 20), AT(CLIP, 24), AT(CLIP, 8) }, { VISITS(NEXT, 5, 6) } } } },
-	/* The same over the end of a branch: the one beside it, which the cursor has found before, is replaced meanwhile. */
+	/* The same over the end of a branch: the one beside it, found before by the cursor, is replaced meanwhile. */
 	{ "cursor_over_branches_against_split", DEEP,
 	  { .nthreads = 2, .ncalls = { 2, 1 },
 	    .calls = { { AT(CLIP, 41), RANGE(STORE, 30, 31, 1) }, { VISITS(NEXT, 24, 10) } } } },

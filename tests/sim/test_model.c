@@ -60,8 +60,8 @@ static bool explained(struct history *history, const struct model *end)
 }
 
 /*
- * The first of two stores is the later one.  Found only after the other order failed, whose states must not be taken for
- * those of this one: the values of the lowest units may differ by as much as the numbers of the calls.
+ * The first of two stores is the later one.  Found only after the other order failed, whose states must not be taken
+ * for those of this one: the values of the lowest units may differ by as much as the numbers of the calls.
  */
 static void two_stores_in_the_other_order(void **state)
 {

@@ -20,8 +20,8 @@
  *	So is a cookie's load without a barrier, where the barrier can be spared (x86): inside a section.  Let that have
  *	recorded s, and let its plain load see e, before its unlinking is visible.
  *		1. The epoch does not come to s + 2 before the section ends: step 3, with this thread for R.
- *		2. The unlinking is visible before the section ends, by the order of stores.  So the epoch is s + 1 then,
- *		   at most; and s <= e.  What holds for a cookie of e + 1 and a barrier, holds for this one of e + 1.
+ *		2. The unlinking is visible before the section ends, by the order of stores.  So the epoch is s + 1
+ *		   then, at most; and s <= e.  What holds for a cookie of e + 1 and a barrier, holds for this e + 1.
  *	tests/test_ck_cookie.c has both forms as a model, and tries all interleavings of it.
  *
  *	Why 3 elsewhere: released CK (0.7.2 and before) has no barrier between R's load of the epoch and of the
@@ -181,12 +181,14 @@ static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread
 
 #ifdef CK_MD_TSO
 /*
- * With r recorded by this section the epoch comes to r + 1 at most before it ends (step 3): r + 2 is the first cookie that is
- * not done.  What was unlinked before a cookie of e + GRACE below that, e < r, was unlinked before the epoch was raised to r.
+ * With r recorded by this section the epoch comes to r + 1 at most before it ends (step 3): r + 2 is the first cookie
+ * that is not done.  What was unlinked before a cookie of e + GRACE below that, e < r, was unlinked before the epoch
+ * was raised to r.
  */
 static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
 {
-	return widen(PORT_LOAD(&ck_of(domain)->wide, PORT_RELAXED), ck_pr_load_uint(&thread_of(self)->record.epoch)) + GRACE;
+	return widen(PORT_LOAD(&ck_of(domain)->wide, PORT_RELAXED), ck_pr_load_uint(&thread_of(self)->record.epoch)) +
+	       GRACE;
 }
 #endif
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * How far behind the epoch that a cookie reads the grace period ends: ck.c argues for the numbers, tests/test_ck_cookie.c
- * tries all interleavings of them.
+ * How far behind the epoch that a cookie reads the grace period ends: ck.c argues for the numbers,
+ * tests/test_ck_cookie.c tries all interleavings of them.
  */
 #ifndef CLEAVE_PORT_CK_COOKIE_H
 #define CLEAVE_PORT_CK_COOKIE_H

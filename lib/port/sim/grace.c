@@ -5,8 +5,8 @@
  * A grace period begins at any moment after the cookies that it serves, and no sooner than the contract forces it to:
  * what was before those cookies happens before the sections that are entered after that moment, and what was in the
  * others happens before `done`.  A section that is entered between a cookie and that moment is not ordered after the
- * cookie.  Only two kinds of moment differ for anybody: just before a section is entered, for the cookies up to any one,
- * and when somebody asks for a cookie whose grace period has not begun.  The plain choice is the soonest.
+ * cookie.  Only two kinds of moment differ for anybody: just before a section is entered, for the cookies up to any
+ * one, and when somebody asks for a cookie whose grace period has not begun.  The plain choice is the soonest.
  *
  * While no grace period has begun since a cookie, the next may be the same token, as it is with liburcu and with
  * ConcurrencyKit, or another.  A cookie acquires nothing.

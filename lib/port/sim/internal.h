@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the parts of the simulator share: sim.c decides who runs, memory.c what a load returns, grace.c what the core asks
- * of its RCU flavour.
+ * What the parts of the simulator share: sim.c decides who runs, memory.c what a load returns, grace.c what the core
+ * asks of its RCU flavour.
  */
 #ifndef CLEAVE_SIM_INTERNAL_H
 #define CLEAVE_SIM_INTERNAL_H
@@ -92,9 +92,9 @@ void sim_point(void);
 
 /*
  * The same before an access to what `users` stands for: threads that read it, and in the high half those that write it,
- * in any execution so far.  DFS has no point there as long as no other thread's access conflicts: such a step is local, it
- * commutes with what others do, so a preemption before it and one before the next shared step are equivalent.  Where a
- * conflict comes to light DFS begins anew, so at its end no step that it took for local was none.
+ * in any execution so far.  DFS has no point there as long as no other thread's access conflicts: such a step is local,
+ * it commutes with what others do, so a preemption before it and one before the next shared step are equivalent.  Where
+ * a conflict comes to light DFS begins anew, so at its end no step that it took for local was none.
  */
 void sim_point_at(uint8_t *users, bool write);
 

@@ -3,10 +3,10 @@
  * The single order of sequentially consistent accesses, as far as C11 fixes it.
  *
  * One access comes before another if it happens before it, or if they are of one word and the second one read what the
- * first had stored, overwrote it, or overwrote what the first had read.  Everything else is open: a load may return less
- * than the newest such store, and then comes before the store that it missed, although that was made earlier here.  It
- * may do so unless that store already comes before it.  What comes before is the high half of the vector clocks, so that
- * happens-before carries it along; only what a load that missed a store knew must be looked up.
+ * first had stored, overwrote it, or overwrote what the first had read.  Everything else is open: a load may return
+ * less than the newest such store, and then comes before the store that it missed, although that was made earlier here.
+ * It may do so unless that store already comes before it.  What comes before is the high half of the vector clocks, so
+ * that happens-before carries it along; only what a load that missed a store knew must be looked up.
  */
 #ifndef CLEAVE_SIM_ORDER_H
 #define CLEAVE_SIM_ORDER_H

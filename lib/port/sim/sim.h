@@ -6,12 +6,13 @@
  * Memory: C11 without stand-alone fences.  Each word keeps all its stores, in the order in which they were made, with
  * the clock that each one releases.  A load may return any store that is not older than one that its thread must have
  * seen (its own, one that happens before it, one that a load which happens before it returned; for seq_cst loads also
- * the newest seq_cst store that comes before them in the single order, see order.h).  A read-modify-write takes the newest.  Not modelled: a load that returns a store which
- * is made later, and an order of stores that no interleaving of them has.
+ * the newest seq_cst store that comes before them in the single order, see order.h).  A read-modify-write takes the
+ * newest.  Not modelled: a load that returns a store which is made later, and an order of stores that no interleaving
+ * of them has.
  *
  * Races: plain accesses to cells, and each use of a node against its reuse or release, are checked by happens-before.
- * Grace periods are exact, and order no more than the contract says (grace.c): one begins somewhere between a cookie and
- * who asks whether that is done, and it is the sections entered after that which see what was before the cookie.
+ * Grace periods are exact, and order no more than the contract says (grace.c): one begins somewhere between a cookie
+ * and who asks whether that is done, and it is the sections entered after that which see what was before the cookie.
  *
  * All that is shared lies in the arena, which is put back before each execution.
  */
@@ -29,8 +30,8 @@ enum sim_strategy {
 };
 
 /*
- * A deviation is a choice that is not the plain one: a load returns an older store, a grace period begins late, a cookie
- * is not done although it could be, an allocation fails, a parked thread wakes for nothing.
+ * A deviation is a choice that is not the plain one: a load returns an older store, a grace period begins late, a
+ * cookie is not done although it could be, an allocation fails, a parked thread wakes for nothing.
  */
 struct sim_options {
 	enum sim_strategy strategy;

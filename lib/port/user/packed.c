@@ -6,8 +6,9 @@
  *	piece	64 KiB, aligned to that		 blocks of one size behind a header; found by the address of any of them
  *	block	a multiple of 64 bytes, to 4 KiB; never over the end of a page
  *
- * A piece without blocks in use gives its memory back to the kernel, and serves any size later.  What is larger is mapped by
- * itself.  One lock is around each heap: a thread comes here only for what its cache does not hold (../../pool.h).
+ * A piece without blocks in use gives its memory back to the kernel, and serves any size later.  What is larger is
+ * mapped by itself.  One lock is around each heap: a thread comes here only for what its cache does not hold
+ * (../../pool.h).
  */
 #define _GNU_SOURCE
 #include "user.h"
@@ -57,8 +58,8 @@ static void after_fork(void)
 }
 
 /*
- * Before main(): of handlers the first registered is called last.  Those of the program stop indexes and stores, which waits
- * for threads that take memory under the locks of these, and takes some itself.  Registered at the first block:
+ * Before main(): of handlers the first registered is called last.  Those of the program stop indexes and stores, which
+ * waits for threads that take memory under the locks of these, and takes some itself.  Registered at the first block:
  *	1. program: registers a handler that calls cleave_prefork()
  *	2. T: cleave_put(), with its leaves locked, needs a node
  *	3. the program forks: before_fork() locks the heap;  cleave_prefork() waits for T, and T for the heap.

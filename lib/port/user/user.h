@@ -58,15 +58,16 @@ void AnnotateIgnoreWritesEnd(const char *file, int line);
 #endif
 
 /*
- * Load a word that another thread counts up, behind a full barrier: for a cookie, a read-modify-write of that word would
- * do as well, but would take the line away from all others who need it.
+ * Load a word that another thread counts up, behind a full barrier: for a cookie, a read-modify-write of that word
+ * would do as well, but would take the line away from all others who need it.
  */
 static inline uint64_t cleave__load_behind_barrier(struct cleave_word *word)
 {
 #if defined(__x86_64__) && !CLEAVE__TSAN
 	struct cleave_word32 own = { 0 };
 
-	PORT_EXCHANGE(&own, 1, PORT_SEQ_CST); /* [U1-rel] any locked instruction is a full barrier; mfence costs four times as much */
+	/* [U1-rel] any locked instruction is a full barrier; mfence costs four times as much */
+	PORT_EXCHANGE(&own, 1, PORT_SEQ_CST);
 	return PORT_LOAD(word, PORT_SEQ_CST);
 #else
 	return PORT_FETCH_ADD(word, 0, PORT_RELEASE); /* [U1-rel] */

@@ -26,7 +26,8 @@ static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *bran
 	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
 	/* pivot >= addr is pivot > addr - 1; 0 is below every pivot */
 	__m256i key = _mm256_xor_si256(_mm256_set1_epi64x((long long)(addr - (addr != 0))), sign);
-	unsigned int above = search_four(&branch->pivot[0], key, sign) | search_four(&branch->pivot[4], key, sign) << 4 |
+	unsigned int above = search_four(&branch->pivot[0], key, sign) |
+			     search_four(&branch->pivot[4], key, sign) << 4 |
 			     search_four(&branch->pivot[8], key, sign) << 8 |
 			     search_four(&branch->pivot[12], key, sign) << 12;
 
@@ -70,7 +71,7 @@ static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *
 	return search_sixteen(branch->gap, size - 1) & reach & (~above << 1 | 1);
 }
 
-/* The ranks of some cells: each of the order word's numbers, taken as a byte, looks up whether its cell is one of them. */
+/* The ranks of some cells: each number of the order word, as a byte, looks up whether its cell is one of them. */
 static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
 {
 	const __m128i number = _mm_set1_epi8(15);

@@ -55,7 +55,7 @@ static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *
 	return room & reach & (below << 1 | 1);
 }
 
-/* The ranks of some cells: each of the order word's numbers, taken as a byte, looks up whether its cell is one of them. */
+/* The ranks of some cells: each number of the order word, as a byte, looks up whether its cell is one of them. */
 static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
 {
 	const __m128i number = _mm_set1_epi8(15);
@@ -89,8 +89,8 @@ _Static_assert(sizeof(struct cleave_visit) == 8 * SEARCH_VISIT && offsetof(struc
 #define SEARCH_END 12u /* as a cell's number: the end of the leaf, as if another entry started there */
 
 /*
- * Visits are written in fours, whose starts and ends make one vector: each line of theirs is one permutation of that and
- * of their values.  For each word of two fours: which of four starts, four ends and eight values it is.
+ * Visits are written in fours, whose starts and ends make one vector: each line of theirs is one permutation of that
+ * and of their values.  For each word of two fours: which of four starts, four ends and eight values it is.
  */
 #define SEARCH_WORD(i) ((i) % 5 == 2 ? 8 + (i) / 5 : (i) / 5 % 4 + ((i) % 5 == 1 || (i) % 5 == 4 ? 4 : 0))
 #define SEARCH_LINE(i)                                                                                                \
@@ -102,7 +102,8 @@ static const uint64_t search_lines[2][3][8] __attribute__((aligned(64))) = {
 };
 
 /* The first four, or the other four, of eight visits. */
-static PORT_ALWAYS_INLINE void search_write(struct cleave_visit *visits, unsigned int half, __m512i ends, __m512i values)
+static PORT_ALWAYS_INLINE void search_write(struct cleave_visit *visits, unsigned int half, __m512i ends,
+					    __m512i values)
 {
 	uint64_t *words = (uint64_t *)(void *)visits + SEARCH_FOUR * half;
 	const uint64_t(*line)[8] = search_lines[half];
@@ -124,8 +125,8 @@ static PORT_ALWAYS_INLINE __m512i search_numbers(uint64_t word, unsigned int fro
 }
 
 /*
- * As cleave__leaf_visit() from one rank to the last one, but up to 12 visits are written even where there are fewer.  The
- * numbers of the cells that are wanted, and of those behind them, are drawn together, and the cells permuted by these.
+ * As cleave__leaf_visit() from one rank to the last one, but up to 12 visits are written even where there are fewer.
+ * The numbers of the cells that are wanted, and of those behind them, are drawn together: these permute the cells.
  */
 static PORT_ALWAYS_INLINE unsigned int search_visits_all(const struct cleave__leaf *leaf, uint64_t order,
 							 unsigned int count, unsigned int ranks, bool gaps,

@@ -23,7 +23,8 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 {
 	unsigned int below = 0;
 
-	for (unsigned int r = cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, addr) + 1; r-- > 0;)
+	for (unsigned int r = cleave__leaf_rank(leaf, order, cleave__count12(cleave__live(order)), 0, addr) + 1;
+	     r-- > 0;)
 		below |= 1u << cleave__cell(order, r);
 	return below;
 }

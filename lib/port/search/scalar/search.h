@@ -41,8 +41,8 @@ static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *bran
 }
 
 /*
- * Which live cells start at or below `addr`.  Two chains of compare and add with carry, two instructions a cell; without
- * the empty asm gcc makes setcc and lea of them, which fill the scheduler so that lookups do not overlap.
+ * Which live cells start at or below `addr`.  Two chains of compare and add with carry, two instructions a cell;
+ * without the empty asm gcc makes setcc and lea of them, which fill the scheduler so that lookups do not overlap.
  */
 static PORT_ALWAYS_INLINE unsigned int search_above(unsigned int mask, uint64_t addr, uint64_t start)
 {
