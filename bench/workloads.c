@@ -275,22 +275,22 @@ static size_t alloc(void *self, const struct cleave_request *requests, struct cl
 static size_t iterate(void *self, uint64_t *sum)
 {
 	struct bench_thread *thread = self;
-	struct cleave_visit visits[ITERATE_BATCH];
-	struct cleave_cursor cursor;
-	size_t entries = 0;
+	struct cleave_entry entries[ITERATE_BATCH];
+	uint64_t from = 0;
+	size_t seen = 0;
 	size_t got;
 
-	cleave_cursor_init(&cursor, thread->index, 0, false);
 	do {
 		cleave_section_enter(&thread->record);
-		got = cleave_next_rcu(&cursor, visits, ITERATE_BATCH);
+		got = cleave_lookup_range_rcu(thread->index, from, CLEAVE_LAST, false, entries, ITERATE_BATCH);
 		cleave_section_leave(&thread->record);
-		entries += got;
+		seen += got;
 		for (size_t i = 0; i < got; i++)
-			*sum += bench_sum(visits[i].first, visits[i].last, visits[i].entry.value);
-	} while (got == ITERATE_BATCH);
+			*sum += bench_sum(entries[i].first, entries[i].last, entries[i].value);
+		from = got ? entries[got - 1].last + 1 : 0;
+	} while (got == ITERATE_BATCH && from);
 	cleave_section_quiescent(&thread->record);
-	return entries;
+	return seen;
 }
 
 static void size(void *self, size_t *entries, size_t *bytes)

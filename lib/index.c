@@ -56,6 +56,13 @@ void cleave_lookup_many_rcu(const struct cleave *index, const uint64_t *addrs, s
 	index->search->lookup_many_rcu(index, addrs, n, entries);
 }
 
+size_t cleave_lookup_range_rcu(const struct cleave *index, uint64_t first, uint64_t last, bool gaps,
+			       struct cleave_entry *entries, size_t n)
+{
+	cleave__check_reader(index);
+	return index->search->lookup_range_rcu(index, first, last, gaps, entries, n);
+}
+
 bool cleave_ticket_valid_rcu(const struct cleave_ticket *ticket)
 {
 	/* [M5-sc] against the stores that take a value away */

@@ -160,30 +160,42 @@ static PORT_ALWAYS_INLINE void cleave__leaf_entry_any(const struct cleave__leaf 
 	entry->value = leaf->value[cell];
 }
 
-/*
- * Visit the cells from rank r on, at most `room` of them, gaps only if they are wanted.  Returns how many visits that
- * makes.
- */
-static PORT_ALWAYS_INLINE unsigned int cleave__leaf_visit(const struct cleave__leaf *leaf, uint64_t order,
-							  unsigned int count, unsigned int r, size_t room, bool gaps,
-							  struct cleave_visit *visits)
+/* What is made of a leaf's cells, in an array of these. */
+enum cleave__form {
+	CLEAVE__ENTRIES, /* struct cleave_entry */
+	CLEAVE__VISITS,	 /* struct cleave_visit, not trimmed */
+};
+
+static PORT_ALWAYS_INLINE void *cleave__form_at(enum cleave__form form, void *to, size_t i)
 {
-	unsigned int end = room < count - r ? r + (unsigned int)room : count;
+	return (char *)to + i * (form == CLEAVE__VISITS ? sizeof(struct cleave_visit) : sizeof(struct cleave_entry));
+}
+
+/*
+ * Write the cells from rank r on, at most `room` of them, gaps only if they are wanted.  Returns how many that makes.
+ */
+static PORT_ALWAYS_INLINE unsigned int cleave__leaf_cells(const struct cleave__leaf *leaf, uint64_t order,
+							  unsigned int count, unsigned int r, size_t room, bool gaps,
+							  enum cleave__form form, void *to)
+{
+	unsigned int end = room < count - r ? r + (unsigned int)room : count, found = 0;
 	uint64_t cells = order >> (4 * r);
 	uint64_t first = PORT_CELL_READ(leaf->start[cells & 15]);
-	struct cleave_visit *visit = visits;
 
 	for (; r < end; r++, cells >>= 4) {
 		void *value = PORT_CELL_READ(leaf->value[cells & 15]);
 		uint64_t next = r + 1 < count ? PORT_CELL_READ(leaf->start[cells >> 4 & 15]) : leaf->node.last + 1;
+		struct cleave_entry entry = { first, next - 1, value };
 
-		visit->entry.first = visit->first = first;
-		visit->entry.last = visit->last = next - 1;
-		visit->entry.value = value;
-		visit += gaps || value;
+		if (form == CLEAVE__VISITS)
+			*(struct cleave_visit *)cleave__form_at(form, to, found) =
+				(struct cleave_visit){ entry, entry.first, entry.last };
+		else
+			*(struct cleave_entry *)cleave__form_at(form, to, found) = entry;
+		found += gaps || value;
 		first = next;
 	}
-	return (unsigned int)(visit - visits);
+	return found;
 }
 
 /* The rank of the cell that holds `addr`, from a given rank upward. */

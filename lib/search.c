@@ -2,7 +2,7 @@
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
  * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free(),
- * search_visits() and SEARCH_NAME.
+ * search_cells() and SEARCH_NAME.
  */
 #include "walk.h"
 
@@ -136,8 +136,12 @@ static PORT_ALWAYS_INLINE bool step_on(struct cleave__position *position, struct
 	return true;
 }
 
-/* A cursor's way upward: cleave_next_rcu(). */
-static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n) PORT_INSIDE
+/*
+ * The way upward, from the cursor's key to `last`: cleave_next_rcu() and cleave_lookup_range_rcu().  Of entries the last
+ * ones may begin above `last`.
+ */
+static PORT_ALWAYS_INLINE size_t go_up(struct cleave_cursor *cursor, uint64_t last, enum cleave__form form, void *to,
+				       size_t n) PORT_INSIDE
 {
 	const struct cleave *index = cursor->index;
 	const bool gaps = cursor->gaps;
@@ -147,18 +151,19 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 	struct cleave__position position;
 	size_t done = 0;
 
-	while (done < n && !cursor->after) {
+	while (done < n && !cursor->after && key <= last) {
 		const struct cleave__leaf *leaf;
 		size_t room = n - done;
 		unsigned int found;
+		void *at = cleave__form_at(form, to, done);
 
 		if (!known)
 			seek(index, key, &position);
 		look_ahead(index, &position, !known, &beyond);
 		leaf = cleave__leaf_const(position.node);
-		found = search_visits(leaf, position.order, position.count, position.r, room, gaps, &visits[done]);
-		if (!known && found && visits[done].first < key)
-			visits[done].first = key;
+		found = search_cells(leaf, position.order, position.count, position.r, room, gaps, form, at);
+		if (form == CLEAVE__VISITS && !known && found && ((struct cleave_visit *)at)->first < key)
+			((struct cleave_visit *)at)->first = key;
 		done += found;
 		cursor->before = false;
 		if (room < position.count - position.r) {
@@ -167,13 +172,14 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 			known = true;
 			continue;
 		}
-		/* Most leaves are visited as a whole, with room for all that one may have: nothing else is asked. */
-		for (known = step_on(&position, beyond); known && n - done >= CLEAVE__CELL_ROOM;
-		     known = step_on(&position, beyond)) {
+		/* Most leaves are passed as a whole, with room for all that one may have: nothing else is asked. */
+		for (known = leaf->node.last < last && step_on(&position, beyond);
+		     known && n - done >= CLEAVE__CELL_ROOM;
+		     known = leaf->node.last < last && step_on(&position, beyond)) {
 			look_ahead(index, &position, false, &beyond);
 			leaf = cleave__leaf_const(position.node);
-			done += search_visits(leaf, position.order, position.count, 0, CLEAVE__CELL_ROOM, gaps,
-					      &visits[done]);
+			done += search_cells(leaf, position.order, position.count, 0, CLEAVE__CELL_ROOM, gaps, form,
+					     cleave__form_at(form, to, done));
 		}
 		position.r = 0;
 		key = leaf->node.last + 1; /* 0: 2^64 */
@@ -182,6 +188,23 @@ static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits
 	}
 	cursor->key = key;
 	return done;
+}
+
+static size_t next_rcu(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n) PORT_INSIDE
+{
+	return go_up(cursor, CLEAVE_LAST, CLEAVE__VISITS, visits, n);
+}
+
+static size_t lookup_range_rcu(const struct cleave *index, uint64_t first, uint64_t last, bool gaps,
+			       struct cleave_entry *entries, size_t n) PORT_INSIDE
+{
+	struct cleave_cursor cursor = { .index = index, .key = first, .gaps = gaps };
+	size_t found = go_up(&cursor, last, CLEAVE__ENTRIES, entries, n);
+
+	/* They ascend, and what begins above `last` is in the leaf that holds it. */
+	while (found && entries[found - 1].first > last)
+		found--;
+	return found;
 }
 
 static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,
@@ -199,6 +222,7 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.lookup_ticket_rcu = lookup_ticket_rcu,
 	.lookup_many_rcu = lookup_many_rcu,
 	.seek_rcu = seek_rcu,
+	.lookup_range_rcu = lookup_range_rcu,
 	.next_rcu = next_rcu,
 	.climb_rcu = climb_rcu,
 	.gap_rcu = gap_rcu,

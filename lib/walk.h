@@ -55,6 +55,8 @@ struct cleave__search {
 				   struct cleave_ticket *ticket);
 	void (*lookup_many_rcu)(const struct cleave *index, const uint64_t *addrs, size_t n,
 				struct cleave_entry *entries);
+	size_t (*lookup_range_rcu)(const struct cleave *index, uint64_t first, uint64_t last, bool gaps,
+				   struct cleave_entry *entries, size_t n);
 	/* Find the leaf, and the cell, of an address. */
 	void (*seek_rcu)(const struct cleave *index, uint64_t addr, struct cleave__position *position);
 	size_t (*next_rcu)(struct cleave_cursor *cursor, struct cleave_visit *visits, size_t n);

@@ -363,11 +363,12 @@ static void read_wild(struct worker *me)
 	struct cleave_ticket ticket;
 	struct cleave_cursor cursor;
 	struct cleave_visit visit[5];
+	struct cleave_entry entries[5];
 	struct cleave_entry entry;
 	struct object *object = NULL;
 
 	cleave_section_enter(me->record);
-	switch (rnd(me, 64) < 2 ? 0 : 1 + rnd(me, 6)) {
+	switch (rnd(me, 64) < 2 ? 0 : 1 + rnd(me, 7)) {
 	case 0:
 		if (rnd(me, 2))
 			cleave_statistics_rcu(&tree, &statistics);
@@ -392,6 +393,9 @@ static void read_wild(struct worker *me)
 		break;
 	case 5:
 		cleave_find_gap_rcu(&tree, &wish, &found);
+		break;
+	case 6:
+		cleave_lookup_range_rcu(&tree, addr, addr + rnd(me, 256), rnd(me, 2), entries, 5);
 		break;
 	default:
 		object = cleave_lookup_rcu(&tree, addr, &entry);

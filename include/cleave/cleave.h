@@ -148,6 +148,21 @@ CLEAVE_API void cleave_lookup_many_rcu(const struct cleave *index, const uint64_
 				       struct cleave_entry *entries);
 
 /*
+ * The entries that meet [first, last], both inclusive, upward into entries[0 .. n); `gaps`: gaps too.  Each is whole:
+ * the lowest may begin below `first`, the highest end above `last`.  Fewer than n: there are no more.  Else go on from
+ * entries[n - 1].last + 1, unless that is above `last`, or 0, which 2^64 is.  Faster than a cursor, whose visits also
+ * say which part is new; between calls nothing is kept, so that any change is survived.
+ * Context: read section, as cleave_lookup_rcu().  Complexity: O(log entries + n); a walk more for a branch that is
+ * replaced meanwhile.
+ * Linearizes at: each entry for itself: there are times t0 <= t1 <= ... in the call at which entry i was present.
+ * Those of one leaf are of one instant; those of several are not (cleave_covers_rcu() and transactions are).  So after
+ * a change that joins entries one may begin at or below the end of the one before it: what is new begins behind that.
+ * Return: the number of entries, 0 if first > last; what the others of the n hold then is undefined.
+ */
+CLEAVE_API size_t cleave_lookup_range_rcu(const struct cleave *index, uint64_t first, uint64_t last, bool gaps,
+					  struct cleave_entry *entries, size_t n);
+
+/*
  * The same as cleave_lookup_rcu(), and a ticket for cleave_ticket_valid_rcu().
  * Context, Complexity, Linearizes at, Return: as cleave_lookup_rcu().
  */

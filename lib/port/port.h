@@ -43,9 +43,9 @@
  *		children with gap >= size that reach into [min, max]
  *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
  *		ranks of the cells that are gaps
- *   unsigned int search_visits(const struct cleave__leaf *leaf, uint64_t order, unsigned int count, unsigned int r,
- *				size_t room, bool gaps, struct cleave_visit *visits)
- *		cleave__leaf_visit()
+ *   unsigned int search_cells(const struct cleave__leaf *leaf, uint64_t order, unsigned int count, unsigned int r,
+ *			       size_t room, bool gaps, enum cleave__form form, void *to)
+ *		cleave__leaf_cells()
  *
  * lib/port/search/scalar serves everywhere, avx2 and avx512 x86-64.  They also load cells that a writer may be filling,
  * and mask them out, and gap bounds that one may be raising (Need: of a vector's 64-bit words each is loaded whole):

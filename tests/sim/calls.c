@@ -74,6 +74,31 @@ static void look_many(struct cleave_thread *self, const struct call *call, struc
 	answer->n = call->n;
 }
 
+/* displaced[]: the part of each that the one before did not reach. */
+static void look_range(struct cleave_thread *self, const struct call *call, struct answer *answer)
+{
+	uint64_t key = call->first, last = address(call->last);
+	bool gaps = call->n % 2 == 0, end = false;
+
+	sim_ops.enter(&world->domain, self);
+	answer->n = (unsigned int)cleave_lookup_range_rcu(&world->index, key, last, gaps, answer->entries, call->n);
+	sim_ops.leave(&world->domain, self);
+	for (unsigned int i = 0; i < answer->n; i++) {
+		const struct cleave_entry *entry = &answer->entries[i];
+
+		if (end || entry->last < key || entry->first > last ||
+		    (gaps ? entry->first > key : entry->value == NULL))
+			sim_fail("an entry of a range is not where the last one ended");
+		if (entry->first > key)
+			key = entry->first;
+		answer->displaced[i] = (struct cleave_entry){ key, entry->last, NULL };
+		end = entry->last >= last;
+		key = entry->last + 1;
+	}
+	if (gaps && answer->n < call->n && !end)
+		sim_fail("a range ended early");
+}
+
 static void covers(struct cleave_thread *self, const struct call *call, struct answer *answer)
 {
 	struct asked asked = { answer, call };
@@ -261,6 +286,9 @@ void make_call(unsigned int thread, const struct call *call, struct answer *answ
 	case MANY:
 		look_many(self, call, answer);
 		break;
+	case LOOK_RANGE:
+		look_range(self, call, answer);
+		break;
 	case COVERS:
 	case COVERS_SLOWLY:
 		covers(self, call, answer);
@@ -377,6 +405,9 @@ const char *call_text(const struct call *call, char *text, size_t size)
 		break;
 	case MANY:
 		snprintf(text + n, size - (size_t)n, "-%u, %u addresses)", call->last, call->n);
+		break;
+	case LOOK_RANGE:
+		snprintf(text + n, size - (size_t)n, "-%u, %u entries)", call->last, call->n);
 		break;
 	case FIND:
 	case ALLOC:

@@ -101,6 +101,7 @@ static unsigned int items_of(const struct call *call)
 	case PREVIOUS:
 	case NEXT_ENTRY:
 	case PREVIOUS_ENTRY:
+	case LOOK_RANGE:
 		return call->n;
 	default:
 		return 1;

@@ -146,7 +146,7 @@ static bool judge(bool weak)
 				parts = 3;
 			else if (record->call.kind == TICKET)
 				parts = record->answer.valid ? 2 : 1;
-			else if (record->call.kind >= NEXT && record->call.kind <= PREVIOUS_ENTRY)
+			else if (record->call.kind >= NEXT && record->call.kind <= LOOK_RANGE)
 				parts = record->answer.n;
 			else if (record->call.kind == MANY)
 				parts = record->call.n;

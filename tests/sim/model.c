@@ -9,11 +9,11 @@
 #include <string.h>
 
 const char *const kind_names[KINDS] = { "lookup",    "ticket",	    "many",	  "covers",	    "covers_slowly",
-					"next",	     "previous",    "next_entry", "previous_entry", "freeze",
-					"duplicate", "find",	    "clip",	  "unclip",	    "insert",
-					"store",     "erase",	    "replace",	  "alloc",	    "hold",
-					"build",     "commit",	    "abort",	  "publish",	    "try_clip",
-					"try_store", "try_replace", "try_commit" };
+					"next",	     "previous",    "next_entry", "previous_entry", "range",
+					"freeze",    "duplicate",   "find",	  "clip",	    "unclip",
+					"insert",    "store",	    "erase",	  "replace",	    "alloc",
+					"hold",	     "build",	    "commit",	  "abort",	    "publish",
+					"try_clip",  "try_store",   "try_replace", "try_commit" };
 
 #define TABLE 4096u
 
@@ -278,9 +278,11 @@ static bool apply(struct model *model, const struct item *item)
 	case PREVIOUS: /* displaced[] has the parts that were visited */
 	case NEXT_ENTRY:
 	case PREVIOUS_ENTRY:
+	case LOOK_RANGE:
 		return entry_is(model,
-				call->kind == NEXT || call->kind == NEXT_ENTRY ? answer->displaced[item->part].first
-									       : answer->displaced[item->part].last,
+				call->kind == PREVIOUS || call->kind == PREVIOUS_ENTRY
+					? answer->displaced[item->part].last
+					: answer->displaced[item->part].first,
 				&answer->entries[item->part]);
 	case FREEZE:
 	case DUPLICATE:

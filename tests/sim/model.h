@@ -22,6 +22,7 @@ enum kind {
 	PREVIOUS,
 	NEXT_ENTRY, /* gaps skipped */
 	PREVIOUS_ENTRY,
+	LOOK_RANGE, /* up to n entries of the range at once; n even: gaps too */
 	FREEZE, /* as around fork(): all locks, everything read twice */
 	DUPLICATE,
 	FIND,

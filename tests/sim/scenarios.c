@@ -95,6 +95,7 @@ static struct call call_at(enum kind kind, const struct shape *s, unsigned int p
 		call.first = call.last = (uint8_t)(first + 1);
 		break;
 	case MANY:
+	case LOOK_RANGE:
 		call.n = 3;
 		/* fall through */
 	case COVERS:
@@ -194,7 +195,7 @@ static const enum kind triples[][3] = {
 	{ ERASE, ERASE, ERASE },      { ERASE, CLIP, DUPLICATE },      { STORE, ERASE, FREEZE },
 	{ ERASE, INSERT, NEXT_ENTRY },	      { HOLD, HOLD, COVERS },	       { HOLD, ERASE, TICKET },
 	{ HOLD, COMMIT, CLIP },	      { MANY, CLIP, ERASE },	       { MANY, COMMIT, STORE },
-	{ MANY, HOLD, UNCLIP },
+	{ MANY, HOLD, UNCLIP },	      { LOOK_RANGE, CLIP, ERASE },     { LOOK_RANGE, COMMIT, STORE },
 };
 
 static void list_pairs(void)
@@ -227,6 +228,7 @@ enum { LONE, FULL, BOUNDARY, GAP_BOUNDARY, ONE_CELL, ROOMY, HIGH_BOUND, RECURRIN
 	{ .kind = k, .first = f, .last = l, .value = v, .first2 = f2, .last2 = l2, .value2 = v2 }
 #define SEARCH(k, f, l, o, s, v) { .kind = k, .first = f, .last = l, .order = o, .n = s, .value = v }
 #define VISITS(k, f, c) { .kind = k, .first = f, .last = f, .n = c }
+#define LOOKS(f, l, c) { .kind = LOOK_RANGE, .first = f, .last = l, .n = c }
 
 static const struct named named[] = {
 	/*
@@ -541,6 +543,17 @@ static const struct named named[] = {
 	{ "cursor_by_leaves_against_merge", DEEP,
 	  { .nthreads = 2, .ncalls = { 2, 1 },
 	    .calls = { { RANGE(ERASE, 28, 45, 0), RANGE(STORE, 20, 21, 1) }, { VISITS(NEXT_ENTRY, 3, 30) } } } },
+	/* The same by a range, which ends inside a leaf, beyond the leaves that change. */
+	{ "range_by_leaves_against_split", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { AT(CLIP, 41), RANGE(STORE, 30, 31, 1) }, { LOOKS(18, 42, 30) } } } },
+	{ "range_by_leaves_against_merge", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(ERASE, 28, 45, 0), RANGE(STORE, 20, 21, 1) }, { LOOKS(3, 50, 29) } } } },
+	/* An entry is joined with what the range has passed already. */
+	{ "range_against_join", RECURRING,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(STORE, 8, 27, 5), RANGE(ERASE, 12, 35, 0) }, { LOOKS(5, 40, 8) } } } },
 	/* It looks ahead to one branch over all addresses, which is not beside the last leaf, although 2^64 is 0. */
 	{ "cursor_into_one_branch", DEEP,
 	  { .nthreads = 2, .ncalls = { 1, 1 },

@@ -7,7 +7,7 @@
 
 #define SEARCH_NAME avx2
 #define search_entry cleave__leaf_entry_any
-#define search_visits cleave__leaf_visit
+#define search_cells cleave__leaf_cells
 #define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))
 

@@ -75,44 +75,56 @@ static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *le
 			    _mm256_testn_epi64_mask(low, low) | (unsigned int)_mm512_testn_epi64_mask(high, high) << 4);
 }
 
-/* ---- A cursor's visits, a whole leaf's at once ---- */
+/* ---- Visits and entries, a whole leaf's at once ---- */
 
-#define SEARCH_VISIT 5u /* words */
+_Static_assert(sizeof(struct cleave_entry) == 24 && offsetof(struct cleave_entry, first) == 0 &&
+		       offsetof(struct cleave_entry, last) == 8 && offsetof(struct cleave_entry, value) == 16,
+	       "an entry is first, last, value");
+_Static_assert(sizeof(struct cleave_visit) == 40 && offsetof(struct cleave_visit, entry) == 0 &&
+		       offsetof(struct cleave_visit, first) == 24 && offsetof(struct cleave_visit, last) == 32,
+	       "a visit is an entry, first, last");
 
-_Static_assert(sizeof(struct cleave_visit) == 8 * SEARCH_VISIT && offsetof(struct cleave_visit, entry.first) == 0 &&
-		       offsetof(struct cleave_visit, entry.last) == 8 &&
-		       offsetof(struct cleave_visit, entry.value) == 16 && offsetof(struct cleave_visit, first) == 24 &&
-		       offsetof(struct cleave_visit, last) == 32,
-	       "a visit is first, last, value, first, last");
-
-#define SEARCH_FOUR 20u /* words of four visits: two lines and a half */
 #define SEARCH_END 12u /* as a cell's number: the end of the leaf, as if another entry started there */
 
 /*
- * Visits are written in fours, whose starts and ends make one vector: each line of theirs is one permutation of that
- * and of their values.  For each word of two fours: which of four starts, four ends and eight values it is.
+ * They are written in fours, whose starts and ends make one vector: each line of theirs is one permutation of that and
+ * of their values.  For each word of two fours, of `size` words each: which of four starts, four ends and eight values
+ * it is.
  */
-#define SEARCH_WORD(i) ((i) % 5 == 2 ? 8 + (i) / 5 : (i) / 5 % 4 + ((i) % 5 == 1 || (i) % 5 == 4 ? 4 : 0))
-#define SEARCH_LINE(i)                                                                                                \
-	{ SEARCH_WORD(i),     SEARCH_WORD(i + 1), SEARCH_WORD(i + 2), SEARCH_WORD(i + 3),                              \
-	  SEARCH_WORD(i + 4), SEARCH_WORD(i + 5), SEARCH_WORD(i + 6), SEARCH_WORD(i + 7) }
-static const uint64_t search_lines[2][3][8] __attribute__((aligned(64))) = {
-	{ SEARCH_LINE(0), SEARCH_LINE(8), SEARCH_LINE(16) },
-	{ SEARCH_LINE(20), SEARCH_LINE(28), SEARCH_LINE(36) },
+#define SEARCH_WORD(size, i)                                                                                          \
+	((i) % (size) == 2 ? 8 + (i) / (size)                                                                         \
+			   : (i) / (size) % 4 + ((i) % (size) == 1 || (i) % (size) == 4 ? 4 : 0))
+#define SEARCH_LINE(size, i)                                                                                          \
+	{ SEARCH_WORD(size, i),     SEARCH_WORD(size, i + 1), SEARCH_WORD(size, i + 2), SEARCH_WORD(size, i + 3),     \
+	  SEARCH_WORD(size, i + 4), SEARCH_WORD(size, i + 5), SEARCH_WORD(size, i + 6), SEARCH_WORD(size, i + 7) }
+static const uint64_t search_visits[2][3][8] __attribute__((aligned(64))) = {
+	{ SEARCH_LINE(5, 0), SEARCH_LINE(5, 8), SEARCH_LINE(5, 16) },
+	{ SEARCH_LINE(5, 20), SEARCH_LINE(5, 28), SEARCH_LINE(5, 36) },
+};
+static const uint64_t search_entries[2][2][8] __attribute__((aligned(64))) = {
+	{ SEARCH_LINE(3, 0), SEARCH_LINE(3, 8) },
+	{ SEARCH_LINE(3, 12), SEARCH_LINE(3, 20) },
 };
 
-/* The first four, or the other four, of eight visits. */
-static PORT_ALWAYS_INLINE void search_write(struct cleave_visit *visits, unsigned int half, __m512i ends,
+static PORT_ALWAYS_INLINE __m512i search_permute(const uint64_t *line, __m512i ends, __m512i values)
+{
+	return _mm512_permutex2var_epi64(ends, _mm512_load_si512(line), values);
+}
+
+/* The first four, or the other four, of eight: two lines and a half of visits, or one and a half of entries. */
+static PORT_ALWAYS_INLINE void search_write(enum cleave__form form, void *to, unsigned int half, __m512i ends,
 					    __m512i values)
 {
-	uint64_t *words = (uint64_t *)(void *)visits + SEARCH_FOUR * half;
-	const uint64_t(*line)[8] = search_lines[half];
+	const uint64_t(*line)[8] = form == CLEAVE__VISITS ? search_visits[half] : search_entries[half];
+	char *at = cleave__form_at(form, to, 4 * half);
 
-	_mm512_storeu_si512(words, _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[0]), values));
-	_mm512_storeu_si512(words + 8, _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[1]), values));
-	_mm256_storeu_si256((__m256i *)(void *)(words + 16),
-			    _mm512_castsi512_si256(
-				    _mm512_permutex2var_epi64(ends, _mm512_load_si512(line[2]), values)));
+	_mm512_storeu_si512(at, search_permute(line[0], ends, values));
+	if (form == CLEAVE__VISITS) {
+		at += 64, line++;
+		_mm512_storeu_si512(at, search_permute(line[0], ends, values));
+	}
+	_mm256_storeu_si256((__m256i *)(void *)(at + 64),
+			    _mm512_castsi512_si256(search_permute(line[1], ends, values)));
 }
 
 /* Eight numbers of a word from the lowest bits on, for a permutation, which takes the lowest four bits of each. */
@@ -125,12 +137,12 @@ static PORT_ALWAYS_INLINE __m512i search_numbers(uint64_t word, unsigned int fro
 }
 
 /*
- * As cleave__leaf_visit() from one rank to the last one, but up to 12 visits are written even where there are fewer.
- * The numbers of the cells that are wanted, and of those behind them, are drawn together: these permute the cells.
+ * As cleave__leaf_cells() from one rank to the last one, but up to 12 are written even where there are fewer.  The
+ * numbers of the cells that are wanted, and of those behind them, are drawn together: these permute the cells.
  */
-static PORT_ALWAYS_INLINE unsigned int search_visits_all(const struct cleave__leaf *leaf, uint64_t order,
-							 unsigned int count, unsigned int ranks, bool gaps,
-							 struct cleave_visit *visits)
+static PORT_ALWAYS_INLINE unsigned int search_cells_all(const struct cleave__leaf *leaf, uint64_t order,
+							unsigned int count, unsigned int ranks, bool gaps,
+							enum cleave__form form, void *to)
 {
 	/* An entry ends below what starts behind it. */
 	const __m512i below = _mm512_set_epi64(-1, -1, -1, -1, 0, 0, 0, 0);
@@ -154,41 +166,45 @@ static PORT_ALWAYS_INLINE unsigned int search_visits_all(const struct cleave__le
 #pragma GCC unroll 2
 	for (unsigned int half = 0; half < 2; half++) {
 		ends = _mm512_permutex2var_epi64(starts, search_numbers(both, 32 * half), more_starts);
-		search_write(visits, half, _mm512_add_epi64(ends, below), eight);
+		search_write(form, to, half, _mm512_add_epi64(ends, below), eight);
 	}
 	if (PORT_UNLIKELY(found > 8)) {
 		both = wanted >> 32 | behind >> 32 << 16;
 		eight = _mm512_permutex2var_epi64(values, search_numbers(wanted, 32), more_values);
 		ends = _mm512_permutex2var_epi64(starts, search_numbers(both, 0), more_starts);
-		search_write(visits + 8, 0, _mm512_add_epi64(ends, below), eight);
+		search_write(form, cleave__form_at(form, to, 8), 0, _mm512_add_epi64(ends, below), eight);
 	}
 	return found;
 }
 
 /* The same, where there is less room. */
-static __attribute__((noinline)) unsigned int search_visits_some(const struct cleave__leaf *leaf, uint64_t order,
-								 unsigned int count, unsigned int ranks, bool gaps,
-								 struct cleave_visit *visits)
+static __attribute__((noinline)) unsigned int search_cells_some(const struct cleave__leaf *leaf, uint64_t order,
+								unsigned int count, unsigned int ranks, bool gaps,
+								enum cleave__form form, void *to)
 {
 	struct cleave_visit all[CLEAVE__CELL_ROOM];
-	unsigned int found = search_visits_all(leaf, order, count, ranks, gaps, all);
+	unsigned int found;
 
-	memcpy(visits, all, found * sizeof(*visits));
+	if (form == CLEAVE__VISITS)
+		found = search_cells_all(leaf, order, count, ranks, gaps, CLEAVE__VISITS, all);
+	else
+		found = search_cells_all(leaf, order, count, ranks, gaps, CLEAVE__ENTRIES, all);
+	memcpy(to, all, (size_t)((char *)cleave__form_at(form, all, found) - (char *)all));
 	return found;
 }
 
-/* As cleave__leaf_visit(). */
-static PORT_ALWAYS_INLINE unsigned int search_visits(const struct cleave__leaf *leaf, uint64_t order,
-						     unsigned int count, unsigned int r, size_t room, bool gaps,
-						     struct cleave_visit *visits)
+/* As cleave__leaf_cells(). */
+static PORT_ALWAYS_INLINE unsigned int search_cells(const struct cleave__leaf *leaf, uint64_t order,
+						    unsigned int count, unsigned int r, size_t room, bool gaps,
+						    enum cleave__form form, void *to)
 {
 	unsigned int ranks = (1u << count) - (1u << r);
 
 	if (PORT_LIKELY(room >= CLEAVE__CELL_ROOM))
-		return search_visits_all(leaf, order, count, ranks, gaps, visits);
+		return search_cells_all(leaf, order, count, ranks, gaps, form, to);
 	if (room < count - r)
 		ranks = ((1u << room) - 1) << r;
-	return search_visits_some(leaf, order, count, ranks, gaps, visits);
+	return search_cells_some(leaf, order, count, ranks, gaps, form, to);
 }
 
 #endif

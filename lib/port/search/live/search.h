@@ -9,7 +9,7 @@
 
 #define SEARCH_NAME live
 #define search_entry(leaf, order, more, r, entry) cleave__leaf_entry(leaf, order, (r) + 1 + (more), r, entry)
-#define search_visits cleave__leaf_visit
+#define search_cells cleave__leaf_cells
 #define search_entry_many search_entry
 #define search_count(live) cleave__count12(live)
 #define search_pivots search_branch

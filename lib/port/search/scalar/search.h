@@ -5,7 +5,7 @@
 
 #define SEARCH_NAME scalar
 #define search_entry cleave__leaf_entry_any
-#define search_visits cleave__leaf_visit
+#define search_cells cleave__leaf_cells
 #define search_entry_many entry_by_arithmetic
 
 _Static_assert(CLEAVE__FANOUT == CLEAVE__CHILD_ROOM, "this search looks at every pivot that a branch has room for");
