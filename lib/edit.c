@@ -66,7 +66,8 @@ static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, st
 }
 
 /* The same, in a section that may end and begin again meanwhile. */
-static PORT_NO_INLINE struct cleave__position lock_leaf_slowly(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+static PORT_NO_INLINE struct cleave__position lock_leaf_slowly(struct cleave *index, struct cleave_thread *self,
+							       uint64_t addr,
 							       struct cleave__position position) PORT_UNCHECKED
 {
 	cleave__lock_leaf_slowly(index, self, addr, &position);
@@ -143,15 +144,16 @@ static int unclip(struct cleave *index, struct cleave_thread *self, uint64_t add
 	cleave__enter(index, self);
 	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
 		return wait_and_go_on(index, self, change, position);
-	result = cleave__unclip_leaf(self, cleave__leaf(position.node), position.order, position.count, position.r, addr);
+	result = cleave__unclip_leaf(self, cleave__leaf(position.node), position.order, position.count, position.r,
+				     addr);
 	if (PORT_UNLIKELY(result == CLEAVE__RESTART))
 		return go_on(index, self, change, position);
 	return finish(index, self, position.node, result);
 }
 
 /*
- * Fill a part of the gap at a position of a locked leaf: what is left of it below keeps its cell, what is left above gets
- * another.
+ * Fill a part of the gap at a position of a locked leaf: what is left of it below keeps its cell, what is left above
+ * gets another.
  */
 static PORT_ALWAYS_INLINE int fill(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
 				   const struct cleave__position *position) PORT_LEAVES
@@ -167,7 +169,8 @@ static PORT_ALWAYS_INLINE int fill(struct cleave *index, struct cleave_thread *s
 	above = change.last < tail;
 	clean = cleave__pool_clean_cells(self, leaf, order);
 	others = clean & (clean - 1);
-	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < change.last) | !clean | (above & !others)))
+	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < change.last) | !clean |
+			  (above & !others)))
 		return go_on(index, self, change, *position);
 	/* Both cells are written, even where only one is needed. */
 	one = (unsigned int)__builtin_ctz(clean);
@@ -228,7 +231,8 @@ static bool border_is_clear(struct cleave *index, struct cleave__position positi
 	PORT_INSIDE PORT_LOCKED(position.node->lock)
 {
 	struct cleave__border border = { 0 };
-	bool clear = cleave__border_look(index, &position, first, last, &border) && !border.joins[0] && !border.joins[1];
+	bool clear = cleave__border_look(index, &position, first, last, &border) && !border.joins[0] &&
+		     !border.joins[1];
 
 	cleave__border_release(index, &border);
 	return clear;
@@ -293,17 +297,17 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 /* ---- Held entries ---- */
 
 /*
- * The leaf of the thread's last hold, if it holds the address: who goes upward need not walk each time.  It is still a leaf of
- * this index, or was one until it died:
+ * The leaf of the thread's last hold, if it holds the address: who goes upward need not walk each time.  It is still a
+ * leaf of this index, or was one until it died:
  *	1. begun() said n, and after that a walk found it: so it was not unlinked before a token below n
- *	2. begun() says n again, in this section: no other token is done before the section ends, nor a node reused that was
- *	   retired under it
- * (Did begun() say n after the walk only, a branch on the way could have been unlinked before token n - 1, while the walk was
- * under way, and be reused when 1's section ended.  Not the leaf, which is locked by then.)  What it was found under is as
- * safe to look at.  An index that is destroyed frees its leaves at once; no other one has its number.
+ *	2. begun() says n again, in this section: no other token is done before the section ends, nor a node reused that
+ *	   was retired under it
+ * (Did begun() say n after the walk only, a branch on the way could have been unlinked before token n - 1, while the
+ * walk was under way, and be reused when 1's section ended.  Not the leaf, which is locked by then.)  What it was found
+ * under is as safe to look at.  An index that is destroyed frees its leaves at once; no other one has its number.
  */
-static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thread *self, uint64_t addr, uint64_t begun,
-					 struct cleave__position *position)
+static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thread *self, uint64_t addr,
+					 uint64_t begun, struct cleave__position *position)
 	PORT_INSIDE PORT_TRYLOCKS(position->node->lock) PORT_UNCHECKED
 {
 	const struct cleave__place *last = &self->last;
@@ -385,7 +389,8 @@ static PORT_NO_INLINE int hold_put_behind(struct cleave_hold *hold, uint64_t fir
 	struct cleave_thread *self = hold->txn.self;
 	struct cleave__edit edit;
 
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, cleave__pool_clean_cells(self, leaf, hold->order));
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
+			       cleave__pool_clean_cells(self, leaf, hold->order));
 	if (PORT_UNLIKELY(!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value)))
 		return elsewhere(hold, first, last, value);
 	cleave__pool_store_edit(self, &edit);

@@ -35,8 +35,8 @@ static bool high_enough(struct cleave *index, struct cleave_thread *self, unsign
 }
 
 /*
- * A gap that grows is likely to go on growing: entries beside each other are taken out one after the other.  So that not
- * each of them raises the bounds, these go as far again.
+ * A gap that grows is likely to go on growing: entries beside each other are taken out one after the other.  So that
+ * not each of them raises the bounds, these go as far again.
  */
 static uint64_t with_room(uint64_t gap)
 {

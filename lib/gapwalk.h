@@ -77,7 +77,7 @@ static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *
 	return false;
 }
 
-/* Nothing fits in the i-th child, although its bound said so.  (A gap that reaches out of the window does not count.) */
+/* Nothing fits in the i-th child, although its bound said so.  (A gap that leaves the window does not count.) */
 static inline void misled(const struct cleave__gap_search *search, struct cleave__branch *parent, unsigned int i,
 			  const struct cleave__node *child, struct cleave__gap_found *found)
 {

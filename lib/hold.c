@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Holds: one entry, under its leaf's lock alone.  What a transaction does in general, for the commonest case: the caller
- * looks at the entry that holds an address, decides, and gives a part of it another value.
+ * Holds: one entry, under its leaf's lock alone.  What a transaction does in general, for the commonest case: the
+ * caller looks at the entry that holds an address, decides, and gives a part of it another value.
  *
  *	lock the leaf -> (caller) -> fill clean cells, store the order word -> (caller) -> unlock
  *
  * Where a value other than NULL is put no gap grows: no bound is raised, and no neighbour is looked at.  A leaf without
- * clean cells is copied, and one without room divided, under the lock that is held.  If neither can be done at once, the
- * leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; if a neighbour has
- * a gap to be joined with it, that is not done here.
+ * clean cells is copied, and one without room divided, under the lock that is held.  If neither can be done at once,
+ * the leaf is handed over to a transaction.  A gap that is put raises the bounds above, under the leaf's lock; if a
+ * neighbour has a gap to be joined with it, that is not done here.
  */
 #include "edit.h"
 
@@ -30,7 +30,7 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
 }
 
-/* A gap is to appear: no bound above may be lower.  Only the leaf is locked, outside of read sections: this may wait. */
+/* A gap is to appear: no bound above may be lower.  Only the leaf is locked, outside of sections: this may wait. */
 static void raise(struct cleave_hold *hold, uint64_t addr, const struct cleave__edit *edit) PORT_UNCHECKED
 {
 	if (edit->gap)
@@ -44,7 +44,8 @@ static bool put_gap(struct cleave_hold *hold, uint64_t first, uint64_t last) POR
 	struct cleave_thread *self = hold->txn.self;
 	struct cleave__edit edit;
 
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count, cleave__pool_clean_cells(self, leaf, hold->order));
+	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
+			       cleave__pool_clean_cells(self, leaf, hold->order));
 	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, NULL))
 		return false;
 	raise(hold, first, &edit);
@@ -53,7 +54,7 @@ static bool put_gap(struct cleave_hold *hold, uint64_t first, uint64_t last) POR
 	return true;
 }
 
-/* The same in a copy, which takes the leaf's place, locked.  False: the parent is busy, there is no node, or no room. */
+/* The same in a copy, which takes the leaf's place, locked.  False: the parent is busy, or no node, or no room. */
 static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
 	struct cleave_thread *self = hold->txn.self;
@@ -88,7 +89,7 @@ static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t las
 	return cleave__leaf_cramped(leaf, hold->count) || cleave__cut_share(leaf, first, last, hold->count + 1);
 }
 
-/* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if that can be looked at. */
+/* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if it can look there. */
 static void find_held(const struct cleave_hold *hold, struct cleave__position *position) PORT_INSIDE
 {
 	struct cleave *index = hold->txn.index;
@@ -170,8 +171,8 @@ int cleave_hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 }
 
 /*
- * Has a neighbour a gap at the border that [first, last] reaches, to be joined with it, or is it busy?  If not, it has none
- * until this leaf is unlocked (border.h).
+ * Has a neighbour a gap at the border that [first, last] reaches, to be joined with it, or is it busy?  If not, it has
+ * none until this leaf is unlocked (border.h).
  */
 static bool gap_beyond(struct cleave_hold *hold, uint64_t first, uint64_t last) PORT_UNCHECKED
 {

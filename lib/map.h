@@ -150,8 +150,9 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  *	1. this thread gave the address the object v5
  *	2. another one replaced it by its own, v7 of a thread with a lower number
  *	3. this thread would put v5 there again, for it is no older than v7 in any order that both know
- * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is displaced,
- * they are in ascending order.  (Joining alone may bring a neighbour's object back to where it was: the same attributes.)
+ * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is
+ * displaced, they are in ascending order.  (Joining alone may bring a neighbour's object back to where it was: the same
+ * attributes.)
  */
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);
@@ -285,15 +286,15 @@ int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, 
 #define CLEAVE__NOT_SIMPLE 1
 
 /*
- * Apply a rule to [start, end), clamped and not empty: at once, if it lies in one entry and nothing else is concerned, else
- * by rule->ops->transact().  (Called here, so that the caller saves no registers for it.)
+ * Apply a rule to [start, end), clamped and not empty: at once, if it lies in one entry and nothing else is concerned,
+ * else by rule->ops->transact().  (Called here, so that the caller saves no registers for it.)
  */
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			    const struct cleave__map_rule *rule);
 
 /*
- * Unmap [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.  `keep`: -EPERM if it
- * is immutable.  Return: 0, an error, or NOT_SIMPLE: nothing was done, it takes a transaction.
+ * Unmap [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.  `keep`: -EPERM if
+ * it is immutable.  Return: 0, an error, or NOT_SIMPLE: nothing was done, it takes a transaction.
  */
 int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 			   bool keep);

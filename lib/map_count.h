@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Counts of pages that a thread keeps to itself, for who changes one page after the other, and mostly those of the same few
- * objects.  The commonest cases, as inlines of map_hold.c: a call for each is 4 % of a protect.
+ * Counts of pages that a thread keeps to itself, for who changes one page after the other, and mostly those of the same
+ * few objects.  The commonest cases, as inlines of map_hold.c: a call for each is 4 % of a protect.
  */
 #ifndef CLEAVE_LIB_MAP_COUNT_H
 #define CLEAVE_LIB_MAP_COUNT_H
@@ -23,19 +23,21 @@ static PORT_ALWAYS_INLINE void cleave__map_count_made(struct cleave_map_thread *
 		cleave__map_settle_made(thread, tab);
 }
 
-static PORT_ALWAYS_INLINE bool cleave__map_comes_from(const struct cleave__map_tab *tab, uint64_t version, uint64_t rule)
+static PORT_ALWAYS_INLINE bool cleave__map_comes_from(const struct cleave__map_tab *tab, uint64_t version,
+						      uint64_t rule)
 {
 	return (tab->from[0].version == version && tab->from[0].rule == rule) ||
 	       (tab->from[1].version == version && tab->from[1].rule == rule);
 }
 
 /*
- * cleave__map_object_made() if its object is known without a look at attributes: the rule with this key has made one, which
- * the thread still counts itself, of the held object before.  That is never written, and no other ever has its version.
- * NULL: not known.
+ * cleave__map_object_made() if its object is known without a look at attributes: the rule with this key has made one,
+ * which the thread still counts itself, of the held object before.  That is never written, and no other ever has its
+ * version.  NULL: not known.
  */
-static PORT_ALWAYS_INLINE struct cleave__map_object *
-cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_hold *hold, uint64_t rule, uint64_t pages)
+static PORT_ALWAYS_INLINE struct cleave__map_object *cleave__map_object_again(struct cleave_map_thread *thread,
+									      const struct cleave_hold *hold,
+									      uint64_t rule, uint64_t pages)
 {
 	uint64_t version = ((const struct cleave__map_object *)hold->entry.value)->version;
 	struct cleave__map_tab *tab = thread->made;
@@ -56,8 +58,8 @@ cleave__map_object_again(struct cleave_map_thread *thread, const struct cleave_h
 void cleave__map_pages_left_first(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 
 /* cleave__map_pages_drop(), counted by the thread.  The shared counter may be too high then, never too low. */
-static PORT_ALWAYS_INLINE void cleave__map_pages_left(struct cleave_map_thread *thread, struct cleave__map_object *object,
-						      uint64_t pages)
+static PORT_ALWAYS_INLINE void cleave__map_pages_left(struct cleave_map_thread *thread,
+						      struct cleave__map_object *object, uint64_t pages)
 {
 	struct cleave__map_tab *tab = thread->left;
 

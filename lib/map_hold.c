@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Other attributes for a part of one entry, its end, or an entry where nothing is, without a transaction: what is there is
- * held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts is done
- * here; all the rest, and whatever must wait, is left to the transaction, from scratch.
+ * Other attributes for a part of one entry, its end, or an entry where nothing is, without a transaction: what is there
+ * is held, checked and changed by one store.  Only what concerns nothing beside the entry, its object and the accounts
+ * is done here; all the rest, and whatever must wait, is left to the transaction, from scratch.
  */
 #include "map_count.h"
 
@@ -56,9 +56,9 @@ static PORT_ALWAYS_INLINE void settle_data(struct cleave_map *map, struct cleave
 }
 
 /* Give [start, end) of the held entry this object, which is counted. */
-static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
-					 uint64_t start, uint64_t end, struct cleave__map_object *object,
-					 struct effect *effect)
+static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave_map *map,
+					 struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+					 struct cleave__map_object *object, struct effect *effect)
 {
 	const struct cleave_map_ops *ops = cleave__map_ops(map);
 	struct cleave__map_object *old = hold->entry.value;
@@ -91,9 +91,9 @@ static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave
 }
 
 /* What the rule makes of it is not known yet. */
-static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
-				      uint64_t start, uint64_t end, const struct cleave__map_rule *rule,
-				      struct effect *effect)
+static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_map *map,
+				      struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+				      const struct cleave__map_rule *rule, struct effect *effect)
 {
 	struct cleave__map_object *old = hold->entry.value, *object;
 	uint64_t pages = (end - start) >> map->config.page_shift;

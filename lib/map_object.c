@@ -196,8 +196,9 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
 	if (cleave__map_is_guard(object))
 		return;
 	/*
-	 * [P1-rel] [P1-acq] whoever takes the last pages retires the object after all that others did with it.  If there
-	 * are no others than those to be taken, nobody else has any, or can come by some: no need to subtract them.
+	 * [P1-rel] [P1-acq] whoever takes the last pages retires the object after all that others did with it.  If
+	 * there are no others than those to be taken, nobody else has any, or can come by some: no need to subtract
+	 * them.
 	 */
 	if (PORT_LOAD(&object->pages, PORT_ACQUIRE) == pages ||
 	    PORT_FETCH_ADD(&object->pages, (uint64_t)0 - pages, PORT_ACQ_REL) == pages)

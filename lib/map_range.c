@@ -419,13 +419,21 @@ static int set_in_map(struct cleave_map *map, struct cleave_map_thread *thread, 
 }
 
 static const struct cleave__map_rule_ops inherit_ops = {
-	.verb = CLEAVE__INHERIT, .check = check_inherit, .set = set_inheritance, .transact = set_in_own_txn, .clips = true
+	.verb = CLEAVE__INHERIT,
+	.check = check_inherit,
+	.set = set_inheritance,
+	.transact = set_in_own_txn,
+	.clips = true,
 };
 static const struct cleave__map_rule_ops advise_ops = {
 	.verb = CLEAVE__ADVISE, .check = check_advise, .set = set_advice, .transact = set_in_own_txn, .clips = true
 };
 static const struct cleave__map_rule_ops immutable_ops = {
-	.verb = CLEAVE__IMMUTABLE, .check = check_immutable, .set = set_immutable, .transact = set_in_own_txn, .clips = true
+	.verb = CLEAVE__IMMUTABLE,
+	.check = check_immutable,
+	.set = set_immutable,
+	.transact = set_in_own_txn,
+	.clips = true,
 };
 
 static struct cleave__map_rule rule_of(const struct cleave__map_rule_ops *ops, unsigned int value)

@@ -137,8 +137,8 @@ static PORT_ALWAYS_INLINE bool step_on(struct cleave__position *position, struct
 }
 
 /*
- * The way upward, from the cursor's key to `last`: cleave_next_rcu() and cleave_lookup_range_rcu().  Of entries the last
- * ones may begin above `last`.
+ * The way upward, from the cursor's key to `last`: cleave_next_rcu() and cleave_lookup_range_rcu().  It ends with a
+ * leaf: the last entries may begin above `last`.
  */
 static PORT_ALWAYS_INLINE size_t go_up(struct cleave_cursor *cursor, uint64_t last, enum cleave__form form, void *to,
 				       size_t n) PORT_INSIDE

@@ -18,7 +18,7 @@ struct siblings {
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
 	struct cleave__node *old[2]; /* locked, live, in address order */
-	unsigned int r;		     /* of the cell that the put begins in; before that is known, of one that is not above it */
+	unsigned int r;		     /* of the cell that the put begins in; until that is known, of one not above it */
 
 	/* The cells to come, and after which of them each new leaf ends. */
 	struct cell cells[MOST_CELLS];
@@ -241,7 +241,7 @@ static bool bound_suffices(const struct siblings *s, const struct cleave__branch
 
 /* ---- Publication ---- */
 
-/* Try to lock the parent and what is above it, NULL for the root's lock.  The leaves are locked: if it lives, it is theirs. */
+/* Try to lock the parent and what is above it (NULL: the root).  The leaves are locked: if it lives, it is theirs. */
 static bool lock_above(const struct siblings *s, struct cleave__branch **above) PORT_UNCHECKED
 {
 	struct cleave__node *parent = &s->parent->node;
@@ -409,8 +409,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 }
 
 /*
- * The border is to lie beside a gap, which the edited leaf gets: on its right, or its left end.  If two entries meet a little
- * further on, it better lies there: beside a gap it would move each time when the entry behind it goes.
+ * The border is to lie beside a gap, which the edited leaf gets: on its right, or its left end.  If two entries meet a
+ * little further on, it better lies there: beside a gap it would move each time when the entry behind it goes.
  */
 static unsigned int between_entries(const struct siblings *s, unsigned int left, bool right)
 {

@@ -12,16 +12,16 @@
  *			 or	  A'  B'	the border between two leaves moves
  *			 or	   AB		a small leaf is joined with its neighbour
  *
- * A, which the caller changes, is locked.  B's lock, which may be out of order, is only tried, as are then those of P and
- * G.  With A locked, what the leaves will be can be built before P and G are; P's copy is made under its lock, so that it
- * has the children and bounds of the moment (invariants 6 and 7).  A live branch found by the walk and locked is the
- * parent of A, and so of B:
+ * A, which the caller changes, is locked.  B's lock, which may be out of order, is only tried, as are then those of P
+ * and G.  With A locked, what the leaves will be can be built before P and G are; P's copy is made under its lock, so
+ * that it has the children and bounds of the moment (invariants 6 and 7).  A live branch found by the walk and locked
+ * is the parent of A, and so of B:
  *	1. T1: walks to A under P, locks A, which lives
  *	2. T2: replaces P by P2, which has A too (for another child's sake); P is dead
  *	3. T1: locks P, sees that it is dead, gives up.  Had it copied P, the other child's change would be lost.
  *
- * What cannot be done so (P is full, or has too few children; a lock is held; G's bound for P must rise; no nodes) takes a
- * restructure.
+ * What cannot be done so (P is full, or has too few children; a lock is held; G's bound for P must rise; no nodes)
+ * takes a restructure.
  */
 #ifndef CLEAVE_SIBLINGS_H
 #define CLEAVE_SIBLINGS_H
@@ -37,9 +37,10 @@
  */
 
 /*
- * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does not
- * make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published locked,
- * and it lists them, by link; and who cuts upward gets shares of his own, before the leaf is full (cleave__cut_share()).
+ * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does
+ * not make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published
+ * locked, and it lists them, by link; and who cuts upward gets shares of his own, before the leaf is full
+ * (cleave__cut_share()).
  */
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,
@@ -47,10 +48,10 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	PORT_INSIDE PORT_LOCKED(position->node->lock);
 
 /*
- * Erase [first, last] of the leaf, which meets a gap of `beside`, its locked live neighbour under the same parent: the leaf
- * gets the joint gap, so that the border between the two moves, and that what is erased next, where entries are taken out
- * one after the other, does not meet the border again.  It gets an entry or two behind the gap as well, if the border then
- * lies between two entries: there it stays.  `beside` is dead then too, and unlocked.
+ * Erase [first, last] of the leaf, which meets a gap of `beside`, its locked live neighbour under the same parent: the
+ * leaf gets the joint gap, so that the border between the two moves, and that what is erased next, where entries are
+ * taken out one after the other, does not meet the border again.  It gets an entry or two behind the gap as well, if
+ * the border then lies between two entries: there it stays.  `beside` is dead then too, and unlocked.
  */
 bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 			 struct cleave__node *beside, uint64_t first, uint64_t last, struct cleave__node **others)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The simple changes.  Each is one put, decided under the lock of the leaf that holds its first address.  If that leaf
- * can hold the change it is an edit: lock, fill, store the order word, unlock.  (The commonest are made in edit.c, which comes
- * here if that is not enough.)  If not, a copy takes its place, or it is divided (siblings.h).  If that cannot be done at once,
- * the same change is made by a range transaction, from scratch.
+ * can hold the change it is an edit: lock, fill, store the order word, unlock.  (The commonest are made in edit.c,
+ * which comes here if that is not enough.)  If not, a copy takes its place, or it is divided (siblings.h).  If that
+ * cannot be done at once, the same change is made by a range transaction, from scratch.
  */
 #include "edit.h"
 
 #define GO_ON 1 /* the change is the put [first, last] = value */
 #define RESTART CLEAVE__RESTART
 
-/* The entry that follows `entry`, all of whose leaf is locked: what begins there cannot leave meanwhile (invariant 1). */
+/* The entry that follows `entry`, all of whose leaf is locked: what begins there cannot leave (invariant 1). */
 static void entry_after(struct cleave *index, const struct cleave_entry *entry, struct cleave_entry *after)
 {
 	index->search->lookup_rcu(index, entry->last + 1, after);
@@ -111,8 +111,8 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 	cleave__leaf_edit_store_private(edit);
 	copy->count = (uint8_t)(position->node->count + 1);
 	/*
-	 * A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf.  Its bound is still
-	 * what it was found, or raised, to be: none is lowered without the child's lock.
+	 * A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf.  Its bound
+	 * is still what it was found, or raised, to be: none is lowered without the child's lock.
 	 */
 	if (!cleave__trylock_live(index, &parent->node))
 		goto give_up;
@@ -296,7 +296,8 @@ int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struc
 		cleave__pool_retire_with(self, position->node, others);
 	if (PORT_UNLIKELY(result == RESTART))
 		return divide_or_copy(index, self, change);
-	PORT_ASSERT(result == 0 || displaced.n == 0, "only a try fails after it has displaced something, and a try has no sink");
+	PORT_ASSERT(result == 0 || displaced.n == 0,
+		    "only a try fails after it has displaced something, and a try has no sink");
 	for (unsigned int i = 0; i < displaced.n; i++)
 		change->sink->each(change->sink, &displaced.entries[i]);
 	if (change->try_only)

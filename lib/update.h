@@ -22,7 +22,7 @@ struct cleave__change {
 
 #define CLEAVE__RESTART 2 /* one leaf cannot hold it */
 
-/* The leaf of the first address is locked and live, inside a read section: make the change, unlock, leave the section. */
+/* The first address's leaf is locked and live, inside a section: make the change, unlock, leave the section. */
 int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
 			 const struct cleave__position *position) PORT_LEAVES PORT_UNLOCKS(position->node->lock);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a store's calls meet that another thread does meanwhile: brought about by what they call (callbacks, the allocator,
- * the domain), without threads.  What another thread holds is let go when the call parks for it.
+ * What a store's calls meet that another thread does meanwhile: brought about by what they call (callbacks, the
+ * allocator, the domain), without threads.  What another thread holds is let go when the call parks for it.
  */
 #include "anon_one.h"
 
@@ -143,7 +143,8 @@ static void a_walk_passes_over_what_has_gone(void **state)
 static struct cleave_anon *cloned, *clone_of;
 
 /* Whoever waits for it lets it end. */
-static void clone_ends(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *word, uint32_t seen)
+static void clone_ends(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *word,
+		       uint32_t seen)
 {
 	(void)domain;
 	(void)self;

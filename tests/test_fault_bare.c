@@ -335,7 +335,8 @@ static void a_store_has_as_many_slots_as_it_can(void **state)
 	assert_int_equal(cleave_anon_slots(entry.attributes.store), CLEAVE_ANON_SLOTS);
 	manual_leave(&one.domain);
 	/* No window is as wide as that. */
-	assert_int_equal(cleave_map_begin(&txn, &map, &one.thread.map, AT(16), AT(16) + (CLEAVE_ANON_SLOTS + 1) * PAGE), 0);
+	assert_int_equal(cleave_map_begin(&txn, &map, &one.thread.map, AT(16), AT(16) + (CLEAVE_ANON_SLOTS + 1) * PAGE),
+			 0);
 	wide = entry.attributes;
 	assert_int_equal(cleave_map_put(&txn, AT(16), AT(16) + (CLEAVE_ANON_SLOTS + 1) * PAGE, &wide), 0);
 	assert_int_equal(cleave_map_prepare(&txn), -EINVAL);

@@ -329,7 +329,9 @@ static void free_plainly(const struct cleave_memory *self, void *at, size_t size
 /* A map that does not sleep refuses the store while it is busy: the fault tries again until it is not. */
 static void a_store_for_a_map_that_does_not_sleep(void **state)
 {
-	struct cleave_map_config config = { .min = BASE, .max = AT(PAGES), .page_shift = 12, .flags = CLEAVE_MAP_NO_SLEEP };
+	struct cleave_map_config config = {
+		.min = BASE, .max = AT(PAGES), .page_shift = 12, .flags = CLEAVE_MAP_NO_SLEEP
+	};
 	struct cleave_memory memory = { .alloc = alloc_and_unbusy, .free = free_plainly };
 	struct cleave_map_request request = fault_request(AT(0), 8, RW);
 
@@ -384,7 +386,7 @@ static void wait_for_nobody(struct cleave_domain *domain, struct cleave_thread *
 	cleave__guard_clear(&one.world.space.anons.guards, &other->guard);
 }
 
-/* A fault that names no store, because it found none, is waited for by who fills its slot now, and by nobody beside it. */
+/* A fault that names no store, because it found none, is waited for by who fills its slot now, but not beside it. */
 static void a_fault_without_a_store_is_waited_for(void **state)
 {
 	static const struct {

@@ -288,8 +288,8 @@ static bool done_later(struct cleave_domain *domain, struct cleave_thread *self,
 }
 
 /*
- * A try finds no clean cell in the leaf, and its parent locked; it looks once more, as a transaction, finds some, and then the
- * bound too low for its gap.
+ * A try finds no clean cell in the leaf, and its parent locked; it looks once more, as a transaction, finds some, and
+ * then the bound too low for its gap.
  */
 static void a_try_finds_cells_when_it_has_locked_again(void **state)
 {

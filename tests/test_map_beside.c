@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What a map's calls meet that another thread does meanwhile: brought about by the domain's and the embedder's callbacks,
- * without threads.  What another thread holds is let go when the call parks for it.
+ * What a map's calls meet that another thread does meanwhile: brought about by the domain's and the embedder's
+ * callbacks, without threads.  What another thread holds is let go when the call parks for it.
  */
 #include "map_world.h"
 
@@ -245,8 +245,8 @@ static int (*wire)(const struct cleave_map_ops *ops, struct cleave_map *map, uin
 static unsigned int wirings;
 
 /* Memory that needs no store to be wired gets none before that has ended. */
-static int wire_and_set_store(const struct cleave_map_ops *map_ops, struct cleave_map *map, uint64_t start, uint64_t until,
-			      unsigned int protection)
+static int wire_and_set_store(const struct cleave_map_ops *map_ops, struct cleave_map *map, uint64_t start,
+			      uint64_t until, unsigned int protection)
 {
 	struct cleave_map_entry entry;
 

@@ -273,7 +273,7 @@ static void a_staging_that_fails_spoils_the_transaction(void **state)
 	solo_stop(&solo);
 }
 
-/* What cannot be wired after it was opened is said so, and is not wired; what is unwired all the same needs memory, too. */
+/* What cannot be wired after it was opened is said so, and is not wired; to unwire it needs memory, too. */
 static void wiring_fails_at_each_allocation(void **state)
 {
 	struct cleave_map_entry entry;

@@ -694,7 +694,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 	return create(thread, attributes, run, argument);
 }
 
-/* Where there is no worker, nothing is reused but what a thread's own grace periods allow; all else goes on: fork() too. */
+/* Without a worker, nothing is reused but what a thread's own grace periods allow; all else goes on: fork() too. */
 static void test_no_worker(void **state)
 {
 	CLEAVE_SECTION_DOMAIN *second = aligned_alloc(64, (sizeof(*second) + 63) & ~(size_t)63);

@@ -12,8 +12,8 @@
  * `pkg-config --cflags --libs cleave-memb` (cleave-qsbr, cleave-bp, cleave-ck) defines it and names what to link.
  *
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
- *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after its
- *								 use; also where liburcu knows the thread already
+ *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after
+ *								 its use; also where liburcu knows the thread already
  *	cleave_section_enter / leave(&record)			 around lookups; need not nest
  *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections; else nothing
  *
@@ -100,8 +100,8 @@ struct cleave_urcu_thread {
 };
 
 /*
- * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them, and does
- * not run them itself.
+ * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them,
+ * and does not run them itself.
  * memory: NULL for cleave_memory_libc.  garbage_limit: nodes; 0 for a default.
  * Return: 0; -EAGAIN or -ENOMEM: the thread could not be made.
  */

@@ -31,7 +31,8 @@ part() { # NAME SHARE PROGRAM ARGUMENT...: so many of 60 parts of the time
 			sub(/ *\(not finished\)/, "", finished)
 			print name "|" finished "|" $2 "|" $4 "|" $5 "|" $7 "|" failures + 0
 		}' "$folder/$name" | tee -a "$folder/parts" | tr '|' '\n' | {
-		IFS= read -r a; IFS= read -r b; IFS= read -r c; IFS= read -r d; IFS= read -r e; IFS= read -r f; IFS= read -r g
+		IFS= read -r a; IFS= read -r b; IFS= read -r c; IFS= read -r d
+		IFS= read -r e; IFS= read -r f; IFS= read -r g
 		printf "$format" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
 	}
 }
@@ -51,6 +52,7 @@ for name in pairs-3 triples-2 named-2; do
 	echo '| scenario | finished | executions | distinct | pruned | classes | steps | seconds |'
 	echo '| --- | --- | --- | --- | --- | --- | --- | --- |'
 	awk 'NR > 2 && $10 == "of" {
-		print "| " $1 " | " $9 " of " $11 " | " $2 " | " $4 " | " $3 " | " $5 " | " $6 " | " $7 " |" }' "$folder/$name" | sort
+		print "| " $1 " | " $9 " of " $11 " | " $2 " | " $4 " | " $3 " | " $5 " | " $6 " | " $7 " |"
+		}' "$folder/$name" | sort
 done > "$folder/explored.md"
 exit $status

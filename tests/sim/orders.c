@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Memory orders under chosen schedules, stale reads included: the liburcu port's own sources, its worker as a coroutine
- * and grace periods of the simulator, and changes of an index against the guard of a validating lookup.  Each protocol of
- * doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see them; and U7.
- * And guards against who waits for them (A4, A5, A6, A11 of doc/anon.md), one field at a time.
+ * and grace periods of the simulator, and changes of an index against the guard of a validating lookup.  Each protocol
+ * of doc/memory-order.md whose faults are no data race (U1, U3, U4, M5) is here, because Thread Sanitizer cannot see
+ * them; and U7.  And guards against who waits for them (A4, A5, A6, A11 of doc/anon.md), one field at a time.
  *
  *	cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]
  * Exit status: 0; 1: an execution failed; 2: wrong usage.
@@ -60,10 +60,12 @@ static unsigned int variant_now;
 
 /* ---- What the port calls ---- */
 
-long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2, uint32_t value3);
+long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2,
+		 uint32_t value3);
 
 /* The futexes of lib/port/user/user.c. */
-long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2, uint32_t value3)
+long sim_syscall(long number, uint32_t *word, int operation, uint32_t value, void *timeout, void *word2,
+		 uint32_t value3)
 {
 	(void)timeout;
 	(void)word2;
@@ -162,7 +164,7 @@ static void prepare_grace(unsigned int variant)
 	PORT_STORE(&shared->pointer, 1, PORT_RELAXED);
 }
 
-/* Which grace periods have begun: asked before the pointer is followed, and if it is the same later, followed no more. */
+/* Which grace periods have begun: asked before the pointer is followed; it may be again while that is the same. */
 static void look_again(struct cleave_domain *domain, struct cleave_thread *self, int order)
 {
 	uint64_t begun;
@@ -184,7 +186,7 @@ static void grace(unsigned int thread)
 	struct cleave_domain *domain = &shared->urcu.domain;
 	struct cleave_thread *self = &shared->records[thread].thread;
 	bool stored = variant_now & 2;
-	/* The simulator's grace periods have not the barriers of synchronize_rcu(), nor its stores one moment for all. */
+	/* The simulator's grace periods lack the barriers of synchronize_rcu(), its stores one moment for all. */
 	int order = stored ? PORT_SEQ_CST : PORT_ACQUIRE;
 	uint64_t cookie;
 
@@ -428,7 +430,8 @@ enum { EDIT, COPY, LONE_COPY, BORDER, TRANSACTION, DISPLACES };
 static void put_entries(unsigned int first, unsigned int last, unsigned int step)
 {
 	for (unsigned int at = first; at <= last; at += step)
-		if (cleave_insert(&shared->index, &shared->records[3].thread, at, at + step - 1, VALUE(1 + at % 3), NULL))
+		if (cleave_insert(&shared->index, &shared->records[3].thread, at, at + step - 1, VALUE(1 + at % 3),
+				  NULL))
 			abort();
 }
 
@@ -653,8 +656,8 @@ int main(int argc, char **argv)
 			executions = UINT64_MAX;
 			break;
 		default:
-			fprintf(option == 'h' ? stdout : stderr,
-				"usage: cleave-sim-orders [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]\n");
+			fprintf(option == 'h' ? stdout : stderr, "usage: cleave-sim-orders [--executions N] [--seed N] "
+				"[--scenario NAME] [--trace NUMBER]\n");
 			return option == 'h' ? 0 : 2;
 		}
 	}

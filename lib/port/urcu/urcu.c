@@ -2,9 +2,10 @@
 /*
  * A domain on liburcu: what its flavours have in common.
  *
- * liburcu 0.13 has no grace periods that can be polled, and its call_rcu() workers sleep for milliseconds.  So who wants
- * one runs it here, where the flavour lets others see who is in a section, and nobody is in the way; and a domain owns one
- * worker thread, which runs synchronize_rcu() while somebody waits for a cookie otherwise, and sleeps most of the time.
+ * liburcu 0.13 has no grace periods that can be polled, and its call_rcu() workers sleep for milliseconds.  So who
+ * wants one runs it here, where the flavour lets others see who is in a section, and nobody is in the way; and a domain
+ * owns one worker thread, which runs synchronize_rcu() while somebody waits for a cookie otherwise, and sleeps most of
+ * the time.
  *
  * Cookies
  *	`started` counts the grace periods that began; a cookie is the number of the first one that begins after it.
@@ -26,15 +27,15 @@
  *		2. the worker: started = 5, synchronize_rcu(); a new reader still finds what was unlinked
  *		3. done = 5: the writer reuses it under that reader.
  *	Where the unlinking is a sequentially consistent store of the same thread, a sequentially consistent load does
- *	[U1-sc]: unlinking, load and the worker's read-modify-write are in one order.  If the load did not see that, it is
- *	before it, and so the unlinking is before synchronize_rcu(), whose barriers show it to every reader from whom it
- *	does not wait.
+ *	[U1-sc]: unlinking, load and the worker's read-modify-write are in one order.  If the load did not see that, it
+ *	is before it, and so the unlinking is before synchronize_rcu(), whose barriers show it to every reader from whom
+ *	it does not wait.
  *
  * Here
- *	1. Who wants a grace period looks whether all threads of the domain are outside of their sections; if not, it leaves
- *	   that to the worker, and never waits.
- *	2. s = RMW(started) + 1; a barrier on all threads, by sys_membarrier: who enters a section after it, sees what was
- *	   unlinked; who is in an older one, is seen inside.
+ *	1. Who wants a grace period looks whether all threads of the domain are outside of their sections; if not, it
+ *	   leaves that to the worker, and never waits.
+ *	2. s = RMW(started) + 1; a barrier on all threads, by sys_membarrier: who enters a section after it, sees what
+ *	   was unlinked; who is in an older one, is seen inside.
  *	3. It looks again, at each thread until that is seen outside; the section that it has left may be any.
  *	4. What was read in that section was read before (a store comes after older loads on x86: the section's end is a
  *	   release; elsewhere another barrier on all threads sees to it).  done = max(done, s).
@@ -44,8 +45,8 @@
  *	writer's processor, 29 with interrupts if on the other; clips 31 ns and 45.  Two writers: 11 us.)
  *
  * Pauses
- *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each, in
- *	proportion to what it took.  Who is not served yet looks at the clock at one in so many changes.
+ *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each,
+ *	in proportion to what it took.  Who is not served yet looks at the clock at one in so many changes.
  *
  * Sleep
  *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
@@ -61,13 +62,13 @@
  *	at its next call.
  *
  * The moment
- *	Where writers keep all processors busy, the worker runs in the place of one of them, as often as not in the middle
- *	of its section, and synchronize_rcu() waits for that one.  memb's asks to be woken by whoever leaves a section:
+ *	Where writers keep all processors busy, the worker runs in the place of one of them, as often as not in the
+ *	middle of its section, and synchronize_rcu() waits for that one.  memb's asks who leaves a section to wake it:
  *		1. worker: marks its futex; thread A is inside, whose processor it holds
- *		2. thread B, on another one, leaves a section, as it does all the time: clears the mark, calls the kernel
+ *		2. thread B, on another one, leaves a section, as it does all the time: unmarks it, calls the kernel
  *		3. worker: need not sleep any more; A is inside; to 1, with two sys_membarriers
- *	for as long as the kernel leaves it the processor.  (bp's sleeps 10 ms.)  So the worker looks first who stays in a
- *	section that a call of the library has opened, and sleeps until they leave it: each wakes the worker then, and
+ *	for as long as the kernel leaves it the processor.  (bp's sleeps 10 ms.)  So the worker looks first who stays in
+ *	a section that a call of the library has opened, and sleeps until they leave it: each wakes the worker then, and
  *	yields the processor, because now it is outside.  This chooses a moment and nothing else: whether the worker
  *	guesses right, and what became of the moment when synchronize_rcu() begins, matters only for time.  (Two writers
  *	on two processors: 1,400 grace periods a second before, of 330 us of a processor each, and 12,000 after; copies
@@ -97,8 +98,9 @@ enum command {
 };
 
 /*
- * The pause after a grace period: so many times as long as that took; ns at least, for a system call costs more than it takes
- * (5,000: a map and unmap takes 108 ns, 20,000: 102, 80,000: 105 and more copies), and at most, for it may have waited.
+ * The pause after a grace period: so many times as long as that took; ns at least, for a system call costs more than it
+ * takes (5,000: a map and unmap takes 108 ns, 20,000: 102, 80,000: 105 and more copies), and at most, for it may have
+ * waited.
  */
 #define PAUSE_TIMES 8u
 #define PAUSE_LEAST 20000u
@@ -209,7 +211,8 @@ void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thre
 	PORT_STORE(&thread->awaited, 0, PORT_RELAXED);
 	PORT_FETCH_ADD(&urcu->left, 1, PORT_RELAXED);
 	cleave__user_wake(&urcu->left);
-	sched_yield(); /* mostly, the worker sleeps on this processor; a leaf may be locked, which costs others time only */
+	/* Mostly, the worker sleeps on this processor.  A leaf may be locked, which costs others time only. */
+	sched_yield();
 	errno = saved;
 }
 
@@ -381,7 +384,7 @@ uint64_t cleave__urcu_cookie(struct cleave_domain *domain, struct cleave_thread 
 
 uint64_t cleave__urcu_cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
 {
-	/* Thread Sanitizer knows what a read-modify-write releases, not the order of stores and loads of several words. */
+	/* Thread Sanitizer knows what a read-modify-write releases, not how stores of several words are ordered. */
 	if (CLEAVE__TSAN)
 		return cleave__urcu_cookie(domain, self);
 	return PORT_LOAD(&urcu_of(domain)->started, PORT_SEQ_CST) + 1; /* [U1-sc] */
@@ -395,14 +398,15 @@ bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self,
 }
 
 /*
- * A worker's read-modify-write of `started` that this load does not see comes after it, and so does synchronize_rcu(), which
- * waits for this section then.
- * [U1-acq] What was unlinked before the cookies of those that it sees, is seen to be: on a machine that shows a store to
- * all others at once.
+ * A worker's read-modify-write of `started` that this load does not see comes after it, and so does synchronize_rcu(),
+ * which waits for this section then.
+ * [U1-acq] What was unlinked before the cookies of those that it sees, is seen to be: on a machine that shows a store
+ * to all others at once.
  *	1. T1: unlinks; a barrier; its cookie: started is n - 1
  *	2. worker: started = n
  *	3. T2: started is n; it still finds what was unlinked in 1
- * Thread Sanitizer knows no such order, and must not take `started` for one among writers (as in cleave__urcu_cookie()).
+ * Thread Sanitizer knows no such order, and must not take `started` for one among writers (as in
+ * cleave__urcu_cookie()).
  */
 uint64_t cleave__urcu_begun(struct cleave_domain *domain, struct cleave_thread *self)
 {

@@ -12,14 +12,16 @@ struct cleave__urcu_flavour {
 	 */
 	struct cleave_ops ops;
 	void (*synchronize)(void);
-	/* Make the calling thread a reader.  False: somebody else had registered it, who then unregisters it as well. */
+	/*
+	 * Make the calling thread a reader.  False: somebody else had registered it, who then unregisters it as well.
+	 */
 	bool (*register_thread)(void);
 	void (*unregister_thread)(void);
 	/* liburcu's record of the calling, registered thread.  NULL: nobody needs it. */
 	void *(*reader)(void);
 	/*
-	 * For grace periods without liburcu's function.  Is that thread outside of all read sections?  An acquire, if its
-	 * leaving one is a release (`leave_releases`).  NULL: who can say?
+	 * For grace periods without liburcu's function.  Is that thread outside of all read sections?  An acquire, if
+	 * its leaving one is a release (`leave_releases`).  NULL: who can say?
 	 */
 	bool (*outside)(const void *reader);
 	bool leave_releases;
