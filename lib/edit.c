@@ -167,7 +167,7 @@ static PORT_ALWAYS_INLINE int fill(struct cleave *index, struct cleave_thread *s
 	tail = cleave__cell_last(leaf, order, count, r);
 	below = PORT_CELL_READ(leaf->start[at]) < change.first;
 	above = change.last < tail;
-	clean = cleave__pool_clean_cells(self, leaf, order);
+	clean = cleave__pool_recycle_cells(self, leaf, order);
 	others = clean & (clean - 1);
 	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < change.last) | !clean |
 			  (above & !others)))
@@ -247,7 +247,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
 	unsigned int at, clean, one, below, above, low, high, dropped;
-	uint64_t order, gap_first, gap_last;
+	uint64_t order, gap_first, gap_last, gap;
 
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
@@ -270,9 +270,12 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	above = !PORT_CELL_READ(leaf->value[high]);
 	gap_first = PORT_CELL_READ(leaf->start[at ^ ((at ^ low) & (0 - below))]);
 	gap_last = cleave__cell_last(leaf, order, position.count, position.r + above);
-	clean = cleave__pool_clean_cells(self, leaf, order);
-	if (PORT_UNLIKELY(!clean | (position.count - below - above <= CLEAVE__SMALL) |
-			  !bound_allows(&position, cleave__gap_size(gap_first, gap_last))))
+	clean = cleave__pool_recycle_cells(self, leaf, order);
+	if (PORT_UNLIKELY(!clean | (position.count - below - above <= CLEAVE__SMALL)))
+		return go_on(index, self, change, position);
+	gap = cleave__gap_size(gap_first, gap_last);
+	if (PORT_UNLIKELY(!bound_allows(&position, gap)) &&
+	    !cleave__raise(index, self, 0, first, gap, position.parent, true))
 		return go_on(index, self, change, position);
 	one = (unsigned int)__builtin_ctz(clean);
 	PORT_CELL_WRITE(leaf->start[one], first);

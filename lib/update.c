@@ -85,13 +85,23 @@ static void collect(struct displaced *displaced, const struct cleave__leaf *leaf
 	}
 }
 
+/* The put of a change that begins in `entry`, the r-th of the edit's leaf. */
+static PORT_ALWAYS_INLINE bool put_edit(struct cleave__edit *edit, const struct cleave__change *change, unsigned int r,
+					const struct cleave_entry *entry)
+{
+	if (PORT_LIKELY(change->last <= entry->last))
+		return cleave__leaf_edit_put_inside(edit, r, entry, change->first, change->last, change->value);
+	return cleave__leaf_edit_put(edit, r, change->first, change->last, change->value);
+}
+
 /*
  * The leaf has no clean cell left: copy it, with the put, if that needs no wait and the copy holds it.  `edit` is of
  * the copy then, published in the place of the leaf, which is dead.
  */
 static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
 		      const struct cleave__position *position, uint64_t order, unsigned int count, unsigned int r,
-		      struct cleave__edit *edit) PORT_INSIDE PORT_LOCKED(position->node->lock)
+		      const struct cleave_entry *entry, struct cleave__edit *edit)
+	PORT_INSIDE PORT_LOCKED(position->node->lock)
 {
 	struct cleave__branch *parent = position->parent;
 	struct cleave__node *copy;
@@ -104,7 +114,7 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 		return false;
 	copy = cleave__pool_take(self, CLEAVE__LEAF);
 	cleave__leaf_edit_init_copy(edit, cleave__leaf(copy), cleave__leaf(position->node), order, count);
-	if (!cleave__leaf_edit_put(edit, r, change->first, change->last, change->value) ||
+	if (!put_edit(edit, change, r, entry) ||
 	    (edit->gap > cleave__branch_gap(parent, position->index) &&
 	     !cleave__raise(index, self, 0, change->first, edit->gap, parent, true)))
 		goto give_up;
@@ -139,15 +149,12 @@ static int put_leaf(struct cleave *index, struct cleave_thread *self, struct cle
 	bool fits, full;
 
 	cleave__leaf_edit_init(&edit, leaf, order, count, cleave__pool_clean_cells(self, leaf, order));
-	if (PORT_LIKELY(change->last <= entry->last))
-		fits = cleave__leaf_edit_put_inside(&edit, r, entry, change->first, change->last, change->value);
-	else
-		fits = cleave__leaf_edit_put(&edit, r, change->first, change->last, change->value);
+	fits = put_edit(&edit, change, r, entry);
 	if (PORT_UNLIKELY(!fits)) {
 		/* Inside one entry, without gaps to be joined, it is known what a copy would have to hold. */
 		full = change->value && change->last <= entry->last &&
 		       count + (change->first > entry->first) + (change->last < entry->last) > CLEAVE__CELLS;
-		fits = (!full && copy_leaf(index, self, change, position, order, count, r, &edit)) ||
+		fits = (!full && copy_leaf(index, self, change, position, order, count, r, entry, &edit)) ||
 		       (!change->copy && cleave__divide(index, self, position, change->first, change->last,
 							change->value, NULL, others));
 		return fits ? 0 : RESTART;

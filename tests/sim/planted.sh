@@ -91,6 +91,7 @@ only=bound_of_dead_parent
 plant erase_trusts_dead_parent edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
 only=
 plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
+plant erase_in_spite_of_bound edit.c 's/!(cleave__raise\(index, self, 0, first, gap, position\.parent, true\))/($1, false)/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
 plant edit_of_dead_leaf edit.c 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
 plant edit_not_locked edit.c \
