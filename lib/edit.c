@@ -246,7 +246,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	struct cleave_entry displaced = { .first = first, .last = last };
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
-	unsigned int at, clean, one, below, above, low, high, dropped;
+	unsigned int at, clean, cells, one, below, above, low, high, dropped;
 	uint64_t order, gap_first, gap_last, gap;
 
 	cleave__prepare_change(index, self);
@@ -271,7 +271,8 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	gap_first = PORT_CELL_READ(leaf->start[at ^ ((at ^ low) & (0 - below))]);
 	gap_last = cleave__cell_last(leaf, order, position.count, position.r + above);
 	clean = cleave__pool_recycle_cells(self, leaf, order);
-	if (PORT_UNLIKELY(!clean | (position.count - below - above <= CLEAVE__SMALL)))
+	cells = position.count - below - above;
+	if (PORT_UNLIKELY(!clean | (cells <= CLEAVE__SMALL)) && (!clean || cells <= cleave__small_now(self)))
 		return go_on(index, self, change, position);
 	gap = cleave__gap_size(gap_first, gap_last);
 	if (PORT_UNLIKELY(!bound_allows(&position, gap)) &&

@@ -175,6 +175,13 @@ static inline void cleave__pool_nudge(struct cleave_thread *self)
 		self->domain->ops->advance(self->domain, self, cookie);
 }
 
+/* More leaves were made than replaced. */
+static inline void cleave__pool_count_split(struct cleave_thread *self)
+{
+	PORT_COUNT(self->counters.splits);
+	self->divided = self->counters.edits;
+}
+
 /* The limit of garbage may be passed by those that cannot wait, up to twice. */
 static inline bool cleave__pool_over_limit(const struct cleave_thread *self, unsigned int times)
 {

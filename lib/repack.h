@@ -13,6 +13,15 @@
 #define CLEAVE__SMALL 2u  /* a leaf with at most so many cells is worth merging with a neighbour ... */
 #define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
 
+/*
+ * With at most so many cells a leaf is to be joined after an erasure.  Who has just divided one is likely to fill this one again,
+ * as who takes free space always at the same end: so it waits for one cell less.
+ */
+static PORT_ALWAYS_INLINE unsigned int cleave__small_now(const struct cleave_thread *self)
+{
+	return CLEAVE__SMALL - (self->counters.edits - self->divided < PORT_RESTLESS);
+}
+
 /* ---- Lists of nodes ---- */
 
 static inline void cleave__append(struct cleave__node **head, struct cleave__node **tail, struct cleave__node *node)

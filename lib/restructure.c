@@ -402,7 +402,7 @@ bool cleave__restructure(struct cleave_txn *txn, unsigned int branches, bool kee
 	if (made == 1 && old == 1)
 		PORT_COUNT(txn->self->counters.copies);
 	else if (made > old)
-		PORT_COUNT(txn->self->counters.splits);
+		cleave__pool_count_split(txn->self);
 	else if (made < old)
 		PORT_COUNT(txn->self->counters.merges);
 	return true;

@@ -293,7 +293,7 @@ static bool replace(struct siblings *s) PORT_UNCHECKED
 		goto give_up;
 	PORT_COUNT(s->self->counters.restructures);
 	if (s->nfresh > s->nold)
-		PORT_COUNT(s->self->counters.splits);
+		cleave__pool_count_split(s->self);
 	else if (s->nfresh < s->nold)
 		PORT_COUNT(s->self->counters.merges);
 	return true;

@@ -293,7 +293,7 @@ int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struc
 
 	displaced.n = 0;
 	result = edit_leaf(index, self, change, position, &displaced, &left, &cells, &others);
-	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL))
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && cells <= cleave__small_now(self))
 		joined = left ? CLEAVE__ELSEWHERE : cleave__join(index, self, position, &others);
 	dead = cleave__dead_locked(position->node);
 	cleave__unlock(index->domain, &position->node->lock, !dead);

@@ -555,6 +555,35 @@ static void what_stands_in_the_way_of_joining(void **state)
 	world_stop(&world);
 }
 
+/* He may want its room again. */
+static void who_has_divided_a_leaf_joins_later(void **state)
+{
+	struct world world;
+	struct held held;
+
+	(void)state;
+	plant(&world, 6);
+	erase(&world, 0, 3, 8);
+	assert_true(divide(&world, &held, 4, 5, &world, NULL));
+	let_go_replaced(&world, &held);
+	/* An entry and a gap are left, by an edit, and by what takes more. */
+	erase(&world, 1, 2, CLEAVE__CELLS - 2);
+	erase(&world, 1, 1, 1);
+	erase(&world, 2, 5, CLEAVE__CELLS - 5);
+	erase(&world, 2, 1, 4);
+	assert_int_equal(manual.self.counters.merges, 0);
+	/* Nothing but a gap. */
+	erase(&world, 1, 0, 1);
+	assert_int_equal(manual.self.counters.merges, 1);
+	/* After some edits the division is forgotten. */
+	manual.self.divided -= PORT_RESTLESS;
+	erase(&world, 3, 2, CLEAVE__CELLS - 2);
+	erase(&world, 3, 1, 1);
+	assert_int_equal(manual.self.counters.merges, 2);
+	world_compare(&world);
+	world_stop(&world);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +602,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_a_border, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_leaf_is_joined_with_a_small_neighbour, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_stands_in_the_way_of_joining, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_has_divided_a_leaf_joins_later, setup, teardown),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

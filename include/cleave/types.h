@@ -181,6 +181,7 @@ struct cleave_thread {
 	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
 	uint32_t quiet;			/* [t] calls that do not push anything on: the port's */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
+	uint64_t divided;		/* [t] its edits when it last divided a leaf */
 	struct cleave_counters counters; /* [t/a] */
 };
 

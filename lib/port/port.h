@@ -20,6 +20,7 @@
  *					      searches are of search/live/), the greatest height
  *   PORT_BATCH, PORT_PATIENCE, PORT_RELEASES, PORT_COVER_TRIES  retired nodes that share a cookie; failed wakes,
  *					      released begins and tries of covers before the next means is taken
+ *   PORT_RESTLESS			      edits for which a thread remembers that it divided a leaf
  *   PORT_YIELD()			      a point where stress builds delay the thread; else nothing.
  *   PORT_ASSERT(condition, rule)	      programming errors; off in release builds.  Need: prints the rule, stops.
  *   PORT_DEBUG				      1 if PORT_ASSERT is on, else 0

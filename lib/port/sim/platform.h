@@ -78,6 +78,7 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 #define PORT_PATIENCE 1u
 #define PORT_RELEASES 1u
 #define PORT_COVER_TRIES 2u
+#define PORT_RESTLESS 1u
 
 #define PORT_DEBUG 1
 #define PORT_ASSERT(condition, rule) ((condition) ? (void)0 : sim_broken(rule, SIM_SITE))

@@ -39,6 +39,7 @@
 #define PORT_PATIENCE 6u   /* failed wakes before a waiter asks for the lock */
 #define PORT_RELEASES 3u   /* times that begin lets go of its leaves before it holds on */
 #define PORT_COVER_TRIES 8u /* before covers takes the locks */
+#define PORT_RESTLESS 128u /* edits for which a division is remembered */
 
 #ifdef CLEAVE_STRESS_YIELD
 void cleave__port_yield(void);
