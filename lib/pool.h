@@ -141,11 +141,11 @@ static PORT_ALWAYS_INLINE unsigned int cleave__pool_clean_cells(struct cleave_th
 }
 
 /*
- * The same for an edit that takes a cookie in any case once its word is stored, for whatever it drops: the young ones get that
- * one (cleave__pool_drop_with()).  Whether the old ones are done is as good as random there: no branch on it.
+ * The same for an edit that takes a cookie in any case once its word is stored, for whatever it drops: the young ones
+ * get that one (cleave__pool_drop_with()).  Whether the old ones are done is as good as random there: no branch on it.
  */
-static PORT_ALWAYS_INLINE unsigned int cleave__pool_recycle_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
-								  uint64_t order)
+static PORT_ALWAYS_INLINE unsigned int cleave__pool_recycle_cells(struct cleave_thread *self,
+								  struct cleave__leaf *leaf, uint64_t order)
 {
 	struct cleave__node *node = &leaf->node;
 	unsigned int waits = 0u - (unsigned int)!cleave__pool_done(self, node->cookie);

@@ -14,8 +14,8 @@
 #define CLEAVE__JOINED (CLEAVE__CELLS * 3 / 4) /* ... if the two have at most so many */
 
 /*
- * With at most so many cells a leaf is to be joined after an erasure.  Who has just divided one is likely to fill this one again,
- * as who takes free space always at the same end: so it waits for one cell less.
+ * With at most so many cells a leaf is to be joined after an erasure.  Who has just divided one is likely to fill this
+ * one again, as who takes free space always at the same end: so it waits for one cell less.
  */
 static PORT_ALWAYS_INLINE unsigned int cleave__small_now(const struct cleave_thread *self)
 {
