@@ -211,7 +211,9 @@ static void run_dfs(const struct settings *settings, unsigned int scenario, doub
 		double until = begin + seconds * (space + 1) / spaces;
 		unsigned int number = pick(settings, nvariants, space / memories);
 
-		execution_prepare(scenario, number);
+		/* What threads share is known from the first memory, so that the second begins anew less often. */
+		if (space % memories == 0)
+			execution_prepare(scenario, number);
 		if (stale && variant.ordered_only)
 			continue;
 		report->spaces++;
@@ -348,6 +350,7 @@ static void usage(FILE *file)
 	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
 	      "  --deviations N     stale loads, grace periods seen late, failed allocations of one execution\n"
 	      "                     (default 4; dfs: 1)\n"
+	      "  --whole            dfs: enter again what was explored; the same classes must be found\n"
 	      "  --memory M         sc: loads return the newest value; weak: also older ones; both (default)\n"
 	      "  --seed N           (default 1)\n"
 	      "  --replay WHAT      with --scenario: repeat what a failure printed, and print the interleaving\n"
@@ -431,8 +434,8 @@ int main(int argc, char **argv)
 		{ "memory", 1, NULL, 'm' },	 { "seed", 1, NULL, 'r' },
 		{ "replay", 1, NULL, 'R' },	 { "json", 1, NULL, 'j' },
 		{ "first", 0, NULL, 'f' },	 { "list", 0, NULL, 'l' },
-		{ "processor", 0, NULL, 'P' },	 { "help", 0, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "processor", 0, NULL, 'P' },	 { "whole", 0, NULL, 'w' },
+		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
 	};
 	struct settings settings = { .seconds = 60,
 				     .memory = -1,
@@ -444,6 +447,9 @@ int main(int argc, char **argv)
 		switch (option) {
 		case 's':
 			settings.seconds = strtod(optarg, NULL);
+			break;
+		case 'w':
+			settings.sim.whole = true;
 			break;
 		case 'P':
 			which_clock = CLOCK_PROCESS_CPUTIME_ID;

@@ -313,6 +313,7 @@ static void ops_wake(struct cleave_domain *domain, struct cleave_word32 *count)
 	if (!sim.running)
 		return;
 	sim_point();
+	learn(4); /* that it went on from here, even if nobody sleeps: states are told apart by it */
 	for (unsigned int t = 0; t < sim.nthreads; t++) {
 		struct thread *thread = &sim.threads[t];
 

@@ -44,6 +44,7 @@ struct sim_options {
 	uint64_t seed;
 	unsigned int length; /* PCT: the number of steps to place the points in; 0: learn it */
 	const char *choices; /* a DFS execution to repeat, as sim_choices() wrote it; NULL: none */
+	bool whole;	     /* DFS: states that were explored are entered again */
 	bool trace;	     /* print each access */
 };
 
