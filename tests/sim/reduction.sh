@@ -5,7 +5,8 @@
 set -eu
 
 explore() { # SCENARIO [--whole]: classes, and how many spaces were finished
-	"$sim" --strategy dfs --preemptions 2 --executions 100000000 --scenario "$@" | awk '$1 == "total" { print $5, $9, $10, $11 }'
+	"$sim" --strategy dfs --preemptions 2 --executions 100000000 --scenario "$@" |
+		awk '$1 == "total" { print $5, $9, $10, $11 }'
 }
 
 sim=$1

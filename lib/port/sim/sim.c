@@ -317,7 +317,8 @@ static unsigned int choose_dfs(bool current_runs, const unsigned int *others, un
 {
 	unsigned int choice;
 
-	if (!sim.options.choices && !sim.options.whole && run.at == run.nchoices && explored(current_runs ? sim.cur : NOBODY))
+	if (!sim.options.choices && !sim.options.whole && run.at == run.nchoices &&
+	    explored(current_runs ? sim.cur : NOBODY))
 		stop(SIM_PRUNED);
 	if (!current_runs)
 		return others[dfs_choose(n, WHO)];
