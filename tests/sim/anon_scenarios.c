@@ -116,6 +116,11 @@ const struct scenario anon_scenarios[] = {
 	  { { C(READ, 0, 1, 0), C(READ, 0, 1, 0) }, { C(WRITE, 0, 1, 5) }, { C(WRITE, 1, 1, 6) } } },
 	{ "lock_lock", CLONED,
 	  { { C(LOCK, 0, 1, 0), C(LOCK, 0, 1, 0) }, { C(LOCK, 1, 1, 0) }, { C(LOCK, 1, 1, 0), C(READ, 1, 1, 0) } } },
+	/* Between the two looks of a replacement its slot is emptied, sealed, or given another anon. */
+	{ "replace_beside", LONE,
+	  { { C(REPLACE, 0, 0, 5), C(READ, 0, 0, 0) },
+	    { C(REMOVE, 0, 1, 0), C(REMOVE, 0, 0, 0), C(FILL, 0, 0, 6) },
+	    { C(REPLACE, 0, 0, 7), C(REPLACE, 0, 0, 8) } } },
 	/* Who sees that something is gone sees what was done before. */
 	{ "remove_seen", ALONE,
 	  { { C(FILL, 0, 3, 5), C(REMOVE, 0, 0, 0) }, { C(READ, 0, 0, 0), C(REMOVE, 0, 3, 0) } } },
