@@ -126,6 +126,8 @@ static const struct scenario scenarios[] = {
 	{ "zero_write", ZEROS,
 	  { { C(READ, 0, 0), C(READ, 0, 0) }, { W(0, 0, 21), C(READ, 0, 0) }, { R(UNMAP, 0, 0, 0) } } },
 	{ "zero_store", ZEROS, { { C(READ, 0, 1), C(READ, 0, 1) }, { W(0, 2, 21), W(0, 1, 22), C(READ, 0, 1) } } },
+	{ "ahead_join", AHEAD,
+	  { { C(READ, 0, 1), C(READ, 0, 2) }, { C(CLIP, 0, 2), R(JOIN, 0, 0, 3), C(CLIP, 0, 2) } } },
 	{ "ahead_protect", AHEAD,
 	  { { C(READ, 0, 1), C(READ, 0, 2) }, { R(UNMAP, 0, 2, 3), R(MAP, 0, 2, 2), W(0, 2, 21) } } },
 	{ "ahead_fill", AHEAD,
