@@ -223,8 +223,28 @@ static void a_joined_entry_is_lowered_where_it_lost(void **state)
 /* ---- No memory ---- */
 
 /* A map is destroyed without memory: the windows that it had are ended later, or with the stores. */
-static void windows_end_late(bool never)
+enum late {
+	LATER,
+	NEVER,	   /* the thread ends before */
+	UNPROMISED /* none has ended in time: there is no place yet for late ones */
+};
+
+/* Only for nodes there is no memory. */
+static void *alloc_no_nodes(const struct cleave_memory *self, size_t size, size_t align)
 {
+	(void)self;
+	return size >= 256 ? NULL : one.domain.memory.memory.alloc(&one.domain.memory.memory, size, align);
+}
+
+static void free_as_ever(const struct cleave_memory *self, void *at, size_t size)
+{
+	(void)self;
+	one.domain.memory.memory.free(&one.domain.memory.memory, at, size);
+}
+
+static void windows_end_late(enum late late)
+{
+	static const struct cleave_memory no_nodes = { .alloc = alloc_no_nodes, .free = free_as_ever };
 	struct cleave_map *child;
 	uint64_t pages;
 
@@ -238,7 +258,8 @@ static void windows_end_late(bool never)
 	map_private(64, 192, RW);
 	write_at(&one.map, 64, 64);
 	/* Once windows have ended in time there is a place for late ones. */
-	unmap(&one.map, 65, 66);
+	if (late != UNPROMISED)
+		unmap(&one.map, 65, 66);
 	pages = pages_used();
 	for (unsigned int i = 0; i < PAGES; i++) /* its page table goes first */
 		one.world.ops.remove(&one.world.ops, child, AT(i), AT(i + 1));
@@ -246,14 +267,19 @@ static void windows_end_late(bool never)
 	counting_memory_grant(&one.domain.memory, 0);
 	for (unsigned int i = 96; i < PAGES; i += 32)
 		touch(&one.map, i, CLEAVE_PROT_WRITE);
+	if (late == UNPROMISED) {
+		counting_memory_grant(&one.domain.memory, GRANT_ALL);
+		one.domain.domain.memory = &no_nodes;
+	}
 	cleave_map_destroy(child, &one.thread.map);
 	CHECK(one.thread.nlate > 1, "%u windows are late", one.thread.nlate);
-	if (never)
+	if (late == NEVER)
 		fault_thread_stop(&one.thread);
+	one.domain.domain.memory = &one.domain.memory.memory;
 	counting_memory_grant(&one.domain.memory, GRANT_ALL);
 	fault_table_drop(&one.world, child);
 	free(child);
-	if (never) {
+	if (late == NEVER) {
 		fault_thread_start(&one.world, &one.thread, &one.domain.self);
 		return;
 	}
@@ -270,13 +296,19 @@ static void windows_end_late(bool never)
 static void windows_end_late_for_want_of_memory(void **state)
 {
 	(void)state;
-	windows_end_late(false);
+	windows_end_late(LATER);
+}
+
+static void late_windows_find_a_place_unpromised(void **state)
+{
+	(void)state;
+	windows_end_late(UNPROMISED);
 }
 
 static void a_thread_ends_before_its_late_windows(void **state)
 {
 	(void)state;
-	windows_end_late(true);
+	windows_end_late(NEVER);
 }
 
 /* The child's copies of wired pages fail one after the other: the windows that it had by then end, unused. */
@@ -376,6 +408,7 @@ int main(int argc, char **argv)
 		ROW(what_another_map_shows_is_not_freed),
 		ROW(a_joined_entry_is_lowered_where_it_lost),
 		ROW(windows_end_late_for_want_of_memory),
+		ROW(late_windows_find_a_place_unpromised),
 		ROW(a_thread_ends_before_its_late_windows),
 		ROW(a_fork_that_cannot_copy_wired_pages),
 		ROW(a_thread_without_memory_does_not_start),
