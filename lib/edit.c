@@ -308,11 +308,12 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
  *	   was retired under it
  * (Did begun() say n after the walk only, a branch on the way could have been unlinked before token n - 1, while the
  * walk was under way, and be reused when 1's section ended.  Not the leaf, which is locked by then.)  What it was found
- * under is as safe to look at.  An index that is destroyed frees its leaves at once; no other one has its number.
+ * under is as safe to look at.  What a division of the thread's own has put in the place of such a leaf, after begun()
+ * said n, is so, too: who unlinks that has seen it published, and so what begun() saw, and his token is not below n.
+ * An index that is destroyed frees its leaves at once; no other one has its number.
  */
-static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thread *self, uint64_t addr,
-					 uint64_t begun, struct cleave__position *position)
-	PORT_INSIDE PORT_TRYLOCKS(position->node->lock) PORT_UNCHECKED
+static PORT_ALWAYS_INLINE bool find_last(const struct cleave *index, const struct cleave_thread *self, uint64_t addr,
+					 uint64_t begun, struct cleave__position *position) PORT_INSIDE
 {
 	const struct cleave__place *last = &self->last;
 
@@ -323,51 +324,29 @@ static PORT_ALWAYS_INLINE bool lock_last(struct cleave *index, struct cleave_thr
 	position->parent = last->parent;
 	position->above = last->above;
 	position->index = last->at;
-	return lock_this(index, addr, position);
+	return true;
 }
 
-static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr)
-	PORT_UNCHECKED
+/* The leaf is locked and lives: the entry is held from here on. */
+static PORT_ALWAYS_INLINE void hold_leave(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
+					  const struct cleave__position *position)
+	PORT_LEAVES PORT_LOCKED(position->node->lock) PORT_UNCHECKED
 {
-	const struct cleave_ops *ops = index->domain->ops;
-	struct cleave__position position;
-	const struct cleave__leaf *leaf;
-	uint64_t begun;
+	const struct cleave__leaf *leaf = cleave__leaf_const(position->node);
 	uintptr_t value;
 
-	cleave__prepare_change(index, self);
-	cleave__enter(index, self);
-	begun = ops->begun ? ops->begun(index->domain, self) : 0;
-	if (lock_last(index, self, addr, begun, &position)) {
-		/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
-		if (!self->last.again)
-			cleave__prefetch_child(position.parent, position.index + 1);
-		self->last.again = true;
-	} else {
-		if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
-			position = lock_leaf_slowly(index, self, addr, position);
-		self->last = (struct cleave__place){
-			.leaf = position.node,
-			.parent = position.parent,
-			.above = position.above,
-			.at = position.index,
-			.index = index->number,
-			.begun = begun,
-		};
-	}
-	leaf = cleave__leaf_const(position.node);
-	cleave__leaf_entry(leaf, position.order, position.count, position.r, &hold->entry);
+	cleave__leaf_entry(leaf, position->order, position->count, position->r, &hold->entry);
 	/* Who holds an entry looks at its value, where it is a pointer: it need not be one. */
 	value = (uintptr_t)hold->entry.value;
 	PORT_PREFETCH((const void *)value);
 	PORT_PREFETCH((const void *)(value + 64));
-	position.node->link = NULL;
-	hold->leaf = position.node;
+	position->node->link = NULL;
+	hold->leaf = position->node;
 	hold->dead = NULL;
-	hold->order = position.order;
-	hold->count = position.count;
-	hold->r = position.r;
-	hold->handed_over = hold->put = hold->erased = false;
+	hold->order = position->order;
+	hold->count = position->count;
+	hold->r = position->r;
+	hold->put = hold->erased = hold->handed_over = hold->more = false;
 	hold->txn.index = index;
 	hold->txn.self = self;
 	hold->txn.next = self->txns;
@@ -375,51 +354,145 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	cleave__leave(index, self); /* a locked live node stays */
 }
 
-/* The cell of a held entry of this value is no longer listed. */
-static PORT_ALWAYS_INLINE void drop_replaced(struct cleave_thread *self, struct cleave__leaf *leaf, unsigned int cell,
-					     const void *value)
+/* Find the leaf by a walk, after begun() said `begun`. */
+static PORT_NO_INLINE void hold_begin_anew(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
+					   uint64_t addr, uint64_t begun) PORT_LEAVES PORT_UNCHECKED
 {
-	if (PORT_LIKELY(value != NULL))
-		cleave__pool_drop_displaced(self, leaf, cell);
-	else
-		cleave__pool_drop_cells(self, leaf, cell);
+	struct cleave__position position;
+
+	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
+		position = lock_leaf_slowly(index, self, addr, position);
+	self->last = (struct cleave__place){
+		.leaf = position.node,
+		.parent = position.parent,
+		.above = position.above,
+		.at = position.index,
+		.index = index->number,
+		.begun = begun,
+	};
+	hold_leave(hold, index, self, &position);
 }
 
-/* The head stays as it is.  (Apart: a whole entry, or its head, is put with fewer registers, and nothing in memory.) */
+/* The last leaf was locked, and is dead. */
+static PORT_NO_INLINE void hold_begin_dead(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
+					   uint64_t addr, uint64_t begun) PORT_LEAVES PORT_UNCHECKED
+{
+	cleave__unlock_dead(index, self->last.leaf);
+	hold_begin_anew(hold, index, self, addr, begun);
+}
+
+static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr)
+	PORT_UNCHECKED
+{
+	struct cleave__position position;
+	uint64_t begun;
+
+	cleave__prepare_change(index, self);
+	cleave__enter(index, self);
+	begun = cleave__pool_begun(self);
+	if (!find_last(index, self, addr, begun, &position) || PORT_UNLIKELY(!cleave__trylock(&position.node->lock))) {
+		hold_begin_anew(hold, index, self, addr, begun);
+		return;
+	}
+	position.order = cleave__order_locked(cleave__leaf_const(position.node));
+	if (PORT_UNLIKELY(position.order & CLEAVE__DEAD)) {
+		hold_begin_dead(hold, index, self, addr, begun);
+		return;
+	}
+	search_locked(addr, &position);
+	/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
+	if (PORT_UNLIKELY(!self->last.again)) {
+		cleave__prefetch_child(position.parent, position.index + 1);
+		self->last.again = true;
+	}
+	hold_leave(hold, index, self, &position);
+}
+
+/* A cell of a held leaf is no longer listed, by a store that displaced its value. */
+static PORT_NO_INLINE void drop_displaced(struct cleave_hold *hold, unsigned int cell)
+{
+	cleave__pool_drop_displaced(hold->txn.self, cleave__leaf(hold->leaf), cell);
+}
+
+static PORT_NO_INLINE void drop_gap(struct cleave_hold *hold, unsigned int cell)
+{
+	cleave__pool_drop_cells(hold->txn.self, cleave__leaf(hold->leaf), cell);
+}
+
+/* The head keeps its cell; what is put, and what is left above it, get others.  (Apart: the rest needs no frame.) */
 static PORT_NO_INLINE int hold_put_behind(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
 					  cleave__hold_put *elsewhere) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
 	struct cleave_thread *self = hold->txn.self;
-	struct cleave__edit edit;
+	unsigned int clean = cleave__pool_clean_cells(self, leaf, hold->order), others = clean & (clean - 1);
+	unsigned int above = last < hold->entry.last, one, other;
+	const void *displaced = hold->entry.value;
 
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
-			       cleave__pool_clean_cells(self, leaf, hold->order));
-	if (PORT_UNLIKELY(!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, value)))
+	if (PORT_UNLIKELY(!(above ? others : clean)))
 		return elsewhere(hold, first, last, value);
-	cleave__pool_store_edit(self, &edit);
-	hold->count = edit.count;
+	/* Both cells are written, even where only one is needed. */
+	one = (unsigned int)__builtin_ctz(clean);
+	other = (unsigned int)__builtin_ctz(others ? others : clean);
+	PORT_CELL_WRITE(leaf->start[other], last + 1);
+	PORT_CELL_WRITE(leaf->value[other], hold->entry.value);
+	PORT_CELL_WRITE(leaf->start[one], first);
+	PORT_CELL_WRITE(leaf->value[one], value);
+	cleave__leaf_exchange(leaf, hold->order, hold->count,
+			      &(struct cleave__exchange){ .at = hold->r + 1,
+							  .n = 1 + above,
+							  .fresh = one | (other & (0 - above)) << 4,
+							  .added = 1u << one | above << other,
+							  .displaces = displaced && displaced != value });
+	hold->count += 1 + above;
+	PORT_COUNT(self->counters.edits);
 	return 0;
+}
+
+/* Put the held entry, or its head, if there are clean cells.  (What takes a call comes last: no frame is needed.) */
+static PORT_ALWAYS_INLINE bool put_head(struct cleave_hold *hold, uint64_t last, void *value, unsigned int clean)
+	PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
+	struct cleave_thread *self = hold->txn.self;
+	uint64_t order = hold->order;
+	unsigned int r = hold->r, cell = 1u << cleave__cell(order, r);
+
+	if (PORT_UNLIKELY(!cleave__leaf_replace(leaf, order, &hold->count, r, &hold->entry, last, value, clean)))
+		return false;
+	PORT_COUNT(self->counters.edits);
+	if (PORT_UNLIKELY(!hold->entry.value))
+		drop_gap(hold, cell);
+	else if (PORT_LIKELY(self->started != NULL))
+		cleave__pool_drop_displaced(self, leaf, cell);
+	else
+		drop_displaced(hold, cell);
+	return true;
+}
+
+/* In general: what waits in the leaf is looked at by calls, and the cells may not do. */
+static PORT_NO_INLINE int hold_put_slowly(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
+					  cleave__hold_put *elsewhere) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
+	unsigned int clean = cleave__pool_clean_cells(hold->txn.self, leaf, hold->order);
+
+	return put_head(hold, last, value, clean) ? 0 : elsewhere(hold, first, last, value);
 }
 
 static int hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value, cleave__hold_put *elsewhere)
 	PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = cleave__leaf(hold->leaf);
-	struct cleave_thread *self = hold->txn.self;
-	uint64_t order = hold->order;
-	unsigned int clean, count = hold->count, r = hold->r;
+	unsigned int clean;
 
 	hold->put = true;
 	if (PORT_UNLIKELY(first != hold->entry.first))
 		return hold_put_behind(hold, first, last, value, elsewhere);
-	clean = cleave__pool_clean_cells(self, leaf, order);
-	if (PORT_UNLIKELY(!cleave__leaf_replace(leaf, order, &count, r, &hold->entry, last, value, clean)))
-		return elsewhere(hold, first, last, value);
-	hold->count = count;
-	drop_replaced(self, leaf, 1u << cleave__cell(order, r), hold->entry.value);
-	PORT_COUNT(self->counters.edits);
-	return 0;
+	if (PORT_LIKELY(cleave__pool_look_at_cells(hold->txn.self, leaf, hold->order, &clean) &&
+			put_head(hold, last, value, clean)))
+		return 0;
+	return hold_put_slowly(hold, first, last, value, elsewhere);
 }
 
 extern const struct cleave__edits NAME_OF(SEARCH_NAME);

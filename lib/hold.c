@@ -72,6 +72,7 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 		if (cleave__swing_leaf(hold->txn.index, self, hold->leaf, copy, edit.gap, true, false)) {
 			cleave__unlock_dead(hold->txn.index, hold->leaf);
 			hold->dead = hold->leaf;
+			hold->more = true;
 			hold->leaf = copy;
 			hold->count = edit.count;
 			return true;
@@ -90,14 +91,13 @@ static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t las
 }
 
 /* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if it can look there. */
-static void find_held(const struct cleave_hold *hold, struct cleave__position *position) PORT_INSIDE
+static void find_held(const struct cleave_hold *hold, uint64_t begun, struct cleave__position *position) PORT_INSIDE
 {
 	struct cleave *index = hold->txn.index;
-	struct cleave_thread *self = hold->txn.self;
-	const struct cleave__place *last = &self->last;
+	const struct cleave__place *last = &hold->txn.self->last;
 
-	if (last->leaf == hold->leaf && last->begun && last->begun == index->domain->ops->begun(index->domain, self) &&
-	    last->parent && !cleave__dead_locked(&last->parent->node)) {
+	if (last->leaf == hold->leaf && begun && last->begun == begun && last->parent &&
+	    !cleave__dead_locked(&last->parent->node)) {
 		position->node = last->leaf;
 		position->parent = last->parent;
 		position->above = last->above;
@@ -110,6 +110,25 @@ static void find_held(const struct cleave_hold *hold, struct cleave__position *p
 	}
 }
 
+/*
+ * Who cuts upward goes on behind `last`: remember the leaf there, as if a walk had found it.  All of it was published
+ * after begun() said `begun`.
+ */
+static void remember_divided(struct cleave_thread *self, const struct cleave *index, struct cleave__divided divided,
+			     struct cleave__branch *above, uint64_t last, uint64_t begun)
+{
+	for (; divided.leaves->link && divided.leaves->last <= last; divided.at++)
+		divided.leaves = divided.leaves->link;
+	self->last = (struct cleave__place){
+		.leaf = divided.leaves,
+		.parent = divided.parent,
+		.above = above,
+		.at = divided.at,
+		.index = index->number,
+		.begun = begun,
+	};
+}
+
 /* The leaf is full, or to be divided: its place is taken by several, locked. */
 static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
 {
@@ -117,15 +136,22 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 	struct cleave_thread *self = hold->txn.self;
 	struct cleave__node *leaf = hold->leaf;
 	struct cleave__position position;
+	struct cleave__divided divided;
+	uint64_t begun;
 	bool done;
 
 	cleave__enter(index, self);
-	find_held(hold, &position);
-	done = cleave__divide(index, self, &position, first, last, value, &hold->leaf, &leaf->link);
-	if (done)
+	begun = cleave__pool_begun(self);
+	find_held(hold, begun, &position);
+	done = cleave__divide(index, self, &position, first, last, value, &divided, &leaf->link);
+	if (done) {
+		remember_divided(self, index, divided, position.above, last, begun);
 		cleave__unlock_dead(index, leaf);
+		hold->leaf = divided.leaves;
+		hold->dead = leaf;
+		hold->more = true;
+	}
 	cleave__leave(index, self);
-	hold->dead = done ? leaf : NULL;
 	return done;
 }
 
@@ -137,7 +163,7 @@ static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, v
 
 	cleave__begin_with(txn, hold->leaf);
 	txn->spread = divides(hold, first, last);
-	hold->handed_over = true;
+	hold->handed_over = hold->more = true;
 	error = cleave__put(txn, first, last, value);
 	if (!error) {
 		cleave__publish(txn, true);
@@ -197,7 +223,7 @@ int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last)
 	if ((cleave__border_reached(hold->leaf, first, last) && gap_beyond(hold, first, last)) ||
 	    (!put_gap(hold, first, last) && !put_in_copy(hold, first, last, NULL)))
 		return -EAGAIN;
-	hold->put = hold->erased = true;
+	hold->put = hold->erased = hold->more = true;
 	return 0;
 }
 
@@ -237,7 +263,7 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 {
 	struct cleave_thread *self = hold->txn.self;
 
-	if (PORT_UNLIKELY(hold->handed_over | hold->erased | (hold->dead != NULL) | (self->txns != &hold->txn))) {
+	if (PORT_UNLIKELY(hold->more | (self->txns != &hold->txn))) {
 		end_slowly(hold);
 		return;
 	}

@@ -203,6 +203,7 @@ void cleave_thread_init(struct cleave_thread *self, struct cleave_domain *domain
 	memset(self, 0, sizeof(*self));
 	self->domain = domain;
 	self->done = domain->done;
+	self->started = domain->started;
 	self->divided = 0 - (uint64_t)PORT_RESTLESS;
 	self->stock[CLEAVE__LEAF] = self->stock[CLEAVE__BRANCH] = STOCK;
 }

@@ -75,8 +75,19 @@ static inline uint64_t cleave__pool_cookie(struct cleave_thread *self)
 static PORT_ALWAYS_INLINE uint64_t cleave__pool_cookie_stored(struct cleave_thread *self)
 {
 	PORT_COUNT(self->counters.cookies);
-	self->wanted = self->domain->ops->cookie_stored(self->domain, self);
+	if (PORT_LIKELY(self->started != NULL))
+		self->wanted = PORT_LOAD(self->started, PORT_SEQ_CST) + 1; /* [U1-sc] as ops->cookie_stored() */
+	else
+		self->wanted = self->domain->ops->cookie_stored(self->domain, self);
 	return self->wanted;
+}
+
+/* As ops->begun(); 0: not known.  In a read section. */
+static PORT_ALWAYS_INLINE uint64_t cleave__pool_begun(struct cleave_thread *self) PORT_INSIDE
+{
+	if (PORT_LIKELY(self->started != NULL))
+		return PORT_LOAD(self->started, PORT_ACQUIRE) + 1; /* [U1-acq] as ops->begun() */
+	return self->domain->ops->begun ? self->domain->ops->begun(self->domain, self) : 0;
 }
 
 /*
@@ -153,6 +164,25 @@ static PORT_ALWAYS_INLINE unsigned int cleave__pool_recycle_cells(struct cleave_
 	node->count &= (uint8_t)(waits | ((node->old != 0) - 1u));
 	node->old &= (uint16_t)waits;
 	return ~(cleave__live(order) | node->young | node->old) & CLEAVE__ALL_CELLS;
+}
+
+/* The same for who pushes on that cookie, too; false: it takes a call to know them. */
+static PORT_ALWAYS_INLINE bool cleave__pool_look_at_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
+							  uint64_t order, unsigned int *clean)
+{
+	struct cleave__node *node = &leaf->node;
+
+	if (node->cookie > self->passed) {
+		if (PORT_UNLIKELY(!self->done))
+			return false;
+		self->passed = PORT_LOAD(self->done, PORT_ACQUIRE); /* [U2-acq] [C1-acq] as ops->done() */
+	}
+	if (node->cookie <= self->passed) {
+		node->count &= (uint8_t)((node->old != 0) - 1);
+		node->old = 0;
+	}
+	*clean = ~(cleave__live(order) | node->young | node->old) & CLEAVE__ALL_CELLS;
+	return true;
 }
 
 /* Give nodes above the thread's stock back to the allocator. */

@@ -14,6 +14,7 @@ struct siblings {
 	struct cleave_thread *self;
 	struct cleave__branch *parent;
 	struct cleave__branch *above; /* the parent's, if that lives; NULL: not known */
+	struct cleave__branch *copy;  /* what has taken the parent's place */
 	unsigned int at;	     /* the number of the first among the parent's children */
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
@@ -264,7 +265,7 @@ static bool lock_above(const struct siblings *s, struct cleave__branch **above) 
 /* The leaves are shared out: build them, and publish them.  True: the old ones and the parent are dead. */
 static bool replace(struct siblings *s) PORT_UNCHECKED
 {
-	struct cleave__branch *above, *copy;
+	struct cleave__branch *above;
 	unsigned int i;
 	bool fits;
 
@@ -276,16 +277,16 @@ static bool replace(struct siblings *s) PORT_UNCHECKED
 	i = above ? cleave__branch_index(above, s->old[0]->first) : 0;
 	fits = !above || bound_suffices(s, above, i);
 	if (fits) {
-		copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
-		copy_parent(s, copy);
+		s->copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+		copy_parent(s, s->copy);
 		PORT_YIELD();
 		for (unsigned int k = 0; k < s->nold; k++)
 			cleave__mark_dead_locked(s->old[k]);
 		cleave__mark_dead_locked(&s->parent->node);
 		if (above)
-			cleave__link_publish_locked(&above->child[i], &copy->node);
+			cleave__link_publish_locked(&above->child[i], &s->copy->node);
 		else
-			cleave__root_publish_locked(s->index, &copy->node);
+			cleave__root_publish_locked(s->index, &s->copy->node);
 	}
 	cleave__unlock(s->index->domain, above ? &above->node.lock : &s->index->root_lock, true);
 	cleave__unlock(s->index->domain, &s->parent->node.lock, !fits);
@@ -361,7 +362,7 @@ static struct cleave__node *lock_beside(const struct cleave__position *position,
 }
 
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,
+		    uint64_t first, uint64_t last, void *value, struct cleave__divided *locked,
 		    struct cleave__node **others) PORT_UNCHECKED
 {
 	const struct cleave__leaf *leaf = cleave__leaf(position->node);
@@ -399,8 +400,11 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	}
 	if (replace(&s)) {
 		settle(&s, position->node, others);
-		for (unsigned int k = s.nfresh; locked && k-- > 0; *locked = s.fresh[k])
-			s.fresh[k]->link = k + 1 < s.nfresh ? s.fresh[k + 1] : NULL;
+		if (locked) {
+			*locked = (struct cleave__divided){ .parent = s.copy, .at = s.at };
+			for (unsigned int k = s.nfresh; k-- > 0; locked->leaves = s.fresh[k])
+				s.fresh[k]->link = locked->leaves;
+		}
 		return true;
 	}
 	if (beside)

@@ -36,14 +36,21 @@
  * section is left.  False: nothing has changed.
  */
 
+/* Leaves that are published locked, by link, and where they stand. */
+struct cleave__divided {
+	struct cleave__node *leaves;
+	struct cleave__branch *parent;
+	unsigned int at; /* the number of the first among its children */
+};
+
 /*
  * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does
  * not make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published
- * locked, and it lists them, by link; and who cuts upward gets shares of his own, before the leaf is full
+ * locked, and it says which; and who cuts upward gets shares of his own, before the leaf is full
  * (cleave__cut_share()).
  */
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__node **locked,
+		    uint64_t first, uint64_t last, void *value, struct cleave__divided *locked,
 		    struct cleave__node **others)
 	PORT_INSIDE PORT_LOCKED(position->node->lock);
 

@@ -124,7 +124,7 @@ static unsigned int cells_of(const struct cleave__branch *parent, unsigned int c
 
 /* Inside an entry of a full leaf: two cells more. */
 static bool divide(struct world *world, struct held *held, unsigned int leaf, unsigned int entry, void *value,
-		   struct cleave__node **locked)
+		   struct cleave__divided *locked)
 {
 	uint64_t first = start_of(leaf, entry) + 3;
 
@@ -217,7 +217,8 @@ static void a_put_at_the_end_leaves_a_full_leaf(void **state)
 /* Of a leaf that a hold cuts upward the rest is set apart, whether it is full or not, and the parts keep room. */
 static void a_cut_at_the_end_leaves_room(void **state)
 {
-	struct cleave__node *locked, *node;
+	struct cleave__divided locked;
+	struct cleave__node *node;
 	struct world world;
 	struct held held;
 
@@ -226,9 +227,8 @@ static void a_cut_at_the_end_leaves_room(void **state)
 		plant(&world, 5);
 		if (!full)
 			erase(&world, 2, 7, CLEAVE__CELLS - 7);
-		locked = NULL;
 		assert_true(divide(&world, &held, 2, full ? CLEAVE__CELLS - 1 : 6, &world, &locked));
-		for (node = locked; node; node = node->link)
+		for (node = locked.leaves; node; node = node->link)
 			cleave__unlock_node(&world.index, node);
 		let_go_replaced(&world, &held);
 		assert_int_equal(parent_of(&world, 0)->node.count, 6);
@@ -272,7 +272,8 @@ static void a_cut_without_nodes_to_divide_copies(void **state)
 
 static void new_leaves_are_published_locked_for_who_asks(void **state)
 {
-	struct cleave__node *locked = NULL, *node;
+	struct cleave__divided locked;
+	struct cleave__node *node;
 	unsigned int n = 0;
 	struct world world;
 	struct held held;
@@ -280,7 +281,9 @@ static void new_leaves_are_published_locked_for_who_asks(void **state)
 	(void)state;
 	plant(&world, 5);
 	assert_true(divide(&world, &held, 2, 5, &world, &locked));
-	for (node = locked; node; node = node->link, n++) {
+	assert_ptr_equal(locked.parent, parent_of(&world, 0));
+	assert_int_equal(locked.at, 2);
+	for (node = locked.leaves; node; node = node->link, n++) {
 		assert_false(cleave__trylock(&node->lock));
 		assert_ptr_equal(node, parent_of(&world, 0)->child[2 + n].word);
 		cleave__unlock_node(&world.index, node);

@@ -116,6 +116,8 @@ struct cleave_limbo {
  * `done`: a port that has a word up to which every token is done (stored as ops->done() would have to be loaded:
  * release; it only grows, and no token up to it is given out any more) names it here, after cleave_domain_init() and
  * before a thread's.
+ * `started`: so does one whose ops->begun() and ops->cookie_stored() say one more than what a word holds (loaded
+ * acquire, and sequentially consistent).
  */
 struct cleave_domain {
 	const struct cleave_ops *ops;	     /* [I] */
@@ -123,8 +125,9 @@ struct cleave_domain {
 	const struct cleave__search *search; /* [I] the walk for this processor */
 	uint64_t garbage_limit;		     /* [I] retired nodes above which an update waits */
 	const struct cleave_word *done;	     /* [I] read in the place of ops->done(), or NULL; the port's, see below */
+	const struct cleave_word *started;   /* [I] read in the place of ops->begun() and cookie_stored(), or NULL */
 	struct cleave_word indexes;	     /* [a] that were ever made */
-	uint32_t pad[4];
+	uint32_t pad[2];
 	struct cleave_word garbage;  /* [a] retired nodes, in steps of a batch */
 	struct cleave_word32 lock;   /* [a] leaf of the lock order */
 	uint32_t pad1;
@@ -169,6 +172,7 @@ struct cleave__place {
 struct cleave_thread {
 	struct cleave_domain *domain;	/* [I] */
 	const struct cleave_word *done; /* [I] the domain's */
+	const struct cleave_word *started; /* [I] the domain's */
 	struct cleave__node *free[2];	/* [t] clean nodes, by kind (leaf, branch) */
 	uint32_t nfree[2];		/* [t] */
 	uint32_t reserved[2];		/* [t] of these, promised to open transactions */
@@ -259,6 +263,7 @@ struct cleave_hold {
 	bool put;	  /* done */
 	bool erased;	  /* it was a gap */
 	bool handed_over; /* the leaf is the transaction's */
+	bool more;	  /* than a leaf is to be unlocked at the end */
 	struct cleave_txn txn;
 };
 

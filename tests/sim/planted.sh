@@ -94,6 +94,7 @@ plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index
 plant erase_in_spite_of_bound edit.c 's/!(cleave__raise\(index, self, 0, first, gap, position\.parent, true\))/($1, false)/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
 plant edit_of_dead_leaf edit.c 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
+plant hold_of_dead_leaf edit.c 's/if \(PORT_UNLIKELY\(position\.order & CLEAVE__DEAD\)\)/if (false)/'
 plant edit_not_locked edit.c \
 	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/; s/\tcleave__unlock_node\(index, leaf\);\n//; s/\tcleave__unlock_dead\(index, &leaf->node\);\n//'
 # space was found before the leaf was locked
@@ -148,9 +149,9 @@ plant hold_begins_at_a_reused_leaf edit.c 's/ \|\| last->begun != begun//'
 only=
 only=hold_divides_under_another
 plant hold_begins_with_a_late_number edit.c \
-	's/(\t\t\tposition = lock_leaf_slowly\(index, self, addr, position\);\n)/$1\t\tbegun = ops->begun ? ops->begun(index->domain, self) : 0;\n/'
+	's/(\t\tposition = lock_leaf_slowly\(index, self, addr, position\);\n)/$1\tbegun = cleave__pool_begun(self);\n/'
 plant hold_divides_under_a_reused_branch hold.c \
-	's/last->begun == index->domain->ops->begun\(index->domain, self\) &&/true \&\&/'
+	's/ && begun && last->begun == begun//'
 only=
 plant division_under_a_dead_branch siblings.c \
 	's/cleave__trylock_live\(s->index, &s->above->node\)/cleave__trylock(\&s->above->node.lock)/'
@@ -163,13 +164,15 @@ plant hold_gap_raised_late hold.c \
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
 plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
 plant store_of_dead_leaf nodelock.h 's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
+plant hold_cell_reused_at_once pool.h 's/if \(node->cookie <= self->passed\)/if (true)/'
 plant hold_cell_retired_early hold.c \
 	's/\tcleave__pool_store_edit\(self, &edit\);/\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
 plant hold_replaced_cell_retired_early edit.c \
-	's/\tdrop_replaced\(self, leaf, [^\n]*\n//; s/(\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\tcleave__pool_drop_cells(self, leaf, 1u << cleave__cell(order, r));\n$1/'
-plant hold_replaced_cell_not_retired edit.c 's/\tdrop_replaced\(self, leaf, [^\n]*\n//'
+	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n//s; s/(\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/\tcleave__pool_drop_cells(self, leaf, cell);\n$1/'
+plant hold_replaced_cell_not_retired edit.c \
+	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n/\t(void)cell;\n/s'
 # a cookie without a barrier behind a store that has none
-plant hold_cookie_without_barrier edit.c 's/if \(PORT_LIKELY\(value != NULL\)\)/if (true)/'
+plant hold_cookie_without_barrier edit.c 's/if \(PORT_UNLIKELY\(!hold->entry\.value\)\)/if (false)/'
 plant hold_replaces_in_place leaf.h \
 	's/(\tPORT_CELL_WRITE\(leaf->start\[cell\], entry->first\);\n)/$1\tPORT_CELL_WRITE(leaf->value[at], value);\n/'
 plant hold_rest_in_the_cell_it_leaves leaf.h 's/rest = \(unsigned int\)__builtin_ctz\(others\);/rest = at;/'

@@ -449,6 +449,11 @@ static const struct named named[] = {
 	    .calls = { { RANGE(HOLD, 28, 28, 5), RANGE(HOLD, 29, 29, 6), RANGE(HOLD, 30, 30, 7) },
 		       { RANGE(COVERS, 27, 33, 0) },
 		       { AT(CLIP, 34) } } } },
+	/* It goes on in what a division of its own has made, but not under a branch that was replaced since. */
+	{ "hold_cuts_on_under_another", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 2, 3 }, .cold = true,
+	    .calls = { { RANGE(HOLD, 12, 13, 5), RANGE(HOLD, 14, 14, 6) },
+		       { AT(CLIP, 17), AT(CLIP, 21), AT(CLIP, 25) } } } },
 	{ "garbage_limit", FULL,
 	  { .nthreads = 2, .ncalls = { 4, 2 }, .cold = true, .garbage_limit = 1,
 	    .calls = { { AT(CLIP, 10), RANGE(STORE, 9, 14, 5), AT(CLIP, 11), RANGE(ERASE, 8, 15, 0) },

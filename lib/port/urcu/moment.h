@@ -17,17 +17,31 @@ static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 	CLEAVE__TSAN_SHOW();
 }
 
+static PORT_NO_INLINE void leave_awaited(struct cleave_domain *domain, struct cleave_urcu_thread *thread)
+{
+	CLEAVE__TSAN_HIDE();
+	rcu_read_unlock();
+	CLEAVE__TSAN_SHOW();
+	cleave__urcu_give_way(domain, thread);
+}
+
+/*
+ * Whether somebody awaits this is looked at before it is so: then nothing is to be kept for after liburcu's code, which
+ * may call the kernel.  Who is marked in between gives way the next time.
+ */
 static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
 
 	cleave_section_tsan_leave(self);
+	PORT_STORE(&thread->inside, 0, PORT_RELAXED);
+	if (PORT_UNLIKELY(PORT_LOAD(&thread->awaited, PORT_RELAXED))) {
+		leave_awaited(domain, thread);
+		return;
+	}
 	CLEAVE__TSAN_HIDE();
 	rcu_read_unlock();
 	CLEAVE__TSAN_SHOW();
-	PORT_STORE(&thread->inside, 0, PORT_RELAXED);
-	if (PORT_UNLIKELY(PORT_LOAD(&thread->awaited, PORT_RELAXED)))
-		cleave__urcu_give_way(domain, thread);
 }
 
 static int inside(struct cleave_domain *domain, struct cleave_thread *self)

@@ -498,6 +498,7 @@ int cleave__urcu_start(struct cleave_urcu *urcu, const struct cleave__urcu_flavo
 	cleave_domain_init(&urcu->domain, &flavour->ops, memory ? memory : &cleave_memory_libc, NULL,
 			   garbage_limit ? garbage_limit : CLEAVE__GARBAGE_LIMIT);
 	urcu->domain.done = &urcu->done;
+	urcu->domain.started = CLEAVE__URCU_STARTED(urcu);
 	urcu->flavour = flavour;
 	return start_worker(urcu);
 }

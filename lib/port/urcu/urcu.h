@@ -54,11 +54,16 @@ void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count
 /* An awaited thread has left its section: wake the worker, and let it run. */
 void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thread *thread);
 
-/* cleave__urcu_begun() where it is known to hold. */
+/*
+ * cleave__urcu_begun() where it is known to hold; there the core may read `started` itself.  Not with Thread Sanitizer,
+ * which needs other orders.
+ */
 #if defined(__x86_64__) || defined(__aarch64__)
 #define CLEAVE__URCU_BEGUN cleave__urcu_begun
+#define CLEAVE__URCU_STARTED(urcu) (CLEAVE__TSAN ? NULL : &(urcu)->started)
 #else
 #define CLEAVE__URCU_BEGUN NULL
+#define CLEAVE__URCU_STARTED(urcu) NULL
 #endif
 
 /* The members of `ops` that are the same for all flavours. */
