@@ -93,19 +93,31 @@ struct cleave__map_rule_ops {
 	bool clips; /* entries that are so already, too */
 };
 
+/* One of them, with its arguments. */
 struct cleave__map_rule {
 	const struct cleave__map_rule_ops *ops;
-	uint64_t key; /* of all that tells it from others */
 	unsigned int value;
 	uint32_t entry_flags;
 	unsigned int flags;
 };
 
-/* value and flags: below 256. */
-static inline uint64_t cleave__map_rule_key(enum cleave__map_verb verb, unsigned int value, uint32_t entry_flags,
-					    unsigned int flags)
+/* All that tells a rule from others, in one word.  value and flags: below 256. */
+static inline uint64_t cleave__map_rule_word(enum cleave__map_verb verb, unsigned int value, uint32_t entry_flags,
+					     unsigned int flags)
 {
 	return (uint64_t)entry_flags << 32 | verb << 24 | flags << 8 | value;
+}
+
+static inline uint64_t cleave__map_rule_key(const struct cleave__map_rule *rule)
+{
+	return cleave__map_rule_word(rule->ops->verb, rule->value, rule->entry_flags, rule->flags);
+}
+
+static inline struct cleave__map_rule cleave__map_rule(const struct cleave__map_rule_ops *ops, uint64_t key)
+{
+	return (struct cleave__map_rule){
+		.ops = ops, .value = key & 255, .entry_flags = (uint32_t)(key >> 32), .flags = key >> 8 & 255
+	};
 }
 
 /* ---- map_object.c ---- */
@@ -249,10 +261,36 @@ uint32_t cleave__map_actions(const struct cleave__map_change *change);
 /* Take back what cleave_map_prepare() has reserved for windows. */
 void cleave__map_undo_windows(struct cleave_map_txn *txn);
 /* Bytes of data in a range under an object. */
-uint64_t cleave__map_data(const struct cleave_map *map, const struct cleave__map_object *object, uint64_t start,
-			  uint64_t end);
+static inline uint64_t cleave__map_data(const struct cleave_map *map, const struct cleave__map_object *object,
+					uint64_t start, uint64_t end)
+{
+	const struct cleave_map_config *config = &map->config;
+	uint64_t low, high;
+
+	if (!cleave__map_is_mapped(object) || object->attributes.object || object->attributes.protection == 0)
+		return 0;
+	low = start > config->stack_start ? start : config->stack_start;
+	high = end < config->stack_end ? end : config->stack_end;
+	return end - start - (low < high ? high - low : 0);
+}
+
 /* Add to a thread's stripe of the accounts, modulo 2^64. */
-void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t size, uint64_t data);
+static inline void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t size,
+				      uint64_t data)
+{
+	struct cleave__map_stripe *stripe = &map->stripes[thread->stripe];
+
+	if (thread->stripe < CLEAVE_MAP_OWN_STRIPES) {
+		PORT_STORE(&stripe->size, PORT_LOAD(&stripe->size, PORT_RELAXED) + size, PORT_RELAXED);
+		PORT_STORE(&stripe->data, PORT_LOAD(&stripe->data, PORT_RELAXED) + data, PORT_RELAXED);
+		return;
+	}
+	if (size)
+		PORT_FETCH_ADD(&stripe->size, size, PORT_RELAXED);
+	if (data)
+		PORT_FETCH_ADD(&stripe->data, data, PORT_RELAXED);
+}
+
 /* Reserve growth under the limits (0, -ENOMEM); give it back.  Of a map that has limits. */
 int cleave__map_charge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);
 void cleave__map_uncharge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);
@@ -287,10 +325,10 @@ int cleave__map_setup(struct cleave_map *map, struct cleave_map_thread *thread, 
 
 /*
  * Apply a rule to [start, end), clamped and not empty: at once, if it lies in one entry and nothing else is concerned,
- * else by rule->ops->transact().  (Called here, so that the caller saves no registers for it.)
+ * else by ops->transact().  (Called here, and the rule in registers, so that the caller has nothing in memory.)
  */
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-			    const struct cleave__map_rule *rule);
+			    const struct cleave__map_rule_ops *ops, uint64_t key);
 
 /*
  * Unmap [start, end), clamped and not empty, if it lies in one entry and nothing else is concerned.  `keep`: -EPERM if

@@ -24,19 +24,6 @@ bool cleave__map_next_change(struct cleave_map_txn *txn, struct cleave__map_chan
 	return true;
 }
 
-uint64_t cleave__map_data(const struct cleave_map *map, const struct cleave__map_object *object, uint64_t start,
-			  uint64_t end)
-{
-	const struct cleave_map_config *config = &map->config;
-	uint64_t low, high;
-
-	if (!cleave__map_is_mapped(object) || object->attributes.object || object->attributes.protection == 0)
-		return 0;
-	low = start > config->stack_start ? start : config->stack_start;
-	high = end < config->stack_end ? end : config->stack_end;
-	return end - start - (low < high ? high - low : 0);
-}
-
 static uint64_t size_of(const struct cleave__map_change *change, const struct cleave__map_object *object)
 {
 	return cleave__map_is_mapped(object) ? change->end - change->start : 0;
@@ -257,19 +244,4 @@ void cleave__map_uncharge_limits(struct cleave_map *map, const struct cleave__ma
 {
 	discharge_one(&map->size, bytes->size);
 	discharge_one(&map->data, bytes->data);
-}
-
-void cleave__map_credit(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t size, uint64_t data)
-{
-	struct cleave__map_stripe *stripe = &map->stripes[thread->stripe];
-
-	if (thread->stripe < CLEAVE_MAP_OWN_STRIPES) {
-		PORT_STORE(&stripe->size, PORT_LOAD(&stripe->size, PORT_RELAXED) + size, PORT_RELAXED);
-		PORT_STORE(&stripe->data, PORT_LOAD(&stripe->data, PORT_RELAXED) + data, PORT_RELAXED);
-		return;
-	}
-	if (size)
-		PORT_FETCH_ADD(&stripe->size, size, PORT_RELAXED);
-	if (data)
-		PORT_FETCH_ADD(&stripe->data, data, PORT_RELAXED);
 }

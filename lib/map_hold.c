@@ -30,7 +30,6 @@ static bool simple(const struct cleave_hold *hold, const struct cleave_map *map,
 /* What is left to do when the entry is released. */
 struct effect {
 	struct cleave__map_object *displaced; /* NULL: nothing */
-	uint64_t pages;
 	uint64_t grown; /* data; one of the two is 0 */
 	uint64_t shrunk;
 };
@@ -55,45 +54,68 @@ static PORT_ALWAYS_INLINE void settle_data(struct cleave_map *map, struct cleave
 	cleave__map_credit(map, thread, 0, effect->grown - effect->shrunk);
 }
 
+/* It was counted, and is not put. */
+static PORT_NO_INLINE void undo_object(struct cleave_map *map, struct cleave_map_thread *thread,
+				       struct cleave__map_object *object, uint64_t pages, uint64_t grown)
+{
+	cleave__map_uncharge(map, &(struct cleave__map_bytes){ .data = grown });
+	cleave__map_pages_left(thread, object, pages);
+}
+
+/* Where the old object allowed more, translations lose it. */
+static PORT_NO_INLINE void translate(struct cleave_map *map, uint64_t start, uint64_t end,
+				     struct cleave__map_object *old, struct cleave__map_object *object)
+{
+	const struct cleave_map_ops *ops = cleave__map_ops(map);
+	struct cleave__map_change change = { .start = start, .end = end, .old = old, .new = object };
+
+	if (cleave__map_actions(&change) & CLEAVE__ACT_RESTRICT)
+		ops->translate(ops, map, start, end, CLEAVE_MAP_RESTRICT);
+}
+
 /* Give [start, end) of the held entry this object, which is counted. */
 static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave_map *map,
 					 struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 					 struct cleave__map_object *object, struct effect *effect)
 {
-	const struct cleave_map_ops *ops = cleave__map_ops(map);
 	struct cleave__map_object *old = hold->entry.value;
-	uint64_t pages = (end - start) >> map->config.page_shift;
 	int error = 0;
 
 	if (!object->attributes.protection != !old->attributes.protection)
 		error = charge_data(map, old, object, start, end, effect);
-	if (!error) {
+	if (PORT_LIKELY(!error)) {
 		error = cleave_hold_put(hold, start, end - 1, object);
-		if (PORT_UNLIKELY(error)) {
-			struct cleave__map_bytes bytes = { .data = effect->grown };
-
-			cleave__map_uncharge(map, &bytes);
+		if (PORT_LIKELY(!error)) {
+			effect->displaced = old;
+			if (cleave__map_ops(map)->translate)
+				translate(map, start, end, old, object);
+			return 0;
 		}
+	} else {
+		effect->grown = 0;
 	}
-	if (PORT_UNLIKELY(error)) {
-		cleave__map_pages_left(thread, object, pages);
-		return error;
-	}
-	effect->displaced = old;
-	effect->pages = pages;
-	if (ops->translate) {
-		struct cleave__map_change change = { .start = start, .end = end, .old = old, .new = object };
+	undo_object(map, thread, object, (end - start) >> map->config.page_shift, effect->grown);
+	return error;
+}
 
-		if (cleave__map_actions(&change) & CLEAVE__ACT_RESTRICT)
-			ops->translate(ops, map, start, end, CLEAVE_MAP_RESTRICT);
+/* Release it, and do what is left.  `retired`: thread->nyoung as it was. */
+static PORT_ALWAYS_INLINE void end_change(struct cleave_hold *hold, struct cleave_map *map,
+					  struct cleave_map_thread *thread, uint64_t pages, const struct effect *effect,
+					  uint64_t retired)
+{
+	cleave_hold_end(hold);
+	if (PORT_LIKELY(effect->displaced)) {
+		cleave__map_pages_left(thread, effect->displaced, pages);
+		if (effect->grown | effect->shrunk)
+			settle_data(map, thread, effect);
 	}
-	return 0;
+	if (PORT_UNLIKELY(thread->nyoung != retired))
+		cleave__map_tidy(thread, true);
 }
 
 /* What the rule makes of it is not known yet. */
-static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_map *map,
-				      struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-				      const struct cleave__map_rule *rule, struct effect *effect)
+static int apply_first(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
+		       uint64_t start, uint64_t end, const struct cleave__map_rule *rule, struct effect *effect)
 {
 	struct cleave__map_object *old = hold->entry.value, *object;
 	uint64_t pages = (end - start) >> map->config.page_shift;
@@ -118,47 +140,48 @@ static PORT_NO_INLINE int apply_first(struct cleave_hold *hold, struct cleave_ma
 		return -ENOMEM;
 	result = put_object(hold, map, thread, start, end, object, effect);
 	if (!result)
-		cleave__map_object_remember(thread, object, old, rule->key);
+		cleave__map_object_remember(thread, object, old, cleave__map_rule_key(rule));
 	return result;
 }
 
-/* Under the lock. */
-static PORT_ALWAYS_INLINE int apply(struct cleave_hold *hold, struct cleave_map *map, struct cleave_map_thread *thread,
-				    uint64_t start, uint64_t end, const struct cleave__map_rule *rule,
-				    struct effect *effect)
+/* All of it, with what the rule makes of the entry to be found out. */
+static PORT_NO_INLINE int change_first(struct cleave_hold *hold, struct cleave_map *map,
+				       struct cleave_map_thread *thread, uint64_t start, uint64_t end,
+				       const struct cleave__map_rule_ops *ops, uint64_t key)
 {
-	struct cleave__map_object *object = NULL;
+	struct cleave__map_rule rule = cleave__map_rule(ops, key);
+	struct effect effect = { .displaced = NULL };
+	uint64_t retired = thread->nyoung;
+	int result = apply_first(hold, map, thread, start, end, &rule, &effect);
 
-	if (PORT_LIKELY(cleave__map_is_entry(hold->entry.value) && hold->entry.last >= end - 1 &&
-			undisturbed(map, thread)))
-		object = cleave__map_object_again(thread, hold, rule->key, (end - start) >> map->config.page_shift);
-	if (PORT_UNLIKELY(!object))
-		return apply_first(hold, map, thread, start, end, rule, effect);
-	return put_object(hold, map, thread, start, end, object, effect);
+	end_change(hold, map, thread, (end - start) >> map->config.page_shift, &effect, retired);
+	return result == CLEAVE__NOT_SIMPLE ? ops->transact(map, thread, start, end, &rule) : result;
 }
 
 int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
-			    const struct cleave__map_rule *rule)
+			    const struct cleave__map_rule_ops *ops, uint64_t key)
 {
 	struct effect effect = { .displaced = NULL };
-	uint64_t retired = thread->nyoung;
+	struct cleave__map_object *object = NULL;
 	struct cleave_hold hold;
+	uint64_t retired, pages;
 	int result;
 
-	if (map->config.flags & (CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP))
-		return rule->ops->transact(map, thread, start, end, rule);
-	cleave_hold_begin(&hold, &map->index, thread->self, start);
-	result = apply(&hold, map, thread, start, end, rule, &effect);
-	cleave_hold_end(&hold);
-	if (effect.displaced) {
-		cleave__map_pages_left(thread, effect.displaced, effect.pages);
-		if (effect.grown | effect.shrunk)
-			settle_data(map, thread, &effect);
+	if (PORT_UNLIKELY(map->config.flags & (CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP))) {
+		struct cleave__map_rule rule = cleave__map_rule(ops, key);
+
+		return ops->transact(map, thread, start, end, &rule);
 	}
-	if (PORT_UNLIKELY(result == CLEAVE__NOT_SIMPLE))
-		return rule->ops->transact(map, thread, start, end, rule);
-	if (thread->nyoung != retired)
-		cleave__map_tidy(thread, true);
+	cleave_hold_begin(&hold, &map->index, thread->self, start);
+	retired = thread->nyoung;
+	pages = (end - start) >> map->config.page_shift;
+	if (PORT_LIKELY(cleave__map_is_entry(hold.entry.value) && hold.entry.last >= end - 1 &&
+			undisturbed(map, thread)))
+		object = cleave__map_object_again(thread, &hold, key, pages);
+	if (PORT_UNLIKELY(!object))
+		return change_first(&hold, map, thread, start, end, ops, key);
+	result = put_object(&hold, map, thread, start, end, object, &effect);
+	end_change(&hold, map, thread, pages, &effect, retired);
 	return result;
 }
 

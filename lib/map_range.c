@@ -292,21 +292,12 @@ static const struct cleave__map_rule_ops protect_ops = {
 	.verb = CLEAVE__PROTECT, .check = check_protect, .set = set_protection, .transact = protect_in_txn
 };
 
-static struct cleave__map_rule protect_rule(unsigned int protection, uint32_t entry_flags, unsigned int flags)
-{
-	return (struct cleave__map_rule){
-		.ops = &protect_ops,
-		.key = cleave__map_rule_key(CLEAVE__PROTECT, protection, entry_flags, flags),
-		.value = protection,
-		.entry_flags = entry_flags,
-		.flags = flags,
-	};
-}
-
 int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int protection,
 			   uint32_t entry_flags, unsigned int flags)
 {
-	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
+	struct cleave__map_rule rule = {
+		.ops = &protect_ops, .value = protection, .entry_flags = entry_flags, .flags = flags
+	};
 	int error = check_txn(txn, start, end);
 
 	if (!error)
@@ -317,14 +308,14 @@ int cleave_map_txn_protect(struct cleave_map_txn *txn, uint64_t start, uint64_t 
 int cleave_map_protect(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t start, uint64_t end,
 		       unsigned int protection, uint32_t entry_flags, unsigned int flags)
 {
-	struct cleave__map_rule rule = protect_rule(protection, entry_flags, flags);
 	int error = check_arguments(protection, entry_flags, flags);
 
 	if (!error)
 		error = cleave__map_clamp(map, &start, &end);
 	if (PORT_UNLIKELY(error))
 		return error < 0 ? error : 0;
-	return cleave__map_change_held(map, thread, start, end, &rule);
+	return cleave__map_change_held(map, thread, start, end, &protect_ops,
+				       cleave__map_rule_word(CLEAVE__PROTECT, protection, entry_flags, flags));
 }
 
 /* ---- Inherit, advise, immutable: entries are clipped at both ends of the range ---- */
@@ -415,7 +406,7 @@ static int set_in_map(struct cleave_map *map, struct cleave_map_thread *thread, 
 
 	if (error)
 		return error < 0 ? error : 0;
-	return cleave__map_change_held(map, thread, start, end, rule);
+	return cleave__map_change_held(map, thread, start, end, rule->ops, cleave__map_rule_key(rule));
 }
 
 static const struct cleave__map_rule_ops inherit_ops = {
@@ -438,9 +429,7 @@ static const struct cleave__map_rule_ops immutable_ops = {
 
 static struct cleave__map_rule rule_of(const struct cleave__map_rule_ops *ops, unsigned int value)
 {
-	return (struct cleave__map_rule){
-		.ops = ops, .key = cleave__map_rule_key(ops->verb, value, 0, 0), .value = value
-	};
+	return (struct cleave__map_rule){ .ops = ops, .value = value };
 }
 
 int cleave_map_txn_inherit(struct cleave_map_txn *txn, uint64_t start, uint64_t end, unsigned int inheritance)

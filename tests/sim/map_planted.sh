@@ -32,9 +32,9 @@ plant() {
 
 # Changes of a held entry
 plant counted_after_unlock map_hold.c \
-	's/cleave__map_object_made\(thread, hold, &attributes, pages\)/cleave__map_object_made(thread, hold, &attributes, 0)/; s/(rule->key, )\(end - start\) >> map->config\.page_shift\)/${1}0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect\.displaced, effect\.pages\);\n)/\t\tcleave__map_pages_add(effect.fresh, effect.pages);\n$1/'
+	's/cleave__map_object_made\(thread, hold, &attributes, pages\)/cleave__map_object_made(thread, hold, &attributes, 0)/; s/&hold, key, pages\)/&hold, key, 0)/; s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/; s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/; s/(\t\tcleave__map_pages_left\(thread, effect->displaced, pages\);\n)/\t\tcleave__map_pages_add(effect->fresh, pages);\n$1/'
 plant translated_after_unlock map_hold.c \
-	's/(\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_RESTRICT\);)/\t{\n\t\tcleave_hold_end(hold);\n$1\n\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t}/'
+	's/(\t\t\t\ttranslate\(map, start, end, old, object\);)/\t\t\t{\n\t\t\t\tcleave_hold_end(hold);\n$1\n\t\t\t\tcleave_hold_begin(hold, &map->index, thread->self, start);\n\t\t\t}/'
 plant unmap_translated_after_unlock map_hold.c \
 	's/\tif \(ops->translate\)\n\t\tops->translate\(ops, map, start, end, CLEAVE_MAP_REMOVE\);\n/\t(void)ops;\n/; s/(\terror = unmap\(&hold, .*?\n\tcleave_hold_end\(&hold\);\n)/$1\tif (!error && cleave__map_ops(map)->translate)\n\t\tcleave__map_ops(map)->translate(cleave__map_ops(map), map, start, end, CLEAVE_MAP_REMOVE);\n/'
 plant map_ignores_busy map_hold.c 's/ && undisturbed\(map, thread\)\) \{\n\t\terror = cleave__map_charge/) {\n\t\terror = cleave__map_charge/'
