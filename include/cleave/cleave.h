@@ -57,9 +57,9 @@ extern "C" {
 /* ---- Threads ---- */
 
 /*
- * Prepare the record of a thread that will write to indexes of `domain`.  The flavour's own registration
- * (rcu_register_thread() and the like) stays the caller's business, or comes with the port's thread functions
- * (section.h).
+ * Prepare the record of a thread that will write to indexes of `domain`.  For the library's own ports the functions of
+ * section.h do this, and register the thread with its flavour; whoever reads needs them as well.  With other ops the
+ * flavour's registration stays the caller's business.
  * Context: any.  Complexity: O(1).  Return: nothing; cannot fail.
  */
 CLEAVE_API void cleave_thread_init(struct cleave_thread *self, struct cleave_domain *domain);

@@ -13,7 +13,7 @@
  *
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
  *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after
- *								 its use; also where liburcu knows the thread already
+ *								 its use, by itself; also where liburcu knows it
  *	cleave_section_enter / leave(&record)			 around lookups; need not nest
  *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections; else nothing
  *
@@ -79,11 +79,11 @@ struct cleave_urcu {
 	struct cleave_word32 command;		    /* [a] what the worker shall do */
 	uint64_t pad[9];
 	struct cleave_word started; /* [a] grace periods begun */
-	struct cleave_word wanted;  /* [a] the newest cookie given out */
+	struct cleave_word wanted;  /* [a] the newest cookie that was left to the worker */
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
 	uint32_t pad1[15];
-	struct cleave_word done;      /* [a] grace periods ended */
-	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits */
+	struct cleave_word done;      /* [a] the greatest number of one that ended */
+	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits (urcu.c, Pauses) */
 	struct cleave_word32 waiters; /* [a] threads in wait */
 	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
 	struct cleave_word32 left;    /* [a] bumped by threads that were awaited; the worker sleeps on it */
@@ -117,8 +117,8 @@ CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
 /*
  * Around fork(), after the indexes' own functions, for every domain of the process.  Nobody else runs grace periods of
  * the flavour meanwhile.  In the child the other threads' records are forgotten, and the worker is started again.
- * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that nothing is
- * reused (memb: but where no section is in the way), and nobody may wait for a grace period.
+ * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that grace periods
+ * are run by who waits for one (memb: or wants one), and nothing is reused otherwise.
  */
 CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
 CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self);

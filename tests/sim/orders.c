@@ -42,7 +42,7 @@ struct shared {
 	uint64_t object;       /* plain: reused after a grace period */
 	uint64_t grace_list;   /* plain: what synchronize_rcu() takes apart */
 	uint64_t readers_list; /* plain: what a registration changes */
-	struct cleave_word inside[THREADS]; /* a section, as others see it */
+	struct cleave_word inside[SIM_THREADS]; /* a section, as others see it */
 	uint64_t saw_guard, was_valid;
 };
 
@@ -236,8 +236,14 @@ static bool outside(const void *reader)
 	return !PORT_LOAD((const struct cleave_word *)reader, leave_releases() ? PORT_ACQUIRE : PORT_RELAXED);
 }
 
+static void *registered(void)
+{
+	return &shared->inside[3];
+}
+
 static bool barrier(void)
 {
+	(void)PORT_CELL_READ(shared->readers_list); /* between two looks at it */
 	sim_barrier();
 	return true;
 }
@@ -248,6 +254,7 @@ static void prepare_here(unsigned int variant)
 
 	prepare_grace(variant);
 	here = flavour;
+	here.reader = registered;
 	here.outside = outside;
 	here.barrier = barrier;
 	here.leave_releases = leave_releases();
@@ -300,6 +307,16 @@ static void read_here(struct cleave_domain *domain, struct cleave_thread *self, 
 	leave_both(inside);
 }
 
+/* Ask for a grace period.  `done` only grows: what was seen of it, and is seen now. */
+static void ask(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	uint64_t done = PORT_LOAD(&shared->urcu.done, PORT_ACQUIRE);
+
+	cleave__urcu_advance(domain, self, cookie);
+	if (PORT_LOAD(&shared->urcu.done, PORT_ACQUIRE) < done)
+		sim_fail("fewer grace periods are done than before");
+}
+
 static void grace_here(unsigned int thread)
 {
 	struct cleave_domain *domain = &shared->urcu.domain;
@@ -312,10 +329,8 @@ static void grace_here(unsigned int thread)
 			work(&shared->urcu);
 			return;
 		}
-		for (unsigned int i = 0; i < 2; i++) {
-			self->quiet = 0;
-			cleave__urcu_advance(domain, self, cleave__urcu_cookie(domain, self));
-		}
+		for (unsigned int i = 0; i < 2; i++)
+			ask(domain, self, cleave__urcu_cookie(domain, self));
 		break;
 	case 1:
 		read_here(domain, self, &shared->inside[1]);
@@ -328,13 +343,46 @@ static void grace_here(unsigned int thread)
 				PORT_CELL_WRITE(shared->object, 1);
 				break;
 			}
-			self->quiet = 0;
-			cleave__urcu_advance(domain, self, cookie);
+			ask(domain, self, cookie);
 		}
 		break;
 	}
 	if (variant_now & BESIDE_WORKER)
 		finish(2);
+}
+
+/* Who waits is woken, whoever ends the grace period. */
+static void wait_here(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+
+	switch (thread) {
+	case 0:
+		work(&shared->urcu);
+		return;
+	case 1:
+		cleave__urcu_wait(domain, self, cleave__urcu_cookie(domain, self));
+		break;
+	case 2:
+		for (unsigned int i = 0; i < 2; i++)
+			ask(domain, self, cleave__urcu_cookie(domain, self));
+		break;
+	}
+	finish(2);
+}
+
+static void register_here(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+
+	if (thread == 1) {
+		cleave_urcu_register(&shared->records[3], &shared->urcu);
+		cleave_urcu_unregister(&shared->records[3], &shared->urcu);
+		return;
+	}
+	ask(domain, self, cleave__urcu_cookie(domain, self));
 }
 
 /* ---- U3, U4: nobody sleeps through what it waits for ---- */
@@ -571,6 +619,8 @@ static void guard_or_wait(unsigned int thread)
 static const struct scenario scenarios[] = {
 	{ "grace", 3, 4, prepare_grace, grace, NULL },
 	{ "here", 3, HERE, prepare_here, grace_here, NULL },
+	{ "wait-here", 3, 1, prepare_here, wait_here, NULL },
+	{ "register-here", 3, 1, prepare_here, register_here, NULL },
 	{ "wait", 3, 2, prepare_wait, wait_twice, NULL },
 	{ "fork", 3, 4, prepare_wait, fork_or_register, NULL },
 	{ "register", 3, 1, prepare_wait, register_together, NULL },

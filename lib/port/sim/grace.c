@@ -263,24 +263,30 @@ static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record
 
 /* ---- A barrier on all threads ---- */
 
+/*
+ * What any other thread has done happens before what its caller does from now on, and what the caller has done before what
+ * they do.  Two others are not ordered with each other: their barriers come one after the other.
+ */
 void sim_barrier(void)
 {
-	clock_vector all;
-	uint64_t chain = 0;
+	clock_vector before;
 
 	if (!sim.running)
 		return;
 	sim_point();
-	all = self()->seen;
+	before = self()->seen;
 	for (unsigned int t = 0; t < sim.nthreads; t++) {
-		clock_join(&all, &sim.threads[t].seen);
-		chain = sim_mix(chain, sim.threads[t].chain);
+		struct thread *thread = &sim.threads[t];
+
+		if (t == sim.cur)
+			continue;
+		clock_join(&self()->seen, &thread->seen);
+		learn(thread->chain);
+		clock_join(&thread->seen, &before);
+		thread->seen[t]++; /* what it does now is not in the caller's, as behind a release */
+		thread->chain = sim_mix(thread->chain, self()->chain);
 	}
-	for (unsigned int t = 0; t < sim.nthreads; t++) {
-		sim.threads[t].seen = all;
-		sim.threads[t].seen[t]++; /* what comes now is not in it, as behind a release */
-		sim.threads[t].chain = sim_mix(sim.threads[t].chain, chain);
-	}
+	self()->seen[sim.cur]++;
 	sim_note("has a barrier on all threads");
 }
 

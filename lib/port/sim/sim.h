@@ -121,7 +121,7 @@ bool sim_weak(void);
 /* What the thread has released so far, and whether the calling thread has acquired that. */
 uint32_t sim_clock(void);
 bool sim_saw(unsigned int thread, uint32_t clock);
-/* As sys_membarrier: what any thread has done happens before all that any thread does from now on. */
+/* As sys_membarrier: a full barrier between the caller and each other thread, but not between two others. */
 void sim_barrier(void);
 
 _Noreturn void sim_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -33,7 +33,7 @@
  *
  * Here
  *	1. Who wants a grace period looks whether all threads of the domain are outside of their sections; if not, it
- *	   leaves that to the worker, and never waits.
+ *	   leaves that to the worker.  It waits for nobody, but for the system to interrupt those that run.
  *	2. s = RMW(started) + 1; a barrier on all threads, by sys_membarrier: who enters a section after it, sees what
  *	   was unlinked; who is in an older one, is seen inside.
  *	3. It looks again, at each thread until that is seen outside; the section that it has left may be any.
@@ -41,12 +41,13 @@
  *	   release; elsewhere another barrier on all threads sees to it).  done = max(done, s).
  *	Given up between 2 and 4, a number is begun and never ends; the next one does.  It covers the threads that are
  *	registered in the domain, as readers of its indexes have to be; synchronize_rcu() covers all that liburcu knows.
+ *	`lock` is held from 1 to 4: nobody registers meanwhile, and a thread that does so later sees what was unlinked.
  *	(One writer, two processors of a virtual machine: 0.4 us a grace period, and 3 on the worker if that runs on the
  *	writer's processor, 29 with interrupts if on the other; clips 31 ns and 45.  Two writers: 11 us.)
  *
  * Pauses
  *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each,
- *	in proportion to what it took.  Who is not served yet looks at the clock at one in so many changes.
+ *	of several times what it took.  A thread whose changes are not served yet looks at the clock at one in so many.
  *
  * Sleep
  *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
@@ -56,7 +57,6 @@
  *	less to interrupt.  A worker that starts by a timer preempts a reader inside its section as often as not, and
  *	then synchronize_rcu() holds the processor that the reader needs to leave: up to a tick (4 ms) with memb, and
  *	10 ms of sleep with bp.  (Measured: bench/cookie.c.  For the same reason a higher priority made it worse.)
- *	(A pause after each grace period saved no processor time, and made cookies three times as slow.)
  *	No wake-up is lost: who waits raises `waiters` and then looks at `sleeping`, the worker raises `sleeping` and
  *	then looks at `waiters`, all sequentially consistent, so that one sees the other.  Who only polls kicks again
  *	at its next call.
@@ -99,8 +99,8 @@ enum command {
 
 /*
  * The pause after a grace period: so many times as long as that took; ns at least, for a system call costs more than it
- * takes (5,000: a map and unmap takes 108 ns, 20,000: 102, 80,000: 105 and more copies), and at most, for it may have
- * waited.
+ * takes (5,000: a map and unmap takes 108 ns, 20,000: 102, 80,000: 105 and more copies); and at most, for the worker
+ * may have waited.
  */
 #define PAUSE_TIMES 8u
 #define PAUSE_LEAST 20000u
@@ -268,6 +268,12 @@ static void grace_period(struct cleave_urcu *urcu)
 	end(urcu, number);
 }
 
+/* A pause that is longer than any is another clock's: of before a fork into another time namespace. */
+static bool pauses(const struct cleave_urcu *urcu)
+{
+	return PORT_LOAD(&urcu->resume, PORT_RELAXED) - now_ns() - 1 < PAUSE_MOST;
+}
+
 /* Is each thread seen outside of its sections, at some moment of this call?  Under `lock`. */
 static bool all_outside(const struct cleave_urcu *urcu)
 {
@@ -398,8 +404,8 @@ bool cleave__urcu_done(struct cleave_domain *domain, struct cleave_thread *self,
 }
 
 /*
- * A worker's read-modify-write of `started` that this load does not see comes after it, and so does synchronize_rcu(),
- * which waits for this section then.
+ * A read-modify-write of `started` that this load does not see comes after it, and so do the first barrier on all
+ * threads and the looks, synchronize_rcu()'s or those above: the section is waited for then.
  * [U1-acq] What was unlinked before the cookies of those that it sees, is seen to be: on a machine that shows a store
  * to all others at once.
  *	1. T1: unlinks; a barrier; its cookie: started is n - 1
@@ -424,23 +430,18 @@ static void want(struct cleave_urcu *urcu, uint64_t cookie)
 			break;
 }
 
+/* `quiet`: so many changes pass before cleave__pool_nudge() asks again.  Who asks for itself is always heard. */
 void cleave__urcu_advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
 	struct cleave_urcu *urcu = urcu_of(domain);
 
-	if (self->quiet) {
-		self->quiet--;
-		return;
-	}
 	self->quiet = QUIET;
-	if (cleave__urcu_done(domain, self, cookie))
-		return;
-	if (now_ns() < PORT_LOAD(&urcu->resume, PORT_RELAXED) ||
+	if (cleave__urcu_done(domain, self, cookie) || pauses(urcu) ||
 	    grace_period_here(urcu, cleave__container(self, struct cleave_urcu_thread, thread)))
 		return;
 	want(urcu, cookie);
-	kick(urcu);
-	self->quiet = QUIET_BEHIND;
+	if (kick(urcu))
+		self->quiet = QUIET_BEHIND;
 }
 
 void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -453,6 +454,8 @@ void cleave__urcu_wait(struct cleave_domain *domain, struct cleave_thread *self,
 		return;
 	want(urcu, cookie);
 	was_online = urcu->flavour->offline && urcu->flavour->offline();
+	if (!urcu->worker) /* a forked child that got no thread */
+		grace_period(urcu);
 	PORT_FETCH_ADD(&urcu->waiters, 1, PORT_SEQ_CST); /* [U3-sc] */
 	kick(urcu);
 	for (;;) {
@@ -536,6 +539,8 @@ void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urc
 {
 	struct cleave_urcu_thread **link;
 
+	PORT_ASSERT(!record->reader || record->reader == urcu->flavour->reader(),
+		    "a thread is unregistered by itself");
 	cleave_thread_exit(&record->thread);
 	/* The record may be freed after this: what it stood for passes to the list. */
 	CLEAVE__TSAN_RELEASE(&urcu->threads);
@@ -605,5 +610,6 @@ int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *s
 		urcu->flavour->postfork_child();
 	PORT_STORE(&urcu->waiters, 0, PORT_RELAXED);
 	PORT_STORE(&urcu->lock, 0, PORT_RELAXED);
+	PORT_STORE(&urcu->resume, 0, PORT_RELAXED);
 	return start_worker(urcu);
 }
