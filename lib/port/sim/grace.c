@@ -264,8 +264,8 @@ static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record
 /* ---- A barrier on all threads ---- */
 
 /*
- * What any other thread has done happens before what its caller does from now on, and what the caller has done before what
- * they do.  Two others are not ordered with each other: their barriers come one after the other.
+ * What any other thread has done happens before what its caller does from now on, and what the caller has done before
+ * what they do.  Two others are not ordered with each other: their barriers come one after the other.
  */
 void sim_barrier(void)
 {
