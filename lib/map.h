@@ -149,8 +149,8 @@ void cleave__map_object_ref(struct cleave_map_thread *thread, const struct cleav
  */
 struct cleave__map_object *cleave__map_object_like(struct cleave_map_thread *thread, struct cleave__map_object **last,
 						   const struct cleave_map_attributes *attributes);
-/* Retire the object that `like` made last, if nothing was staged with it. */
-void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *last);
+/* Retire an object that was made, if nothing was staged with it. */
+void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *object);
 void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages);
 void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 /*

@@ -178,10 +178,10 @@ static void retire(struct cleave_map_thread *thread, struct cleave__map_object *
 	thread->nyoung++;
 }
 
-void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *last)
+void cleave__map_object_discard(struct cleave_map_thread *thread, struct cleave__map_object *object)
 {
-	if (last && PORT_LOAD(&last->pages, PORT_RELAXED) == 0)
-		retire(thread, last);
+	if (PORT_LOAD(&object->pages, PORT_RELAXED) == 0)
+		retire(thread, object);
 }
 
 void cleave__map_pages_add(struct cleave__map_object *object, uint64_t pages)

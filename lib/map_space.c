@@ -355,8 +355,7 @@ static bool still_free(struct cleave_map_txn *txn, uint64_t addr, uint64_t size)
 		return false;
 	if (!(txn->map->config.flags & CLEAVE_MAP_GUARD_PAGES) || view.end - addr > size)
 		return true;
-	if (addr + size == txn->map->config.max)
-		return false;
+	PORT_ASSERT(addr + size < txn->map->config.max, "what a search has found has room for a guard");
 	cleave__map_view(txn, addr + size, &view);
 	return !cleave__map_is_entry(view.object);
 }

@@ -190,6 +190,28 @@ static void changes_wait_for_a_clone(void **state)
 	assert_null(cloned);
 }
 
+/* ---- A wipe displaces more than it has room for ---- */
+
+static void a_wipe_of_many_shared_leaves_makes_room(void **state)
+{
+	struct cleave_anon *large = store_make(&world, CLEAVE_ANON_SLOTS), *clone;
+	const unsigned int leaves = 2 * CLEAVE_ANON_RING;
+
+	(void)state;
+	for (uint64_t leaf = 0; leaf < leaves; leaf++)
+		if (leaf % 32 != 31)
+			store_fill(&world, large, 32 * leaf);
+	clone = store_clone(&world, large);
+	/* The branches are the store's own again, and the leaves under them are not. */
+	for (uint64_t leaf = 31; leaf < leaves; leaf += 32)
+		store_fill(&world, large, 32 * leaf);
+	assert_int_equal(cleave_anon_wipe(world.context, large, 0, UINT64_MAX), 0);
+	assert_int_equal(store_count(&world, large), 0);
+	assert_int_equal(store_count(&world, clone), leaves - leaves / 32);
+	cleave_anon_unref(world.context, clone);
+	cleave_anon_unref(world.context, large);
+}
+
 /* ---- fork() finds stores that have come ---- */
 
 static const struct cleave_memory *const memory = &world.manual.memory.memory; /* which checks the sizes */
@@ -259,6 +281,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_copy_of_what_is_there_no_more_is_undone, start_two, stop_two),
 		cmocka_unit_test_setup_teardown(a_walk_passes_over_what_has_gone, start_two, stop_two),
 		cmocka_unit_test_setup_teardown(changes_wait_for_a_clone, start_two, stop_two),
+		cmocka_unit_test_setup_teardown(a_wipe_of_many_shared_leaves_makes_room, start_two, stop_two),
 		cmocka_unit_test_setup_teardown(fork_finds_stores_that_came_meanwhile, start_two, stop_two),
 	};
 

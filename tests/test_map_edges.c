@@ -299,6 +299,12 @@ static void wiring_fails_at_each_allocation(void **state)
 			assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(40), 0), 0);
 	}
 	assert_true(solo_lookup(&solo, 20, &entry) && entry.attributes.wired);
+	/* What opens nothing wires nothing. */
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(0), AT(2), 0, 0, 0), 0);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(0), AT(2), CLEAVE_PROT_READ, 0,
+					    CLEAVE_PROTECT_MAX),
+			 0);
+	assert_true(solo_lookup(&solo, 0, &entry) && !entry.attributes.wired);
 	error = -ENOMEM;
 	for (uint64_t grant = 0; error; grant++) {
 		counting_memory_grant(&solo.domain.memory, grant);
@@ -308,6 +314,29 @@ static void wiring_fails_at_each_allocation(void **state)
 		assert_true(grant < 1000);
 		assert_true(solo_lookup(&solo, 20, &entry) && !entry.attributes.wired == !error);
 	}
+	solo_stop(&solo);
+}
+
+/* What may not be opened is not wired. */
+static void a_limit_keeps_memory_shut(void **state)
+{
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request = request_fixed(0, 8);
+	struct cleave_map_entry entry;
+	struct solo solo;
+
+	(void)state;
+	config.flags = CLEAVE_MAP_LIMITS;
+	config.size_limit = 16 * PAGE;
+	config.data_limit = 4 * PAGE;
+	solo_start(&solo, &config);
+	request.protection = CLEAVE_PROT_NONE;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, CLEAVE_WIRE_FUTURE, 0), 0);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(0), AT(8), RW, 0, 0), -ENOMEM);
+	assert_true(solo_lookup(&solo, 0, &entry) && !entry.attributes.wired && !entry.attributes.protection);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(0), AT(4), RW, 0, 0), 0);
+	assert_true(solo_lookup(&solo, 0, &entry) && entry.attributes.wired);
 	solo_stop(&solo);
 }
 
@@ -423,6 +452,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(extraction_refuses_other_worlds),
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
 		cmocka_unit_test(wiring_fails_at_each_allocation),
+		cmocka_unit_test(a_limit_keeps_memory_shut),
 		cmocka_unit_test(a_maximum_is_enforced_when_it_is_set),
 		cmocka_unit_test(accounts_are_shared_by_many_threads),
 		cmocka_unit_test(a_staging_that_fails_spoils_the_transaction),
