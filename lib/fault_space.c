@@ -81,7 +81,7 @@ static void restrict_range(struct cleave_space_thread *thread, struct cleave_map
 		domain->ops->enter(domain, thread->map.self);
 		mapped = cleave_map_lookup_rcu(map, addr, &entry);
 		domain->ops->leave(domain, thread->map.self);
-		PORT_ASSERT(mapped && entry.end <= end, "what loses permissions is mapped, and ends where an entry does");
+		PORT_ASSERT(mapped && entry.end <= end, "what loses permissions ends where an entry does");
 		lower(ops, map, addr, entry.end, entry.attributes.protection & ~CLEAVE_PROT_WRITE);
 	}
 }
