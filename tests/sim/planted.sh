@@ -121,7 +121,9 @@ plant ticket_of_dead_leaf search.c 's/ticket->order = order & ~CLEAVE__DEAD/tick
 plant cursor_through_dead_branch steps.h 's/ \|\| cleave__dead_locked\(&parent->node\)\)/)/'
 plant cursor_to_dead_branch_beside search.c \
 	's/if \(!cleave__step\(position, 0\)\)\n\t\t\treturn false;/position->node = cleave__link_read_rcu(&beyond->child[0]); position->index = 0; position->order = cleave__order_rcu(cleave__leaf_const(position->node));/'
-plant cursor_round_the_end search.c 's/ \|\| last == CLEAVE_LAST//'
+only=cursor_into_one_branch
+plant cursor_round_the_end search.c 's/ \|\| last == CLEAVE_LAST//; s/leaf->node\.last < last && //g'
+only=
 plant covers_not_validated index.c 's/if \(!still_so\(&cover\)\)/if (false)/'
 plant txn_left_neighbour_free txn.c 's/first \? first - 1 : 0, last < UINT64_MAX/first, last < UINT64_MAX/'
 plant txn_right_neighbour_free txn.c 's/last < UINT64_MAX \? last \+ 1 : last, try_only/last, try_only/' \
