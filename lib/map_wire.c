@@ -120,11 +120,12 @@ static int stage_transition(struct cleave_map_txn *txn, uint64_t start, uint64_t
 	return error;
 }
 
-/* After a failure: what would have settled entries goes with them. */
+/* After a failure: what would have settled entries goes with them.  Those that were passed over have nothing. */
 static void discard_settled(struct cleave_map_txn *txn)
 {
 	for (uint32_t i = 0; i < txn->npieces; i++)
-		cleave__map_pages_drop(txn->thread, txn->pieces[i].object->settled, 1);
+		if (txn->pieces[i].object->settled)
+			cleave__map_pages_drop(txn->thread, txn->pieces[i].object->settled, 1);
 }
 
 struct wiring {

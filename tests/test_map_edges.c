@@ -318,6 +318,24 @@ static void wiring_fails_at_each_allocation(void **state)
 }
 
 /* What may not be opened is not wired. */
+/* An entry without protection is passed over, and clipped at the range's begin: nothing settles it later. */
+static void a_wiring_that_fails_leaves_what_it_passed_over(void **state)
+{
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(solo_map(&solo, 10, 20), 0);
+	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(10), AT(14), CLEAVE_PROT_NONE, 0, 0), 0);
+	solo.embedder.fail_after = 0;
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(12), AT(18)), -ENOMEM);
+	solo.embedder.fail_after = GRANT_ALL;
+	assert_string_equal(solo_text(&solo), "10-14:--- 14-20:rw-");
+	assert_int_equal(cleave_map_wire(&solo.map, &solo.thread, AT(12), AT(18)), 0);
+	assert_int_equal(solo_entries(&solo), 4);
+	solo_stop(&solo);
+}
+
 static void a_limit_keeps_memory_shut(void **state)
 {
 	struct cleave_map_config config = solo_config();
@@ -452,6 +470,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(extraction_refuses_other_worlds),
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
 		cmocka_unit_test(wiring_fails_at_each_allocation),
+		cmocka_unit_test(a_wiring_that_fails_leaves_what_it_passed_over),
 		cmocka_unit_test(a_limit_keeps_memory_shut),
 		cmocka_unit_test(a_maximum_is_enforced_when_it_is_set),
 		cmocka_unit_test(accounts_are_shared_by_many_threads),
