@@ -118,7 +118,7 @@ static void request(struct fuzz *fuzz, struct cleave_request *request)
 	unsigned int how = byte(fuzz);
 
 	*request = (struct cleave_request){
-		.order = (enum cleave_order)(how % 5),
+		.order = (enum cleave_order)(how % (CLEAVE_BEST + 1)),
 		.size = size(fuzz),
 		.max = CLEAVE_LAST,
 		.hint = address(fuzz),

@@ -6,7 +6,7 @@ static int check(const struct cleave_request *request, uint64_t *align)
 {
 	*align = request->align ? request->align : 1;
 	if (request->size == 0 || (*align & (*align - 1)) != 0 || request->phase >= *align ||
-	    request->min > request->max || (unsigned int)request->order > CLEAVE_RANDOM)
+	    request->min > request->max || (unsigned int)request->order > CLEAVE_BEST)
 		return -EINVAL;
 	return 0;
 }
@@ -84,6 +84,34 @@ static bool find_nearest(struct search *search, const struct cleave_request *req
 	return have_above || have_below;
 }
 
+/* Bounds tell nothing of small gaps: all that fit are looked at. */
+static bool find_best(struct search *search, const struct cleave_request *request,
+		      struct cleave__gap_found *best) PORT_INSIDE
+{
+	uint64_t from = request->min, least = 0; /* size - 1 of the best so far */
+	struct cleave__gap_found found;
+	struct cleave_entry gap;
+	bool any = false;
+
+	while (search_window(search, from, request->max, true, &found)) {
+		cleave__leaf_entry(cleave__leaf_const(found.position.node), found.position.order, found.position.count,
+				   found.position.r, &gap);
+		if (gap.first < request->min)
+			gap.first = request->min;
+		if (gap.last > request->max)
+			gap.last = request->max;
+		if (!any || gap.last - gap.first < least) {
+			*best = found;
+			least = gap.last - gap.first;
+			any = true;
+		}
+		if (least == request->size - 1 || gap.last == request->max)
+			break;
+		from = gap.last + 1;
+	}
+	return any;
+}
+
 static bool find(const struct cleave *index, struct cleave_thread *self, const struct cleave_request *request,
 		 uint64_t align, struct cleave__gap_found *found) PORT_INSIDE
 {
@@ -102,6 +130,8 @@ static bool find(const struct cleave *index, struct cleave_thread *self, const s
 	case CLEAVE_NEXT:
 		from = request->hint < request->min ? request->min : request->hint;
 		return search_window(&search, from, request->max, true, found);
+	case CLEAVE_BEST:
+		return find_best(&search, request, found);
 	default: /* CLEAVE_RANDOM */
 		from = request->max - request->min;
 		from = request->min + (from == UINT64_MAX ? mix(request->hint) : mix(request->hint) % (from + 1));

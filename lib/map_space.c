@@ -30,43 +30,6 @@ static uint64_t footprint(const struct cleave_map *map, uint64_t size)
 	return map->config.flags & CLEAVE_MAP_GUARD_PAGES ? size + cleave__map_page(map) : size;
 }
 
-static int best_fit(const struct cleave_map *map, struct cleave_map_thread *thread,
-		    const struct cleave_request *request, uint64_t *addr)
-{
-	struct cleave_domain *domain = map->maps->domain;
-	uint64_t best = UINT64_MAX;
-	struct cleave_visit visits[16];
-	struct cleave_cursor cursor;
-	size_t n;
-
-	cleave_cursor_init(&cursor, &map->index, request->min, true);
-	do {
-		domain->ops->enter(domain, thread->self);
-		n = cleave_next_rcu(&cursor, visits, 16);
-		domain->ops->leave(domain, thread->self);
-		for (size_t i = 0; i < n; i++) {
-			uint64_t first = visits[i].entry.first, last = visits[i].entry.last, skew;
-
-			if (first > request->max)
-				n = 0;
-			if (first < request->min)
-				first = request->min;
-			if (last > request->max)
-				last = request->max;
-			if (n == 0 || visits[i].entry.value)
-				continue;
-			PORT_ASSERT(first <= last, "what is visited reaches into the range");
-			skew = (request->phase - first) & (request->align - 1);
-			if (last - first < request->size - 1 || last - first - (request->size - 1) < skew ||
-			    last - first >= best)
-				continue;
-			best = last - first;
-			*addr = first + skew;
-		}
-	} while (n == 16);
-	return best == UINT64_MAX ? -ENOSPC : 0;
-}
-
 static int select_space(const struct cleave_map *map, struct cleave_map_thread *thread,
 			const struct cleave_map_selector *selector, struct cleave_request *request, uint64_t *addr)
 {
@@ -93,7 +56,8 @@ static int select_space(const struct cleave_map *map, struct cleave_map_thread *
 		request->hint = request->min + random_number(thread) % span * page;
 		break;
 	default: /* CLEAVE_SELECT_BEST_FIT */
-		return best_fit(map, thread, request, addr);
+		request->order = CLEAVE_BEST;
+		break;
 	}
 	domain->ops->enter(domain, thread->self);
 	error = cleave_find_gap_rcu(&map->index, request, addr);

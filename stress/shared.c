@@ -295,7 +295,7 @@ static void hold(struct shared *shared)
 {
 	struct worker *worker = shared->worker;
 	struct cleave_request request = {
-		.order = (enum cleave_order)rng_below(&worker->rng, CLEAVE_RANDOM + 1),
+		.order = (enum cleave_order)rng_below(&worker->rng, CLEAVE_BEST + 1),
 		.size = 1 + rng_below(&worker->rng, one_in(&worker->rng, 16) ? 256 : 24),
 		.align = UINT64_C(1) << rng_below(&worker->rng, 5),
 		.min = HEAP_FIRST,

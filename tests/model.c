@@ -293,6 +293,7 @@ bool model_gap_fits(const struct model *model, const struct cleave_request *requ
 int model_find_gap(const struct model *model, const struct cleave_request *request, uint64_t *addr)
 {
 	bool found = false;
+	uint64_t least = 0;
 
 	if (!request_valid(request))
 		return -EINVAL;
@@ -310,6 +311,12 @@ int model_find_gap(const struct model *model, const struct cleave_request *reque
 		case CLEAVE_RANDOM:
 			if (lowest(request, low, high, addr))
 				return 0;
+			break;
+		case CLEAVE_BEST:
+			if ((!found || high - low < least) && lowest(request, low, high, addr)) {
+				least = high - low;
+				found = true;
+			}
 			break;
 		case CLEAVE_NEXT:
 			if (lowest(request, low < request->hint ? request->hint : low, high, addr))

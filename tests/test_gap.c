@@ -114,7 +114,7 @@ static void the_full_index_has_no_room(void **state)
 
 	(void)state;
 	assert_int_equal(cleave_store(&gap_index, &manual.self, 0, CLEAVE_LAST, &addr, NULL), 0);
-	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++)
+	for (int order = CLEAVE_LOWEST; order <= CLEAVE_BEST; order++)
 		assert_int_equal(find((struct cleave_request){ .order = (enum cleave_order)order,
 							       .size = 1,
 							       .max = CLEAVE_LAST,
@@ -122,7 +122,7 @@ static void the_full_index_has_no_room(void **state)
 				      &addr),
 				 -ENOSPC);
 	assert_int_equal(cleave_erase(&gap_index, &manual.self, CLEAVE_LAST, CLEAVE_LAST, NULL), 0);
-	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++) {
+	for (int order = CLEAVE_LOWEST; order <= CLEAVE_BEST; order++) {
 		assert_int_equal(find((struct cleave_request){ .order = (enum cleave_order)order,
 							       .size = 1,
 							       .max = CLEAVE_LAST,
@@ -177,12 +177,42 @@ static void a_random_search_can_choose_every_gap(void **state)
 	assert_int_equal(found, (UINT64_C(1) << 40) - 1);
 }
 
+/* Counted in the window: of gaps of 30, 12, 20, 12 and 8 units, one of which the window cuts. */
+static void the_smallest_gap_that_fits_is_the_best(void **state)
+{
+	static const struct {
+		uint64_t size, align, max, addr;
+	} cases[] = {
+		{ 8, 1, 9999, 4000 },  { 9, 1, 9999, 1000 },  { 12, 1, 9999, 1000 }, { 13, 1, 9999, 2000 },
+		{ 21, 1, 9999, 0 },    { 3, 16, 9999, 4000 }, { 9, 1, 3009, 3000 },  { 8, 1, 3007, 3000 },
+		{ 12, 64, 9999, 0 },   { 9, 1, 999, 0 },
+	};
+	static const uint64_t lengths[] = { 30, 12, 20, 12, 8 };
+	struct cleave_request request = { .order = CLEAVE_BEST };
+	uint64_t addr;
+
+	(void)state;
+	assert_int_equal(cleave_store(&gap_index, &manual.self, 0, CLEAVE_LAST, &addr, NULL), 0);
+	for (uint64_t i = 0; i < 5; i++)
+		assert_int_equal(cleave_erase(&gap_index, &manual.self, 1000 * i, 1000 * i + lengths[i] - 1, NULL), 0);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		request.size = cases[i].size;
+		request.align = cases[i].align;
+		request.max = cases[i].max;
+		check_context("case %zu", i);
+		assert_int_equal(find(request, &addr), 0);
+		assert_int_equal(addr, cases[i].addr);
+	}
+	request = (struct cleave_request){ .order = CLEAVE_BEST, .size = 31, .max = CLEAVE_LAST };
+	assert_int_equal(find(request, &addr), -ENOSPC);
+}
+
 static void a_window_within_one_gap_is_obeyed(void **state)
 {
 	uint64_t addr;
 
 	(void)state;
-	for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++) {
+	for (int order = CLEAVE_LOWEST; order <= CLEAVE_BEST; order++) {
 		struct cleave_request request = {
 			.order = (enum cleave_order)order, .size = 16, .min = 1000, .max = 1015
 		};
@@ -260,7 +290,7 @@ static void allocate_and_free(struct worker *worker)
 			mine->value = NULL;
 		} else {
 			struct cleave_request request = {
-				.order = (enum cleave_order)rng_below(&worker->rng, 5),
+				.order = (enum cleave_order)rng_below(&worker->rng, CLEAVE_BEST + 1),
 				.size = 1 + rng_below(&worker->rng, 20),
 				.align = UINT64_C(1) << rng_below(&worker->rng, 4),
 				.max = UNITS - 1,
@@ -421,6 +451,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(the_full_index_has_no_room, gap_setup, gap_teardown),
 		cmocka_unit_test_setup_teardown(the_nearest_of_two_equals_is_the_lower, gap_setup, gap_teardown),
 		cmocka_unit_test_setup_teardown(a_random_search_can_choose_every_gap, gap_setup, gap_teardown),
+		cmocka_unit_test_setup_teardown(the_smallest_gap_that_fits_is_the_best, gap_setup, gap_teardown),
 		cmocka_unit_test_setup_teardown(a_window_within_one_gap_is_obeyed, gap_setup, gap_teardown),
 		cmocka_unit_test(every_order_agrees_with_the_model),
 		cmocka_unit_test(threads_never_get_the_same_space),

@@ -466,12 +466,12 @@ static void impossible_gap_requests_are_refused(void **state)
 		{ .size = 1, .min = 2, .max = 1 },
 		{ .size = 1, .align = CLEAVE_LAST, .max = CLEAVE_LAST },
 	};
-	struct cleave_request nowhere = { .order = (enum cleave_order)(CLEAVE_RANDOM + 1), .size = 1,
+	struct cleave_request nowhere = { .order = (enum cleave_order)(CLEAVE_BEST + 1), .size = 1,
 					  .max = CLEAVE_LAST };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		for (int order = CLEAVE_LOWEST; order <= CLEAVE_RANDOM; order++) {
+		for (int order = CLEAVE_LOWEST; order <= CLEAVE_BEST; order++) {
 			struct cleave_request request = bad[i];
 			uint64_t addr = 77;
 

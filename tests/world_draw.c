@@ -76,7 +76,7 @@ void world_request_random(struct world *world, struct cleave_request *request)
 	uint64_t unit = world->space->unit;
 
 	*request = (struct cleave_request){
-		.order = (enum cleave_order)rng_below(rng, 5),
+		.order = (enum cleave_order)rng_below(rng, CLEAVE_BEST + 1),
 		.size = unit * (1 + rng_below(rng, 16)),
 		.max = CLEAVE_LAST,
 		.hint = keyspace_addr(world->space, rng),

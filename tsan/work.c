@@ -252,7 +252,7 @@ static void change_owned(struct worker *me)
 static struct cleave_request request(struct worker *me)
 {
 	struct cleave_request request = {
-		.order = (enum cleave_order)rnd(me, CLEAVE_RANDOM + 1),
+		.order = (enum cleave_order)rnd(me, CLEAVE_BEST + 1),
 		.size = 1 + rnd(me, 6),
 		.align = (uint64_t)1 << rnd(me, 3),
 		.min = HEAP,

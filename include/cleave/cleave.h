@@ -291,6 +291,7 @@ enum cleave_order {
 	CLEAVE_NEAREST, /* the least distance of its first address from `hint`; the lower one of two equals */
 	CLEAVE_NEXT,	/* the lowest at or above `hint` */
 	CLEAVE_RANDOM,	/* by `hint` as a seed: a random place; every fitting gap can be chosen, not all equally */
+	CLEAVE_BEST,	/* the lowest address in the smallest gap that fits (its part in the window); of equals the lower */
 };
 
 struct cleave_request {
@@ -306,7 +307,8 @@ struct cleave_request {
 /*
  * Find free space: [*addr, *addr + size - 1] was within one gap at some instant.  A hint only: it may be taken by the
  * time of return.
- * Context: read section.  Complexity: O(log n) where bounds are tight and no alignment interferes.
+ * Context: read section.  Complexity: O(log n) where bounds are tight and no alignment interferes; BEST looks at all
+ * gaps that fit, until one fits exactly: O(log n) each.
  * Linearizes at: the load of the order word of the leaf it names; -ENOSPC promises that no fitting gap existed for the
  * whole call, and a result that none which ranks better did.  (RANDOM: ranks are those of a random starting point.)
  * Return: 0; -ENOSPC; -EINVAL: size 0, align no power of two, phase >= align, min > max, no order.

@@ -166,7 +166,7 @@ CLEAVE_API int cleave_map_map(struct cleave_map *map, struct cleave_map_thread *
 
 /*
  * Find free space as cleave_map_map() does without FIXED and without a hint.  The answer may be out of date.
- * Complexity: O(log n) a selector; BEST_FIT: O(entries of its range).  Linearizes at: as cleave_find_gap_rcu().
+ * Complexity: O(log n) a selector; BEST_FIT: as CLEAVE_BEST.  Linearizes at: as cleave_find_gap_rcu().
  * Return: 0 and *addr; -ENOMEM; -EINVAL.
  */
 CLEAVE_API int cleave_map_find_space(const struct cleave_map *map, struct cleave_map_thread *thread,

@@ -219,7 +219,7 @@ struct cleave_map_inentry {
 enum cleave_map_policy {
 	CLEAVE_SELECT_LOWEST,	/* the lowest address that fits */
 	CLEAVE_SELECT_RANDOM,	/* upward from a random place within the first 4 GiB of the range, never back */
-	CLEAVE_SELECT_BEST_FIT, /* the smallest gap that fits; O(entries of the range) */
+	CLEAVE_SELECT_BEST_FIT, /* the smallest gap that fits; O(gaps of the range that fit) */
 	CLEAVE_SELECT_HIGHEST,	/* the highest address that fits */
 };
 

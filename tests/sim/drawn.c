@@ -152,7 +152,7 @@ static struct call draw_call(struct draw *draw, unsigned int nentries, bool may_
 	if (call.kind == FIND || call.kind == ALLOC) {
 		bool all = once_in(draw, 2);
 
-		call.order = (enum cleave_order)below(draw, CLEAVE_RANDOM + 1);
+		call.order = (enum cleave_order)below(draw, CLEAVE_BEST + 1);
 		call.hint = near(draw, 6);
 		call.n = (uint8_t)(1 + below(draw, 5));
 		call.first = all ? 0 : clamp(draw->focus - 8);

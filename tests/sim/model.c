@@ -185,6 +185,7 @@ static unsigned int distance(const struct call *call, unsigned int addr)
 	case CLEAVE_LOWEST:
 	case CLEAVE_NEXT:
 	case CLEAVE_RANDOM:
+	case CLEAVE_BEST: /* sizes are not compared: a gap that was smaller may have grown */
 		return addr;
 	case CLEAVE_HIGHEST:
 		return UNITS - addr;
@@ -208,7 +209,7 @@ static bool better(const struct model *model, const struct item *item)
 			continue;
 		if (item->answer->error)
 			return true;
-		if (call->order != CLEAVE_RANDOM && distance(call, addr) < distance(call, unit_of(item->answer->addr)))
+		if (call->order < CLEAVE_RANDOM && distance(call, addr) < distance(call, unit_of(item->answer->addr)))
 			return true;
 	}
 	return false;

@@ -526,6 +526,12 @@ static const struct named named[] = {
 	{ "freeze_against_split", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 2, 1 },
 	    .calls = { { AT(CLIP, 14), RANGE(ERASE, 20, 31, 0) }, { AT(FREEZE, 0) } } } },
+	/* The smallest gap is filled, and another one grows, while all are looked at. */
+	{ "best_fit", GAP_BOUNDARY,
+	  { .nthreads = 3, .ncalls = { 2, 1, 1 },
+	    .calls = { { RANGE(INSERT, 10, 12, 5), RANGE(ERASE, 20, 23, 0) },
+		       { SEARCH(ALLOC, 0, 62, CLEAVE_BEST, 2, 6) },
+		       { SEARCH(FIND, 4, 40, CLEAVE_BEST, 3, 0) } } } },
 	{ "insert_conflict", GAP_BOUNDARY,
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(INSERT, 10, 17, 5) }, { RANGE(ERASE, 16, 19, 0) }, { RANGE(STORE, 12, 13, 6) } } } },
