@@ -50,6 +50,26 @@ void *cleave_lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 	return index->search->lookup_ticket_rcu(index, addr, entry, ticket);
 }
 
+void *cleave_lookup_ref(const struct cleave *index, struct cleave_thread *self, uint64_t addr,
+			bool (*tryref)(void *value), struct cleave_entry *entry)
+{
+	void *value, *before = NULL;
+	struct cleave_entry found;
+
+	cleave__enter(index, self);
+	while ((value = index->search->lookup_rcu(index, addr, &found)) && !tryref(value)) {
+		if (value == before) {
+			value = NULL;
+			break;
+		}
+		before = value;
+	}
+	cleave__leave(index, self);
+	if (entry)
+		*entry = found;
+	return value;
+}
+
 void cleave_lookup_many_rcu(const struct cleave *index, const uint64_t *addrs, size_t n, struct cleave_entry *entries)
 {
 	cleave__check_reader(index);

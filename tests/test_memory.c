@@ -285,12 +285,15 @@ static void an_index_lives_on_each(void **state)
 
 	(void)state;
 	for (size_t m = 0; m < 2; m++) {
+		struct cleave_counted_memory counted;
+		struct cleave_memory_usage usage;
 		CLEAVE_SECTION_DOMAIN domain;
 		CLEAVE_SECTION_THREAD self;
 		struct cleave_entry entry;
 		struct cleave index;
 
-		assert_int_equal(cleave_section_start(&domain, memories[m], 0), 0);
+		cleave_counted_memory_init(&counted, memories[m]);
+		assert_int_equal(cleave_section_start(&domain, &counted.memory, 0), 0);
 		cleave_section_register(&self, &domain);
 		assert_int_equal(cleave_init(&index, &self.thread), 0);
 		for (uint64_t n = test_scaled(20000); n; n--) {
@@ -306,10 +309,38 @@ static void an_index_lives_on_each(void **state)
 			cleave_section_leave(&self);
 		}
 		check_index(&index);
+		cleave_counted_memory_usage(&counted, &usage);
+		assert_true(usage.blocks > 0 && usage.bytes >= LEAF * usage.blocks && usage.peak >= usage.bytes);
 		cleave_destroy(&index, &self.thread);
 		cleave_section_unregister(&self, &domain);
 		cleave_section_stop(&domain);
+		cleave_counted_memory_usage(&counted, &usage);
+		assert_true(usage.blocks == 0 && usage.bytes == 0 && usage.peak >= LEAF && usage.failures == 0);
 	}
+}
+
+static void what_is_in_use_is_counted_and_the_most_that_was(void **state)
+{
+	struct cleave_counted_memory counted;
+	struct cleave_memory_usage usage;
+	struct counting_memory below;
+	void *one, *other;
+
+	(void)state;
+	counting_memory_init(&below);
+	cleave_counted_memory_init(&counted, &below.memory);
+	one = take(&counted.memory, LEAF);
+	other = take(&counted.memory, BRANCH);
+	counted.memory.free(&counted.memory, one, LEAF);
+	counting_memory_grant(&below, 0);
+	assert_null(counted.memory.alloc(&counted.memory, LEAF, 64));
+	cleave_counted_memory_usage(&counted, &usage);
+	assert_int_equal(usage.bytes, BRANCH);
+	assert_int_equal(usage.peak, LEAF + BRANCH);
+	assert_int_equal(usage.blocks, 1);
+	assert_int_equal(usage.failures, 1);
+	counted.memory.free(&counted.memory, other, BRANCH);
+	assert_int_equal(counting_memory_live(&below), 0);
 }
 
 int main(int argc, char **argv)
@@ -323,6 +354,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_child_takes_while_the_parent_does),
 		cmocka_unit_test(handlers_of_the_program_take_memory),
 		cmocka_unit_test(an_index_lives_on_each),
+		cmocka_unit_test(what_is_in_use_is_counted_and_the_most_that_was),
 	};
 
 	CHECK(pthread_atfork(before_fork, after_fork, after_fork) == 0, "no memory");

@@ -138,6 +138,20 @@ CLEAVE_API void *cleave_lookup_rcu(const struct cleave *index, uint64_t addr, st
 CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 
 /*
+ * The value of the entry that holds `addr`, with a reference to what it stands for, to be kept beyond a read section.
+ * `tryref` adds one unless none is left (it raises a count by compare-and-swap, but not from 0, which is an acquire),
+ * and says whether it has.  Who takes a value out of the index drops the index's own reference after that (a release),
+ * and frees what the value stands for when the last one has gone, and a grace period after that.  So where `tryref`
+ * says no the entry has changed: it is looked up again, until that yields the same once more (it was dropped too early,
+ * and is as good as gone).
+ * Context: outside read sections, opens one; takes no lock, never sleeps.  `tryref` is called inside it.
+ * Complexity: O(log n), as often as the entry changes.  Linearizes at: as the last of these cleave_lookup_rcu().
+ * Return: the value; NULL: a gap, or no reference could be had.  In both cases *entry (may be NULL) is what was found.
+ */
+CLEAVE_API void *cleave_lookup_ref(const struct cleave *index, struct cleave_thread *self, uint64_t addr,
+				   bool (*tryref)(void *value), struct cleave_entry *entry);
+
+/*
  * `n` lookups of addresses that are known at once: entries[i] is the entry that holds addrs[i].  Where an index is
  * larger than the caches that is several times faster than one after the other, because their walks wait for memory
  * together.
@@ -291,7 +305,7 @@ enum cleave_order {
 	CLEAVE_NEAREST, /* the least distance of its first address from `hint`; the lower one of two equals */
 	CLEAVE_NEXT,	/* the lowest at or above `hint` */
 	CLEAVE_RANDOM,	/* by `hint` as a seed: a random place; every fitting gap can be chosen, not all equally */
-	CLEAVE_BEST,	/* the lowest address in the smallest gap that fits (its part in the window); of equals the lower */
+	CLEAVE_BEST,	/* the lowest address in the smallest gap that fits, or part of one; the lower of equals */
 };
 
 struct cleave_request {

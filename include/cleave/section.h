@@ -69,6 +69,35 @@ CLEAVE_API extern const struct cleave_memory cleave_memory_libc;
 CLEAVE_API extern const struct cleave_memory cleave_memory_packed;
 CLEAVE_API extern const struct cleave_memory cleave_memory_huge;
 
+/*
+ * Any memory, counted: for a domain that is to be told &counted.memory.  All that its indexes, maps and stores allocate
+ * goes through it, what threads keep for later included.  Two atomic additions an allocation, one line for all threads:
+ * nodes that are used again count nothing.  Outlives the domain.
+ */
+struct cleave_counted_memory {
+	struct cleave_memory memory;
+	const struct cleave_memory *below; /* [I] */
+	uint64_t pad[5];
+	struct cleave_word bytes;    /* [a] */
+	struct cleave_word peak;     /* [a] */
+	struct cleave_word blocks;   /* [a] */
+	struct cleave_word failures; /* [a] */
+	uint64_t pad1[4];
+};
+
+struct cleave_memory_usage {
+	uint64_t bytes; /* allocated and not freed, as asked for: without what the memory below adds */
+	uint64_t peak;	/* the most that `bytes` ever was */
+	uint64_t blocks;
+	uint64_t failures; /* allocations that were refused */
+};
+
+/* Context: any; cannot fail.  Complexity: O(1).  below: kept, not copied. */
+CLEAVE_API void cleave_counted_memory_init(struct cleave_counted_memory *counted, const struct cleave_memory *below);
+/* Context: any, signal handlers too.  Complexity: O(1).  Linearizes at: a load for each member, by itself. */
+CLEAVE_API void cleave_counted_memory_usage(const struct cleave_counted_memory *counted,
+					    struct cleave_memory_usage *usage);
+
 /* A domain on liburcu.  The members are the port's.  [l] under `lock`. */
 struct cleave_urcu {
 	struct cleave_domain domain;
