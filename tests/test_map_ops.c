@@ -5,29 +5,43 @@
 #define MAP (&solo.map)
 #define THREAD (&solo.thread)
 
+static struct solo solo;
+
+static int setup(void **state)
+{
+	(void)state;
+	solo_start(&solo, NULL);
+	return 0;
+}
+
+/* Checks that nothing is left. */
+static int teardown(void **state)
+{
+	(void)state;
+	solo_stop(&solo);
+	return 0;
+}
+
+#define USING_SOLO(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
 static void op_lookup_says_mapped_or_names_the_predecessor(void **state)
 {
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 12), 0);
 	assert_true(solo_lookup(&solo, 10, &entry));
 	assert_false(solo_lookup(&solo, 12, &entry));
 	assert_true(entry.start == AT(10) && entry.fspace == 116 * PAGE && entry.version != 0);
 	assert_false(solo_lookup(&solo, 9, &entry));
 	assert_true(entry.start == AT(0) && entry.end == AT(0) && entry.version == 0);
-	solo_stop(&solo);
 }
 
 static void op_isavail_is_what_fixed_and_hints_obey(void **state)
 {
 	struct cleave_map_request request;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 12), 0);
 	request = request_fixed(11, 13);
 	request.flags = CLEAVE_MAP_QUERY; /* a hint that is taken gives way */
@@ -47,17 +61,14 @@ static void op_isavail_is_what_fixed_and_hints_obey(void **state)
 	request = request_fixed(100, 101);
 	request.size = (uint64_t)0 - AT(50);
 	assert_int_equal(cleave_map_map(MAP, THREAD, &request), -ENOMEM);
-	solo_stop(&solo);
 }
 
 static void op_mapanon_checks_in_this_order(void **state)
 {
 	struct cleave_map_request request;
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	request = request_fixed(10, 12);
 	request.size = 0;
 	assert_int_equal(cleave_map_map(MAP, THREAD, &request), -EINVAL);
@@ -87,17 +98,14 @@ static void op_mapanon_checks_in_this_order(void **state)
 	/* Never joined without being asked. */
 	assert_int_equal(solo_map(&solo, 14, 16), 0);
 	assert_int_equal(solo_entries(&solo), 3);
-	solo_stop(&solo);
 }
 
 static void op_map_takes_the_reference_only_if_it_succeeds(void **state)
 {
 	struct cleave_map_request request;
 	struct thing *object;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	object = thing_new(&solo.embedder);
 	request = request_fixed(10, 12);
 	request.object = object;
@@ -122,15 +130,11 @@ static void op_map_takes_the_reference_only_if_it_succeeds(void **state)
 	cleave_map_thread_flush(THREAD, true);
 	assert_int_equal(thing_refs(object), 1);
 	thing_unref(&solo.embedder, object);
-	solo_stop(&solo);
 }
 
 static void op_munmap_wants_everything_mapped(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_munmap(MAP, THREAD, AT(8), 4 * PAGE), -EINVAL);
 	assert_int_equal(cleave_map_munmap(MAP, THREAD, AT(18), 4 * PAGE), -EINVAL);
@@ -142,17 +146,14 @@ static void op_munmap_wants_everything_mapped(void **state)
 	assert_int_equal(cleave_map_unmap(MAP, THREAD, AT(8), AT(15), 0), 0);
 	assert_string_equal(solo_text(&solo), "15-20:rw-");
 	assert_true(solo.embedder.removals > 0);
-	solo_stop(&solo);
 }
 
 static void op_pageable_all(void **state)
 {
 	struct cleave_map_request request;
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(solo_map(&solo, 30, 40), 0);
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(30), AT(32), 0, 0, 0), 0);
@@ -177,15 +178,11 @@ static void op_pageable_all(void **state)
 	assert_int_equal(solo_map(&solo, 60, 62), 0);
 	assert_true(solo_lookup(&solo, 60, &entry));
 	assert_int_equal(entry.attributes.wired, 0);
-	solo_stop(&solo);
 }
 
 static void op_checkprot(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(12), AT(14), 0, 0, 0), 0);
 	assert_true(cleave_map_check_protection(MAP, THREAD, AT(10), AT(20), CLEAVE_PROT_NONE));
@@ -194,7 +191,6 @@ static void op_checkprot(void **state)
 	assert_false(cleave_map_check_protection(MAP, THREAD, AT(14), AT(21), CLEAVE_PROT_NONE));
 	assert_false(cleave_map_check_protection(MAP, THREAD, AT(20), AT(10), CLEAVE_PROT_NONE));
 	assert_false(cleave_map_check_protection(MAP, THREAD, AT(0) - PAGE, AT(0) - PAGE, CLEAVE_PROT_NONE));
-	solo_stop(&solo);
 }
 
 static void op_findspace_random_goes_upward_only(void **state)
@@ -203,7 +199,6 @@ static void op_findspace_random_goes_upward_only(void **state)
 	struct cleave_map_request request = { .size = 3 * PAGE, .max_protection = 7 };
 	bool places[SOLO_PAGES] = { false };
 	unsigned int different = 0, none = 0;
-	struct solo solo;
 	uint64_t addr;
 
 	(void)state;
@@ -230,11 +225,9 @@ static void op_extract_shares_without_exec(void **state)
 	struct cleave_map_config config = solo_config();
 	struct cleave_map_entry entry, source;
 	struct cleave_map kernel;
-	struct solo solo;
 	uint64_t addr = 0;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	config.min += 1000 * PAGE;
 	config.max += 1000 * PAGE;
 	assert_int_equal(cleave_map_init(&kernel, THREAD, &config), 0);
@@ -263,7 +256,6 @@ static void op_extract_shares_without_exec(void **state)
 	assert_int_equal(cleave_map_extract(MAP, THREAD, AT(10), 10 * PAGE, &kernel, 0, &addr), 0);
 	assert_int_equal(cleave_map_verify(&kernel, THREAD, NULL), 0);
 	solo_destroy(&solo, &kernel);
-	solo_stop(&solo);
 }
 
 static void op_fork_refuses_submaps(void **state)
@@ -271,27 +263,22 @@ static void op_fork_refuses_submaps(void **state)
 	struct cleave_map_request request = request_fixed(10, 12);
 	struct cleave_map child;
 	struct thing *submap;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	submap = thing_new(&solo.embedder);
 	request.entry_flags = 0;
 	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
 	assert_int_equal(cleave_map_submap(MAP, THREAD, AT(10), AT(11), submap), 0);
 	assert_int_equal(cleave_map_fork(MAP, THREAD, &child), -EINVAL);
 	thing_unref(&solo.embedder, submap);
-	solo_stop(&solo);
 }
 
 static void op_fork_copies_wired_pages_at_once(void **state)
 {
 	struct cleave_map child;
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_wire(MAP, THREAD, AT(12), AT(15)), 0);
 	assert_int_equal(cleave_map_fork(MAP, THREAD, &child), 0);
@@ -299,15 +286,11 @@ static void op_fork_copies_wired_pages_at_once(void **state)
 	assert_true(solo_lookup_in(&solo, &child, AT(12), &entry));
 	assert_int_equal(entry.attributes.wired, 0);
 	solo_destroy(&solo, &child);
-	solo_stop(&solo);
 }
 
 static void op_share_is_a_count(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	cleave_map_share(MAP);
 	assert_false(cleave_map_release(MAP, THREAD));
@@ -318,7 +301,6 @@ static void op_share_is_a_count(void **state)
 
 		assert_int_equal(cleave_map_init(MAP, THREAD, &config), 0);
 	}
-	solo_stop(&solo);
 }
 
 static void op_submap_wants_a_blank_entry(void **state)
@@ -326,10 +308,8 @@ static void op_submap_wants_a_blank_entry(void **state)
 	struct cleave_map_request request = request_fixed(10, 20);
 	struct cleave_map_entry entry;
 	struct thing *submap;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	submap = thing_new(&solo.embedder);
 	assert_int_equal(solo_map(&solo, 30, 40), 0);
 	request.entry_flags = 0;
@@ -347,15 +327,11 @@ static void op_submap_wants_a_blank_entry(void **state)
 	cleave_map_thread_flush(THREAD, true);
 	assert_int_equal(thing_refs(submap), 1);
 	thing_unref(&solo.embedder, submap);
-	solo_stop(&solo);
 }
 
 static void op_clean_checks_then_hands_on(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_clean(MAP, THREAD, AT(9), AT(12), CLEAVE_CLEAN_SYNC), -EFAULT);
 	assert_int_equal(cleave_map_clean(MAP, THREAD, AT(12), AT(11), CLEAVE_CLEAN_SYNC), -EINVAL);
@@ -366,16 +342,13 @@ static void op_clean_checks_then_hands_on(void **state)
 	solo.embedder.bad_page = AT(13);
 	assert_int_equal(cleave_map_clean(MAP, THREAD, AT(12), AT(18), CLEAVE_CLEAN_SYNC), -EIO);
 	assert_string_equal(solo_text(&solo), "10-20:rw-");
-	solo_stop(&solo);
 }
 
 static void op_remap_as_stack_rounds_inward(void **state)
 {
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_remap_as_stack(MAP, THREAD, AT(10), 3 * PAGE), 0);
 	assert_string_equal(solo_text(&solo), "10-11:rw- 11-13:rw- 13-20:rw-");
@@ -388,17 +361,14 @@ static void op_remap_as_stack_rounds_inward(void **state)
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(19), AT(20), CLEAVE_PROT_READ, 0, 0), 0);
 	assert_int_equal(cleave_map_remap_as_stack(MAP, THREAD, AT(17), 3 * PAGE), -EINVAL);
 	assert_int_equal(cleave_map_remap_as_stack(MAP, THREAD, AT(17), UINT64_MAX), -EINVAL);
-	solo_stop(&solo);
 }
 
 static void op_set_store_has_one_winner(void **state)
 {
 	struct cleave_map_entry entry;
 	struct thing *stores[2];
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_true(solo_lookup(&solo, 10, &entry));
 	for (unsigned int i = 0; i < 2; i++)
@@ -417,17 +387,14 @@ static void op_set_store_has_one_winner(void **state)
 	assert_int_equal(cleave_map_unmap(MAP, THREAD, AT(12), AT(14), 0), 0);
 	assert_int_equal(stores[0]->windows[2] + stores[0]->windows[3], 0);
 	assert_int_equal(stores[0]->windows[1] + stores[0]->windows[4], 2);
-	solo_stop(&solo);
 }
 
 /* The upper or lower part is handed back; a border is no work. */
 static void op_clip_start_and_clip_end(void **state)
 {
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_wire(MAP, THREAD, AT(10), AT(20)), 0);
 	assert_int_equal(cleave_map_clip_start(MAP, THREAD, AT(12), &entry), 0);
@@ -438,15 +405,11 @@ static void op_clip_start_and_clip_end(void **state)
 	/* No window, no translation, no wiring was touched. */
 	assert_int_equal(solo.embedder.removals + solo.embedder.restrictions, 0);
 	assert_string_equal(solo_text(&solo), "10-12:rw-W 12-15:rw-W 15-20:rw-W");
-	solo_stop(&solo);
 }
 
 static void op_isjoinable_wants_them_equal_and_not_wired(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 12), 0);
 	assert_int_equal(solo_map(&solo, 12, 14), 0);
 	assert_int_equal(solo_map(&solo, 15, 16), 0); /* a page between */
@@ -460,15 +423,11 @@ static void op_isjoinable_wants_them_equal_and_not_wired(void **state)
 	assert_int_equal(solo_map(&solo, 12, 15), 0);
 	assert_int_equal(cleave_map_coalesce(MAP, THREAD, AT(0), AT(128)), 0);
 	assert_string_equal(solo_text(&solo), "10-16:rw-");
-	solo_stop(&solo);
 }
 
 static void op_protect_takes_down_what_is_lost_and_nothing_else(void **state)
 {
-	struct solo solo;
-
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(12), AT(14), CLEAVE_PROT_READ, 0, 0), 0);
 	assert_true(solo.embedder.restrictions == 1 && solo.embedder.removals == 0);
@@ -478,16 +437,13 @@ static void op_protect_takes_down_what_is_lost_and_nothing_else(void **state)
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(0), AT(128), CLEAVE_PROT_ALL, CLEAVE_MAP_COW, 0), -EINVAL);
 	assert_int_equal(cleave_map_protect(MAP, THREAD, AT(0), AT(128), 8, 0, 0), -EINVAL);
 	assert_int_equal(solo.embedder.restrictions, 1);
-	solo_stop(&solo);
 }
 
 static void op_inherit_advice_immutable_tolerate_gaps_and_clip(void **state)
 {
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(solo_map(&solo, 30, 40), 0);
 	assert_int_equal(cleave_map_inherit(MAP, THREAD, AT(15), AT(35), CLEAVE_INHERIT_SHARE), 0);
@@ -499,16 +455,13 @@ static void op_inherit_advice_immutable_tolerate_gaps_and_clip(void **state)
 	assert_true(entry.attributes.advice == CLEAVE_ADVICE_SEQUENTIAL &&
 		    entry.attributes.inheritance == CLEAVE_INHERIT_COPY);
 	assert_int_equal(cleave_map_immutable(MAP, THREAD, AT(38), AT(128), false), 0);
-	solo_stop(&solo);
 }
 
 static void op_pageable_rounds_and_unwires(void **state)
 {
 	struct cleave_map_entry entry;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(cleave_map_wire(MAP, THREAD, AT(12) + 1, AT(13) + 1), 0);
 	assert_string_equal(solo_text(&solo), "10-12:rw- 12-14:rw-W 14-20:rw-");
@@ -522,17 +475,14 @@ static void op_pageable_rounds_and_unwires(void **state)
 	assert_true(solo_lookup(&solo, 13, &entry));
 	assert_int_equal(entry.attributes.wired, 0);
 	assert_int_equal(cleave_map_wire(MAP, THREAD, AT(13), AT(14)), 0);
-	solo_stop(&solo);
 }
 
 static void op_unmap_remove_and_detach(void **state)
 {
 	struct cleave_map_request request = request_fixed(10, 20);
 	struct thing *object;
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	object = thing_new(&solo.embedder);
 	request.object = object;
 	thing_ref(object);
@@ -546,16 +496,13 @@ static void op_unmap_remove_and_detach(void **state)
 	cleave_map_thread_flush(THREAD, true);
 	assert_int_equal(thing_refs(object), 1);
 	thing_unref(&solo.embedder, object);
-	solo_stop(&solo);
 }
 
 static void op_mquery_goes_forward_from_the_hint(void **state)
 {
 	struct cleave_map_request request = { .size = 4 * PAGE };
-	struct solo solo;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 20), 0);
 	assert_int_equal(solo_map(&solo, 23, 128), 0);
 	request.addr = AT(3) + 17;
@@ -574,18 +521,15 @@ static void op_mquery_goes_forward_from_the_hint(void **state)
 	request.addr = AT(20) + 1; /* free, but no page begins there */
 	request.size = PAGE;
 	assert_int_equal(cleave_map_query(MAP, THREAD, &request), -EINVAL);
-	solo_stop(&solo);
 }
 
 static void op_fill_vmmap_stops_when_the_array_is_full(void **state)
 {
 	struct cleave_map_entry entries[2];
-	struct solo solo;
 	uint64_t from = AT(11);
 	size_t n = 2;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	assert_int_equal(solo_map(&solo, 10, 12), 0);
 	assert_int_equal(solo_map(&solo, 12, 14), 0);
 	assert_int_equal(solo_map(&solo, 20, 22), 0);
@@ -598,18 +542,15 @@ static void op_fill_vmmap_stops_when_the_array_is_full(void **state)
 	assert_int_equal(cleave_map_snapshot(MAP, THREAD, &from, entries, &n), -ENOMEM);
 	from = AT(500);
 	assert_int_equal(cleave_map_snapshot(MAP, THREAD, &from, entries, &n), 0);
-	solo_stop(&solo);
 }
 
 static void op_inentry_asks_the_map_only_after_a_change(void **state)
 {
 	struct cleave_map_inentry cache = { 0 };
 	struct cleave_map_request request = request_fixed(10, 20);
-	struct solo solo;
 	uint64_t serial;
 
 	(void)state;
-	solo_start(&solo, NULL);
 	request.entry_flags |= CLEAVE_MAP_STACK;
 	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
 	manual_enter(&solo.domain);
@@ -627,13 +568,11 @@ static void op_inentry_asks_the_map_only_after_a_change(void **state)
 	assert_true(cleave_map_inentry_rcu(MAP, &cache, AT(11), CLEAVE_MAP_STACK));
 	manual_leave(&solo.domain);
 	assert_true(cache.serial > serial);
-	solo_stop(&solo);
 }
 
 static void op_teardown_takes_immutables_and_holes(void **state)
 {
 	struct cleave_map_request request = request_fixed(30, 32);
-	struct solo solo;
 
 	(void)state;
 	solo_start(&solo, NULL);
@@ -649,31 +588,31 @@ static void op_teardown_takes_immutables_and_holes(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(op_lookup_says_mapped_or_names_the_predecessor),
-		cmocka_unit_test(op_isavail_is_what_fixed_and_hints_obey),
-		cmocka_unit_test(op_mapanon_checks_in_this_order),
-		cmocka_unit_test(op_map_takes_the_reference_only_if_it_succeeds),
-		cmocka_unit_test(op_munmap_wants_everything_mapped),
-		cmocka_unit_test(op_pageable_all),
-		cmocka_unit_test(op_checkprot),
+		USING_SOLO(op_lookup_says_mapped_or_names_the_predecessor),
+		USING_SOLO(op_isavail_is_what_fixed_and_hints_obey),
+		USING_SOLO(op_mapanon_checks_in_this_order),
+		USING_SOLO(op_map_takes_the_reference_only_if_it_succeeds),
+		USING_SOLO(op_munmap_wants_everything_mapped),
+		USING_SOLO(op_pageable_all),
+		USING_SOLO(op_checkprot),
 		cmocka_unit_test(op_findspace_random_goes_upward_only),
-		cmocka_unit_test(op_extract_shares_without_exec),
-		cmocka_unit_test(op_fork_refuses_submaps),
-		cmocka_unit_test(op_fork_copies_wired_pages_at_once),
-		cmocka_unit_test(op_share_is_a_count),
-		cmocka_unit_test(op_submap_wants_a_blank_entry),
-		cmocka_unit_test(op_clean_checks_then_hands_on),
-		cmocka_unit_test(op_remap_as_stack_rounds_inward),
-		cmocka_unit_test(op_set_store_has_one_winner),
-		cmocka_unit_test(op_clip_start_and_clip_end),
-		cmocka_unit_test(op_isjoinable_wants_them_equal_and_not_wired),
-		cmocka_unit_test(op_protect_takes_down_what_is_lost_and_nothing_else),
-		cmocka_unit_test(op_inherit_advice_immutable_tolerate_gaps_and_clip),
-		cmocka_unit_test(op_pageable_rounds_and_unwires),
-		cmocka_unit_test(op_unmap_remove_and_detach),
-		cmocka_unit_test(op_mquery_goes_forward_from_the_hint),
-		cmocka_unit_test(op_fill_vmmap_stops_when_the_array_is_full),
-		cmocka_unit_test(op_inentry_asks_the_map_only_after_a_change),
+		USING_SOLO(op_extract_shares_without_exec),
+		USING_SOLO(op_fork_refuses_submaps),
+		USING_SOLO(op_fork_copies_wired_pages_at_once),
+		USING_SOLO(op_share_is_a_count),
+		USING_SOLO(op_submap_wants_a_blank_entry),
+		USING_SOLO(op_clean_checks_then_hands_on),
+		USING_SOLO(op_remap_as_stack_rounds_inward),
+		USING_SOLO(op_set_store_has_one_winner),
+		USING_SOLO(op_clip_start_and_clip_end),
+		USING_SOLO(op_isjoinable_wants_them_equal_and_not_wired),
+		USING_SOLO(op_protect_takes_down_what_is_lost_and_nothing_else),
+		USING_SOLO(op_inherit_advice_immutable_tolerate_gaps_and_clip),
+		USING_SOLO(op_pageable_rounds_and_unwires),
+		USING_SOLO(op_unmap_remove_and_detach),
+		USING_SOLO(op_mquery_goes_forward_from_the_hint),
+		USING_SOLO(op_fill_vmmap_stops_when_the_array_is_full),
+		USING_SOLO(op_inentry_asks_the_map_only_after_a_change),
 		cmocka_unit_test(op_teardown_takes_immutables_and_holes),
 	};
 
