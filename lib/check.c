@@ -115,10 +115,19 @@ static void count_node(struct visitor *visitor, struct cleave__node *node, const
 	order = cleave__order_rcu(leaf);
 	count = cleave__count12(cleave__live(order));
 	for (unsigned int r = 0; r < count; r++) {
-		if (PORT_CELL_READ(leaf->value[cleave__cell(order, r)]))
+		struct cleave_entry entry;
+		uint64_t size;
+
+		cleave__leaf_entry(leaf, order, count, r, &entry);
+		size = cleave__gap_size(entry.first, entry.last);
+		if (entry.value) {
 			statistics->entries++;
-		else
+			statistics->mapped += size;
+		} else {
 			statistics->gaps++;
+			if (size > statistics->largest_gap)
+				statistics->largest_gap = size;
+		}
 	}
 }
 
@@ -128,6 +137,8 @@ void cleave_statistics_rcu(const struct cleave *index, struct cleave_statistics 
 
 	memset(statistics, 0, sizeof(*statistics));
 	visit_all(index, &counting.visitor);
+	if (statistics->entries && statistics->mapped == 0) /* all addresses */
+		statistics->mapped = UINT64_MAX;
 }
 
 /* ---- Validator ---- */

@@ -198,6 +198,7 @@ static void compare_cursor(struct world *world, bool upward, bool gaps)
 
 void world_compare(struct world *world)
 {
+	uint64_t mapped = 0, largest_gap = 0;
 	struct cleave_statistics statistics;
 
 	check_index(&world->index);
@@ -205,14 +206,26 @@ void world_compare(struct world *world)
 		compare_cursor(world, i & 1, i & 2);
 	enter(world);
 	for (size_t i = 0; i < world->model.count; i++) {
-		ask_lookup(world, world->model.cell[i].first);
-		ask_lookup(world, world->model.cell[i].last);
+		const struct cleave_entry *cell = &world->model.cell[i];
+		uint64_t less_one = cell->last - cell->first;
+
+		ask_lookup(world, cell->first);
+		ask_lookup(world, cell->last);
+		if (cell->value)
+			mapped += less_one + 1;
+		else if (less_one >= largest_gap)
+			largest_gap = less_one == CLEAVE_LAST ? CLEAVE_LAST : less_one + 1;
 	}
+	if (largest_gap == 0) /* 2^64 */
+		mapped = CLEAVE_LAST;
 	cleave_statistics_rcu(&world->index, &statistics);
 	leave(world);
 	CHECK(statistics.entries == model_entries(&world->model), "%llu entries, should be %zu", LL(statistics.entries),
 	      model_entries(&world->model));
 	CHECK(statistics.entries + statistics.gaps == world->model.count, "%llu gaps", LL(statistics.gaps));
+	CHECK(statistics.mapped == mapped, "%llu mapped, should be %llu", LL(statistics.mapped), LL(mapped));
+	CHECK(statistics.largest_gap == largest_gap, "the largest gap is of %llu, should be %llu",
+	      LL(statistics.largest_gap), LL(largest_gap));
 	CHECK(statistics.height >= 1 && statistics.leaves >= 1, "at least a leaf");
 	CHECK((statistics.height == 1) == (statistics.branches == 0), "%llu branches", LL(statistics.branches));
 }

@@ -519,8 +519,10 @@ struct cleave_statistics {
 	uint64_t gaps;	  /* cells without */
 	uint64_t leaves;
 	uint64_t branches;
-	uint64_t bytes;	 /* of all nodes */
-	uint64_t height; /* 1: a lone leaf */
+	uint64_t bytes;	      /* of all nodes */
+	uint64_t height;      /* 1: a lone leaf */
+	uint64_t mapped;      /* the sizes of all entries together; 2^64 counts as 2^64 - 1, here and below */
+	uint64_t largest_gap; /* its size; 0: no gap */
 };
 
 /*
