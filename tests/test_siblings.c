@@ -9,6 +9,15 @@
 #define LENGTH 10 /* of an entry */
 
 static struct manual_domain manual;
+static struct world world;
+
+/* What a change has in its hands. */
+static struct {
+	struct cleave__position position;
+	struct cleave__node *others;
+	unsigned int nfree[2]; /* private nodes before the call */
+	uint64_t root;
+} held;
 
 static int setup(void **state)
 {
@@ -28,7 +37,7 @@ static int teardown(void **state)
 /* ---- The tree, and one of its leaves ---- */
 
 /* Entries side by side that fill the address space, and leaves that are packed full. */
-static void plant(struct world *world, unsigned int leaves)
+static void plant(unsigned int leaves)
 {
 	static const struct keyspace any = { "all addresses", 0, 0, 1, 0 };
 	struct cleave_entry entry[32 * CLEAVE__CELLS];
@@ -38,10 +47,10 @@ static void plant(struct world *world, unsigned int leaves)
 	for (unsigned int i = 0; i < n; i++)
 		entry[i] = (struct cleave_entry){ i * LENGTH, i * LENGTH + LENGTH - 1, (void *)(uintptr_t)(i + 1) };
 	entry[n - 1].last = UINT64_MAX;
-	world_start(world, &manual.domain, &manual.self, &any, 1);
-	assert_int_equal(cleave_build(&world->index, &manual.self, entry, n), 0);
+	world_start(&world, &manual.domain, &manual.self, &any, 1);
+	assert_int_equal(cleave_build(&world.index, &manual.self, entry, n), 0);
 	for (unsigned int i = 0; i < n; i++)
-		model_store(&world->model, entry[i].first, entry[i].last, entry[i].value, NULL);
+		model_store(&world.model, entry[i].first, entry[i].last, entry[i].value, NULL);
 	assert_int_equal(cleave__pool_fill(&manual.self, 8, 8, false), 0);
 }
 
@@ -50,68 +59,61 @@ static uint64_t start_of(unsigned int leaf, unsigned int entry)
 	return (leaf * CLEAVE__CELLS + entry) * LENGTH;
 }
 
-static void erase(struct world *world, unsigned int leaf, unsigned int entry, unsigned int n)
+static void erase(unsigned int leaf, unsigned int entry, unsigned int n)
 {
 	uint64_t first = start_of(leaf, entry), last = first + n * LENGTH - 1;
 
-	assert_int_equal(cleave_erase(&world->index, &manual.self, first, last, NULL), 0);
-	model_store(&world->model, first, last, NULL, NULL);
+	assert_int_equal(cleave_erase(&world.index, &manual.self, first, last, NULL), 0);
+	model_store(&world.model, first, last, NULL, NULL);
 }
-
-struct held {
-	struct cleave__position position;
-	struct cleave__node *others;
-	unsigned int nfree[2]; /* private nodes before the call */
-	uint64_t root;
-};
 
 /* As a change does: find the leaf, lock it, stay in the section. */
-static void hold(struct world *world, uint64_t addr, struct held *held)
+static void hold(uint64_t addr)
 {
-	memset(held, 0, sizeof(*held));
+	memset(&held, 0, sizeof(held));
 	manual_enter(&manual);
-	world->index.search->seek_rcu(&world->index, addr, &held->position);
-	assert_true(cleave__trylock(&held->position.node->lock));
-	held->nfree[CLEAVE__LEAF] = manual.self.nfree[CLEAVE__LEAF];
-	held->nfree[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
-	held->root = world->index.root.word;
+	world.index.search->seek_rcu(&world.index, addr, &held.position);
+	assert_true(cleave__trylock(&held.position.node->lock));
+	held.nfree[CLEAVE__LEAF] = manual.self.nfree[CLEAVE__LEAF];
+	held.nfree[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
+	held.root = world.index.root.word;
 }
 
-static struct cleave__node *beside(const struct held *held, int step)
+static struct cleave__node *beside(int step)
 {
-	return cleave__link_read_locked(&held->position.parent->child[(int)held->position.index + step]);
+	return cleave__link_read_locked(&held.position.parent->child[(int)held.position.index + step]);
 }
 
 /* The leaf has been replaced: what a change does then. */
-static void let_go_replaced(struct world *world, struct held *held)
+static void let_go_replaced(void)
 {
-	assert_true(cleave__dead_locked(held->position.node));
-	assert_true(cleave__dead_locked(&held->position.parent->node));
-	cleave__unlock_dead(&world->index, held->position.node);
+	assert_true(cleave__dead_locked(held.position.node));
+	assert_true(cleave__dead_locked(&held.position.parent->node));
+	cleave__unlock_dead(&world.index, held.position.node);
 	manual_leave(&manual);
-	cleave__pool_retire_with(&manual.self, held->position.node, held->others);
-	world_compare(world);
+	cleave__pool_retire_with(&manual.self, held.position.node, held.others);
+	world_compare(&world);
 }
 
 /* Nothing has changed, no lock was kept but the caller's, no node was lost. */
-static void let_go_unchanged(struct world *world, struct held *held)
+static void let_go_unchanged(void)
 {
-	assert_false(cleave__dead_locked(held->position.node));
-	assert_null(held->others);
-	assert_true(held->root == world->index.root.word);
-	assert_int_equal(manual.self.nfree[CLEAVE__LEAF], held->nfree[CLEAVE__LEAF]);
-	assert_int_equal(manual.self.nfree[CLEAVE__BRANCH], held->nfree[CLEAVE__BRANCH]);
-	cleave__unlock_node(&world->index, held->position.node);
+	assert_false(cleave__dead_locked(held.position.node));
+	assert_null(held.others);
+	assert_true(held.root == world.index.root.word);
+	assert_int_equal(manual.self.nfree[CLEAVE__LEAF], held.nfree[CLEAVE__LEAF]);
+	assert_int_equal(manual.self.nfree[CLEAVE__BRANCH], held.nfree[CLEAVE__BRANCH]);
+	cleave__unlock_node(&world.index, held.position.node);
 	manual_leave(&manual);
-	world_compare(world); /* the validator finds a lock that is held */
+	world_compare(&world); /* the validator finds a lock that is held */
 }
 
 /* Nobody else is there: no section is needed. */
-static struct cleave__branch *parent_of(struct world *world, uint64_t addr)
+static struct cleave__branch *parent_of(uint64_t addr)
 {
 	struct cleave__position position;
 
-	world->index.search->seek_rcu(&world->index, addr, &position);
+	world.index.search->seek_rcu(&world.index, addr, &position);
 	return position.parent;
 }
 
@@ -123,56 +125,50 @@ static unsigned int cells_of(const struct cleave__branch *parent, unsigned int c
 /* ---- Division ---- */
 
 /* Inside an entry of a full leaf: two cells more. */
-static bool divide(struct world *world, struct held *held, unsigned int leaf, unsigned int entry, void *value,
-		   struct cleave__divided *locked)
+static bool divide(unsigned int leaf, unsigned int entry, void *value, struct cleave__divided *locked)
 {
 	uint64_t first = start_of(leaf, entry) + 3;
 
-	hold(world, first, held);
-	if (!cleave__divide(&world->index, &manual.self, &held->position, first, first + 3, value, locked,
-			    &held->others))
+	hold(first);
+	if (!cleave__divide(&world.index, &manual.self, &held.position, first, first + 3, value, locked,
+			    &held.others))
 		return false;
-	model_store(&world->model, first, first + 3, value, NULL);
+	model_store(&world.model, first, first + 3, value, NULL);
 	return true;
 }
 
 static void a_full_leaf_and_a_full_neighbour_become_three(void **state)
 {
-	struct world world;
-	struct held held;
 	struct cleave__node *right;
 
 	(void)state;
-	plant(&world, 5);
-	assert_true(divide(&world, &held, 2, 5, &world, NULL));
-	right = beside(&held, 1);
+	plant(5);
+	assert_true(divide(2, 5, &world, NULL));
+	right = beside(1);
 	assert_ptr_equal(held.others, right);
 	assert_ptr_equal(right->link, &held.position.parent->node);
 	assert_null(held.position.parent->node.link);
-	let_go_replaced(&world, &held);
-	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 6);
 	for (unsigned int child = 2; child < 5; child++)
-		assert_int_equal(cells_of(parent_of(&world, 0), child), child < 4 ? 9 : 8);
+		assert_int_equal(cells_of(parent_of(0), child), child < 4 ? 9 : 8);
 	assert_int_equal(manual.self.counters.splits, 1);
 	world_stop(&world);
 }
 
 static void a_full_leaf_shares_its_neighbours_room(void **state)
 {
-	struct world world;
-	struct held held;
-
 	(void)state;
 	for (unsigned int side = 1; side <= 3; side += 2) {
 		uint64_t splits = manual.self.counters.splits;
 
-		plant(&world, 5);
-		erase(&world, side, 3, 6); /* six entries and a gap */
-		assert_true(divide(&world, &held, 2, 5, &world, NULL));
-		let_go_replaced(&world, &held);
-		assert_int_equal(parent_of(&world, 0)->node.count, 5);
-		assert_int_equal(cells_of(parent_of(&world, 0), side == 1 ? 1 : 2), 11);
-		assert_int_equal(cells_of(parent_of(&world, 0), side == 1 ? 2 : 3), 10);
+		plant(5);
+		erase(side, 3, 6); /* six entries and a gap */
+		assert_true(divide(2, 5, &world, NULL));
+		let_go_replaced();
+		assert_int_equal(parent_of(0)->node.count, 5);
+		assert_int_equal(cells_of(parent_of(0), side == 1 ? 1 : 2), 11);
+		assert_int_equal(cells_of(parent_of(0), side == 1 ? 2 : 3), 10);
 		assert_int_equal(manual.self.counters.splits, splits);
 		world_stop(&world);
 	}
@@ -181,36 +177,31 @@ static void a_full_leaf_shares_its_neighbours_room(void **state)
 static void a_leaf_beside_a_locked_one_is_divided_alone(void **state)
 {
 	struct cleave__node *right;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	erase(&world, 3, 3, 6);
-	right = &cleave__leaf(parent_of(&world, 0)->child[3].word)->node;
+	plant(5);
+	erase(3, 3, 6);
+	right = &cleave__leaf(parent_of(0)->child[3].word)->node;
 	assert_true(cleave__trylock(&right->lock));
-	assert_true(divide(&world, &held, 2, 5, &world, NULL));
+	assert_true(divide(2, 5, &world, NULL));
 	assert_ptr_equal(held.others, &held.position.parent->node);
 	cleave__unlock_node(&world.index, right);
-	let_go_replaced(&world, &held);
-	assert_int_equal(parent_of(&world, 0)->node.count, 6);
-	assert_ptr_equal(parent_of(&world, 0)->child[4].word, right);
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 6);
+	assert_ptr_equal(parent_of(0)->child[4].word, right);
 	world_stop(&world);
 }
 
 /* Ascending insertion leaves full leaves behind. */
 static void a_put_at_the_end_leaves_a_full_leaf(void **state)
 {
-	struct world world;
-	struct held held;
-
 	(void)state;
-	plant(&world, 5);
-	assert_true(divide(&world, &held, 2, CLEAVE__CELLS - 1, &world, NULL));
-	let_go_replaced(&world, &held);
-	assert_int_equal(parent_of(&world, 0)->node.count, 6);
-	assert_int_equal(cells_of(parent_of(&world, 0), 2), CLEAVE__FULL);
-	assert_int_equal(cells_of(parent_of(&world, 0), 3), 3);
+	plant(5);
+	assert_true(divide(2, CLEAVE__CELLS - 1, &world, NULL));
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 6);
+	assert_int_equal(cells_of(parent_of(0), 2), CLEAVE__FULL);
+	assert_int_equal(cells_of(parent_of(0), 3), 3);
 	world_stop(&world);
 }
 
@@ -219,21 +210,19 @@ static void a_cut_at_the_end_leaves_room(void **state)
 {
 	struct cleave__divided locked;
 	struct cleave__node *node;
-	struct world world;
-	struct held held;
 
 	(void)state;
 	for (unsigned int full = 0; full < 2; full++) {
-		plant(&world, 5);
+		plant(5);
 		if (!full)
-			erase(&world, 2, 7, CLEAVE__CELLS - 7);
-		assert_true(divide(&world, &held, 2, full ? CLEAVE__CELLS - 1 : 6, &world, &locked));
+			erase(2, 7, CLEAVE__CELLS - 7);
+		assert_true(divide(2, full ? CLEAVE__CELLS - 1 : 6, &world, &locked));
 		for (node = locked.leaves; node; node = node->link)
 			cleave__unlock_node(&world.index, node);
-		let_go_replaced(&world, &held);
-		assert_int_equal(parent_of(&world, 0)->node.count, 6);
-		assert_int_equal(cells_of(parent_of(&world, 0), 2), CLEAVE__CRAMPED);
-		assert_int_equal(cells_of(parent_of(&world, 0), 3), full ? CLEAVE__CELLS + 2 - CLEAVE__CRAMPED : 2);
+		let_go_replaced();
+		assert_int_equal(parent_of(0)->node.count, 6);
+		assert_int_equal(cells_of(parent_of(0), 2), CLEAVE__CRAMPED);
+		assert_int_equal(cells_of(parent_of(0), 3), full ? CLEAVE__CELLS + 2 - CLEAVE__CRAMPED : 2);
 		world_stop(&world);
 	}
 }
@@ -242,11 +231,10 @@ static void a_cut_at_the_end_leaves_room(void **state)
 static void a_cut_without_nodes_to_divide_copies(void **state)
 {
 	struct cleave_hold hold;
-	struct world world;
 	int result;
 
 	(void)state;
-	plant(&world, 5);
+	plant(5);
 	manual.grace = GRACE_ON_DEMAND;
 	for (uint64_t at = start_of(2, CLEAVE__CELLS - 1), last = at + 4; at <= last; at++) {
 		/* The first cut divides a full leaf: five cells are above; three cuts more: eight, three dropped. */
@@ -275,113 +263,104 @@ static void new_leaves_are_published_locked_for_who_asks(void **state)
 	struct cleave__divided locked;
 	struct cleave__node *node;
 	unsigned int n = 0;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	assert_true(divide(&world, &held, 2, 5, &world, &locked));
-	assert_ptr_equal(locked.parent, parent_of(&world, 0));
+	plant(5);
+	assert_true(divide(2, 5, &world, &locked));
+	assert_ptr_equal(locked.parent, parent_of(0));
 	assert_int_equal(locked.at, 2);
 	for (node = locked.leaves; node; node = node->link, n++) {
 		assert_false(cleave__trylock(&node->lock));
-		assert_ptr_equal(node, parent_of(&world, 0)->child[2 + n].word);
+		assert_ptr_equal(node, parent_of(0)->child[2 + n].word);
 		cleave__unlock_node(&world.index, node);
 	}
 	assert_int_equal(n, 3);
-	let_go_replaced(&world, &held);
+	let_go_replaced();
 	world_stop(&world);
 }
 
 /* What was copied again and again for want of cells gets more room than it needs. */
 static void a_cramped_leaf_is_spread(void **state)
 {
-	struct world world;
-	struct held held;
-
 	(void)state;
-	plant(&world, 5);
-	erase(&world, 2, 7, 3); /* nine entries and a gap */
-	cleave__leaf(parent_of(&world, 0)->child[2].word)->node.count = CLEAVE__COPIES;
-	assert_true(divide(&world, &held, 2, 3, &world, NULL));
-	let_go_replaced(&world, &held);
-	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	plant(5);
+	erase(2, 7, 3); /* nine entries and a gap */
+	cleave__leaf(parent_of(0)->child[2].word)->node.count = CLEAVE__COPIES;
+	assert_true(divide(2, 3, &world, NULL));
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 6);
 	for (unsigned int child = 2; child < 5; child++)
-		assert_true(cells_of(parent_of(&world, 0), child) <= CLEAVE__CRAMPED);
+		assert_true(cells_of(parent_of(0), child) <= CLEAVE__CRAMPED);
 	world_stop(&world);
 }
 
 static void a_cramped_leaf_is_divided_alone_where_a_gap_is_filled(void **state)
 {
 	struct cleave__node *right;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	erase(&world, 2, 7, 3); /* nine entries and a gap */
-	cleave__leaf(parent_of(&world, 0)->child[2].word)->node.count = CLEAVE__COPIES;
-	right = parent_of(&world, 0)->child[3].word;
-	assert_true(divide(&world, &held, 2, 7, &world, NULL));
-	let_go_replaced(&world, &held);
-	assert_int_equal(parent_of(&world, 0)->node.count, 6);
+	plant(5);
+	erase(2, 7, 3); /* nine entries and a gap */
+	cleave__leaf(parent_of(0)->child[2].word)->node.count = CLEAVE__COPIES;
+	right = parent_of(0)->child[3].word;
+	assert_true(divide(2, 7, &world, NULL));
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 6);
 	for (unsigned int child = 2; child < 4; child++)
-		assert_int_equal(cells_of(parent_of(&world, 0), child), 6);
-	assert_ptr_equal(parent_of(&world, 0)->child[4].word, right);
+		assert_int_equal(cells_of(parent_of(0), child), 6);
+	assert_ptr_equal(parent_of(0)->child[4].word, right);
 	world_stop(&world);
 }
 
 static void what_stands_in_the_way_of_a_division(void **state)
 {
 	struct cleave__node *parent;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	parent = &parent_of(&world, 0)->node;
+	plant(5);
+	parent = &parent_of(0)->node;
 
 	check_context("the parent is locked");
 	assert_true(cleave__trylock(&parent->lock));
-	assert_false(divide(&world, &held, 2, 5, &world, NULL));
+	assert_false(divide(2, 5, &world, NULL));
 	cleave__unlock_node(&world.index, parent);
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 
 	check_context("the root is locked");
 	assert_true(cleave__trylock(&world.index.root_lock));
-	assert_false(divide(&world, &held, 2, 5, &world, NULL));
+	assert_false(divide(2, 5, &world, NULL));
 	cleave__unlock(&manual.domain, &world.index.root_lock, true);
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 
 	check_context("a copy holds it");
-	erase(&world, 2, 2, 3);
-	assert_false(divide(&world, &held, 2, 8, &world, NULL));
-	let_go_unchanged(&world, &held);
+	erase(2, 2, 3);
+	assert_false(divide(2, 8, &world, NULL));
+	let_go_unchanged();
 
 	check_context("nodes are promised to others");
 	manual.self.reserved[CLEAVE__LEAF] = manual.self.nfree[CLEAVE__LEAF] - 2;
-	assert_false(divide(&world, &held, 3, 5, &world, NULL));
+	assert_false(divide(3, 5, &world, NULL));
 	manual.self.reserved[CLEAVE__LEAF] = 0;
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 	manual.self.reserved[CLEAVE__BRANCH] = manual.self.nfree[CLEAVE__BRANCH];
-	assert_false(divide(&world, &held, 3, 5, &world, NULL));
+	assert_false(divide(3, 5, &world, NULL));
 	manual.self.reserved[CLEAVE__BRANCH] = 0;
-	let_go_unchanged(&world, &held);
-	assert_true(divide(&world, &held, 3, 5, &world, NULL));
-	let_go_replaced(&world, &held);
+	let_go_unchanged();
+	assert_true(divide(3, 5, &world, NULL));
+	let_go_replaced();
 	world_stop(&world);
 
 	check_context("the parent is full");
-	plant(&world, CLEAVE__FANOUT);
-	assert_int_equal(parent_of(&world, 0)->node.count, CLEAVE__FANOUT);
-	assert_false(divide(&world, &held, 2, 5, &world, NULL));
-	let_go_unchanged(&world, &held);
+	plant(CLEAVE__FANOUT);
+	assert_int_equal(parent_of(0)->node.count, CLEAVE__FANOUT);
+	assert_false(divide(2, 5, &world, NULL));
+	let_go_unchanged();
 	world_stop(&world);
 
 	check_context("a lone leaf has no parent");
-	plant(&world, 1);
-	assert_false(divide(&world, &held, 0, 5, &world, NULL));
-	let_go_unchanged(&world, &held);
+	plant(1);
+	assert_false(divide(0, 5, &world, NULL));
+	let_go_unchanged();
 	world_stop(&world);
 }
 
@@ -389,36 +368,34 @@ static void what_stands_in_the_way_of_a_division(void **state)
 static void a_gap_above_the_bound_is_not_for_siblings(void **state)
 {
 	struct cleave__branch *parent;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 20);
+	plant(20);
 	assert_int_equal(cleave__root_level(world.index.root.word), 2);
-	assert_false(divide(&world, &held, 2, 5, NULL, NULL));
-	let_go_unchanged(&world, &held);
+	assert_false(divide(2, 5, NULL, NULL));
+	let_go_unchanged();
 
 	/* With a gap of that size beneath the same parent it is. */
-	parent = parent_of(&world, 0);
-	erase(&world, parent->node.count - 1, 4, 1);
-	assert_true(divide(&world, &held, 2, 5, NULL, NULL));
-	let_go_replaced(&world, &held);
+	parent = parent_of(0);
+	erase(parent->node.count - 1, 4, 1);
+	assert_true(divide(2, 5, NULL, NULL));
+	let_go_replaced();
 	world_stop(&world);
 }
 
 /* ---- Borders ---- */
 
 /* Erase an entry at the border of `leaf`, beside a gap of the leaf at `step`. */
-static bool move(struct world *world, struct held *held, unsigned int leaf, unsigned int entry, int step)
+static bool move(unsigned int leaf, unsigned int entry, int step)
 {
 	uint64_t first = start_of(leaf, entry), last = first + LENGTH - 1;
 
-	hold(world, first, held);
-	assert_true(cleave__trylock(&beside(held, step)->lock));
-	if (!cleave__move_border(&world->index, &manual.self, &held->position, beside(held, step), first, last,
-				 &held->others))
+	hold(first);
+	assert_true(cleave__trylock(&beside(step)->lock));
+	if (!cleave__move_border(&world.index, &manual.self, &held.position, beside(step), first, last,
+				 &held.others))
 		return false;
-	model_store(&world->model, first, last, NULL, NULL);
+	model_store(&world.model, first, last, NULL, NULL);
 	return true;
 }
 
@@ -430,20 +407,18 @@ static uint64_t border_after(bool right_edited, unsigned int taken, unsigned int
 {
 	unsigned int edited = right_edited ? 3 : 2, other = right_edited ? 2 : 3;
 	struct cleave__branch *parent;
-	struct world world;
-	struct held held;
 	uint64_t border;
 
 	check_context("%s edited, %u taken, %u between", right_edited ? "right" : "left", taken, between);
-	plant(&world, 5);
+	plant(5);
 	if (taken)
-		erase(&world, edited, 4, taken);
+		erase(edited, 4, taken);
 	if (between)
-		erase(&world, other, between, 1);
-	erase(&world, other, right_edited ? CLEAVE__CELLS - 1 : 0, 1);
-	assert_true(move(&world, &held, edited, right_edited ? 0 : CLEAVE__CELLS - 1, right_edited ? -1 : 1));
-	let_go_replaced(&world, &held);
-	parent = parent_of(&world, 0);
+		erase(other, between, 1);
+	erase(other, right_edited ? CLEAVE__CELLS - 1 : 0, 1);
+	assert_true(move(edited, right_edited ? 0 : CLEAVE__CELLS - 1, right_edited ? -1 : 1));
+	let_go_replaced();
+	parent = parent_of(0);
 	assert_int_equal(parent->node.count, 5);
 	border = parent->child[2].word->last + 1;
 	world_stop(&world);
@@ -470,48 +445,43 @@ static void a_joint_gap_goes_to_the_edited_leaf(void **state)
 static void what_stands_in_the_way_of_a_border(void **state)
 {
 	struct cleave__node *parent, *left;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	erase(&world, 2, CLEAVE__CELLS - 1, 1);
-	parent = &parent_of(&world, 0)->node;
+	plant(5);
+	erase(2, CLEAVE__CELLS - 1, 1);
+	parent = &parent_of(0)->node;
 	assert_true(cleave__trylock(&parent->lock));
-	assert_false(move(&world, &held, 3, 0, -1));
+	assert_false(move(3, 0, -1));
 	cleave__unlock_node(&world.index, parent);
 	/* The neighbour is the caller's still. */
-	left = beside(&held, -1);
+	left = beside(-1);
 	assert_false(cleave__trylock(&left->lock));
 	cleave__unlock_node(&world.index, left);
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 	world_stop(&world);
 }
 
 /* ---- Joining ---- */
 
-static enum cleave__joined join(struct world *world, struct held *held, unsigned int leaf)
+static enum cleave__joined join(unsigned int leaf)
 {
-	hold(world, start_of(leaf, 0), held);
-	return cleave__join(&world->index, &manual.self, &held->position, &held->others);
+	hold(start_of(leaf, 0));
+	return cleave__join(&world.index, &manual.self, &held.position, &held.others);
 }
 
 static void a_leaf_is_joined_with_a_small_neighbour(void **state)
 {
-	struct world world;
-	struct held held;
-
 	(void)state;
 	for (unsigned int side = 1; side <= 3; side += 2) {
 		uint64_t merges = manual.self.counters.merges;
 
-		plant(&world, 5);
-		erase(&world, 2, 3, 8);
-		erase(&world, side, 3, 9);
-		assert_int_equal(join(&world, &held, 2), CLEAVE__JOINS);
-		let_go_replaced(&world, &held);
-		assert_int_equal(parent_of(&world, 0)->node.count, 4);
-		assert_int_equal(cells_of(parent_of(&world, 0), side == 3 ? 2 : 1), 9);
+		plant(5);
+		erase(2, 3, 8);
+		erase(side, 3, 9);
+		assert_int_equal(join(2), CLEAVE__JOINS);
+		let_go_replaced();
+		assert_int_equal(parent_of(0)->node.count, 4);
+		assert_int_equal(cells_of(parent_of(0), side == 3 ? 2 : 1), 9);
 		assert_int_equal(manual.self.counters.merges, merges + 1);
 		world_stop(&world);
 	}
@@ -520,68 +490,63 @@ static void a_leaf_is_joined_with_a_small_neighbour(void **state)
 static void what_stands_in_the_way_of_joining(void **state)
 {
 	struct cleave__node *parent, *right;
-	struct world world;
-	struct held held;
 
 	(void)state;
-	plant(&world, 5);
-	erase(&world, 2, 3, 8);
-	assert_int_equal(join(&world, &held, 2), CLEAVE__NO_ROOM);
-	let_go_unchanged(&world, &held);
-	erase(&world, 0, 3, 8);
-	assert_int_equal(join(&world, &held, 0), CLEAVE__ELSEWHERE); /* there may be one under another parent */
-	let_go_unchanged(&world, &held);
-	erase(&world, 4, 3, 7);
-	assert_int_equal(join(&world, &held, 4), CLEAVE__ELSEWHERE);
-	let_go_unchanged(&world, &held);
+	plant(5);
+	erase(2, 3, 8);
+	assert_int_equal(join(2), CLEAVE__NO_ROOM);
+	let_go_unchanged();
+	erase(0, 3, 8);
+	assert_int_equal(join(0), CLEAVE__ELSEWHERE); /* there may be one under another parent */
+	let_go_unchanged();
+	erase(4, 3, 7);
+	assert_int_equal(join(4), CLEAVE__ELSEWHERE);
+	let_go_unchanged();
 
 	/* The only small neighbour is locked, then the parent is. */
-	erase(&world, 3, 3, 9);
-	parent = &parent_of(&world, 0)->node;
-	right = &cleave__leaf(parent_of(&world, 0)->child[3].word)->node;
+	erase(3, 3, 9);
+	parent = &parent_of(0)->node;
+	right = &cleave__leaf(parent_of(0)->child[3].word)->node;
 	assert_true(cleave__trylock(&right->lock));
-	assert_int_equal(join(&world, &held, 2), CLEAVE__NO_ROOM);
+	assert_int_equal(join(2), CLEAVE__NO_ROOM);
 	cleave__unlock_node(&world.index, right);
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 	assert_true(cleave__trylock(&parent->lock));
-	assert_int_equal(join(&world, &held, 2), CLEAVE__ELSEWHERE);
+	assert_int_equal(join(2), CLEAVE__ELSEWHERE);
 	cleave__unlock_node(&world.index, parent);
-	let_go_unchanged(&world, &held);
+	let_go_unchanged();
 	world_stop(&world);
 
 	/* A branch of few children is better merged itself. */
-	plant(&world, CLEAVE__SMALL + 1);
-	erase(&world, 1, 3, 8);
-	erase(&world, 2, 3, 8);
-	assert_int_equal(join(&world, &held, 1), CLEAVE__ELSEWHERE);
-	let_go_unchanged(&world, &held);
+	plant(CLEAVE__SMALL + 1);
+	erase(1, 3, 8);
+	erase(2, 3, 8);
+	assert_int_equal(join(1), CLEAVE__ELSEWHERE);
+	let_go_unchanged();
 	world_stop(&world);
 }
 
 /* He may want its room again. */
 static void who_has_divided_a_leaf_joins_later(void **state)
 {
-	struct world world;
-	struct held held;
-
 	(void)state;
-	plant(&world, 6);
-	erase(&world, 0, 3, 8);
-	assert_true(divide(&world, &held, 4, 5, &world, NULL));
-	let_go_replaced(&world, &held);
+	plant(6);
+	erase(0, 3, 8);
+	assert_true(divide(4, 5, &world, NULL));
+	let_go_replaced();
 	/* An entry and a gap are left, by an edit, and by what takes more. */
-	erase(&world, 1, 2, CLEAVE__CELLS - 2);
-	erase(&world, 1, 1, 1);
-	erase(&world, 2, 5, CLEAVE__CELLS - 5);
-	erase(&world, 2, 1, 4);
+	erase(1, 2, CLEAVE__CELLS - 2);
+	erase(1, 1, 1);
+	erase(2, 5, CLEAVE__CELLS - 5);
+	erase(2, 1, 4);
 	assert_int_equal(manual.self.counters.merges, 0);
 	/* Nothing but a gap. */
-	erase(&world, 1, 0, 1);
+	erase(1, 0, 1);
 	assert_int_equal(manual.self.counters.merges, 1);
 	/* After some edits the division is forgotten. */
 	manual.self.divided -= PORT_RESTLESS;
-	erase(&world, 3, 2, CLEAVE__CELLS - 2);
-	erase(&world, 3, 1, 1);
+	erase(3, 2, CLEAVE__CELLS - 2);
+	erase(3, 1, 1);
 	assert_int_equal(manual.self.counters.merges, 2);
 	world_compare(&world);
 	world_stop(&world);
