@@ -153,6 +153,8 @@ static inline bool inside_map(uint64_t start, uint64_t length)
  * lock is taken, too.
  */
 void change_begin(struct record *record, uint64_t start, uint64_t end);
+/* The last step that may fail; `error` is what staging came to.  False: it has failed, and is aborted. */
+bool change_prepare(struct record *record, int error);
 void change_commit(struct record *record);
 void change_abort(struct record *record);
 /* The range that a transaction must lock so that absorb_growth() can do its work. */

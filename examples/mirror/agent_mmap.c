@@ -112,7 +112,6 @@ static long map_fixed(struct record *record, const struct call *call, const stru
 {
 	uint64_t addr = wish->request.addr, start = addr, end = addr + wish->request.size;
 	long result;
-	int error;
 
 	widen_to_stack(&start, &end);
 	change_begin(record, start, end);
@@ -126,13 +125,8 @@ static long map_fixed(struct record *record, const struct call *call, const stru
 			settle(record, start, end);
 		return result;
 	}
-	error = stage(record, wish);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage(record, wish)))
 		return -ENOMEM;
-	}
 	result = do_call(call);
 	if (result == (long)addr)
 		change_commit(record);
@@ -162,7 +156,6 @@ static long map_anywhere(struct record *record, const struct call *call, struct 
 	struct call there = *call;
 	bool hint = true;
 	long result;
-	int error;
 
 	there.argument[3] = (call->argument[3] & ~(uint64_t)MAP_32BIT) | MAP_FIXED_NOREPLACE;
 	for (unsigned int i = 0; i < TRIES; i++, hint = false) {
@@ -174,13 +167,8 @@ static long map_anywhere(struct record *record, const struct call *call, struct 
 			change_abort(record);
 			continue; /* somebody was faster, or the hint is occupied */
 		}
-		error = stage(record, wish);
-		if (!error)
-			error = cleave_map_prepare(&record->txn);
-		if (error) {
-			change_abort(record);
+		if (!change_prepare(record, stage(record, wish)))
 			return -ENOMEM;
-		}
 		there.argument[0] = wish->request.addr;
 		result = do_call(&there);
 		if (result == (long)wish->request.addr) {

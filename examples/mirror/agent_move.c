@@ -105,7 +105,6 @@ static long resize(struct record *record, const struct move *move)
 	uint64_t size = move->old_size > move->new_size ? move->old_size : move->new_size;
 	uint64_t start = move->old, end = move->old + size;
 	long result;
-	int error;
 
 	call.argument[3] = 0;
 	widen_to_stack(&start, &end);
@@ -115,13 +114,8 @@ static long resize(struct record *record, const struct move *move)
 		change_abort(record);
 		return -ENOMEM;
 	}
-	error = stage_resize(record, move);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage_resize(record, move)))
 		return -ENOMEM;
-	}
 	result = do_call(&call);
 	if (result == (long)move->old)
 		change_commit(record);
@@ -141,7 +135,6 @@ static long relocate(struct record *record, const struct move *move, bool fixed)
 	};
 	struct call call = *move->call;
 	long result;
-	int error;
 
 	call.argument[3] |= MREMAP_MAYMOVE | MREMAP_FIXED;
 	call.argument[4] = move->new;
@@ -150,13 +143,8 @@ static long relocate(struct record *record, const struct move *move, bool fixed)
 		change_abort(record);
 		return -EEXIST;
 	}
-	error = stage_move(record, move);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage_move(record, move)))
 		return -ENOMEM;
-	}
 	result = do_call(&call);
 	if (result == (long)move->new)
 		change_commit(record);

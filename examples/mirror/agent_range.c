@@ -45,20 +45,14 @@ static long carry(struct record *record, struct change *change)
 {
 	uint64_t start = change->start, end = change->end;
 	long result;
-	int error;
 
 	if (agent.shared->naive)
 		return carry_naively(record, change);
 	widen_to_stack(&start, &end);
 	change_begin(record, start, end);
 	absorb_growth(record);
-	error = change->stage(record, change);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, change->stage(record, change)))
 		return -ENOMEM;
-	}
 	result = do_call(change->call);
 	if (result == change->expected)
 		change_commit(record);
@@ -256,7 +250,6 @@ long call_brk(struct record *record, const struct call *call)
 {
 	uint64_t wanted = call->argument[0], old;
 	long result;
-	int error;
 
 	if (page_up(wanted) < agent.heap_start || wanted > MAP_MAX || touches_agent(agent.heap_start, page_up(wanted)))
 		return do_call(&(struct call){ call->number, { 0 } }); /* a question, or nonsense: the break as it is */
@@ -264,13 +257,8 @@ long call_brk(struct record *record, const struct call *call)
 		return brk_naively(record, call);
 	begin_heap(record, wanted);
 	old = heap_end();
-	error = stage_brk(record, page_up(old), page_up(wanted));
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage_brk(record, page_up(old), page_up(wanted))))
 		return (long)old;
-	}
 	result = do_call(call);
 	if (result == (long)wanted) {
 		__atomic_store_n(&agent.heap_end, wanted, __ATOMIC_RELAXED);

@@ -31,18 +31,12 @@ static long attach_at(struct record *record, const struct attach *attach)
 	struct call call = *attach->call;
 	uint64_t start = attach->request.addr, end = start + attach->request.size;
 	long result;
-	int error;
 
 	widen_to_stack(&start, &end);
 	change_begin(record, start, end);
 	absorb_growth(record);
-	error = stage_attach(record, attach);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage_attach(record, attach)))
 		return -EEXIST;
-	}
 	call.argument[1] = attach->request.addr;
 	result = do_call(&call);
 	if (result == (long)attach->request.addr)
@@ -157,7 +151,6 @@ long call_shmdt(struct record *record, const struct call *call)
 	uint64_t addr = call->argument[0], size = segment_size(record, addr);
 	struct cleave_map_entry entry;
 	long result = 0;
-	int error;
 
 	if (!size || (addr & (PAGE - 1)))
 		return do_call(call);
@@ -167,13 +160,8 @@ long call_shmdt(struct record *record, const struct call *call)
 		return result;
 	change_begin(record, addr, addr + size);
 	(void)cleave_map_txn_lookup(&record->txn, addr, &entry);
-	error = stage_detach(record, addr, addr + size, entry.attributes.object);
-	if (!error)
-		error = cleave_map_prepare(&record->txn);
-	if (error) {
-		change_abort(record);
+	if (!change_prepare(record, stage_detach(record, addr, addr + size, entry.attributes.object)))
 		return -ENOMEM;
-	}
 	if (!agent.shared->naive)
 		result = do_call(call);
 	if (result)

@@ -31,6 +31,15 @@ void change_begin(struct record *record, uint64_t start, uint64_t end)
 	(void)cleave_map_begin(&record->txn, &agent.map, &record->thread, start, end);
 }
 
+bool change_prepare(struct record *record, int error)
+{
+	if (!error)
+		error = cleave_map_prepare(&record->txn);
+	if (error)
+		change_abort(record);
+	return !error;
+}
+
 void change_commit(struct record *record)
 {
 	int error = cleave_map_commit(&record->txn);
