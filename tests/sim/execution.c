@@ -64,6 +64,7 @@ void execution_prepare(unsigned int scenario, unsigned int number)
 	cleave_domain_init(&world->domain, &sim_ops, &sim_memory, NULL,
 			   variant.garbage_limit ? variant.garbage_limit : UINT64_MAX / 2);
 	world->domain.done = variant.asks ? NULL : &sim_done;
+	world->domain.started = variant.asks ? NULL : &sim_started;
 	for (unsigned int t = 0; t <= SIM_THREADS; t++)
 		cleave_thread_init(&world->threads[t], &world->domain);
 	for (const struct call *entry = variant.shape->entries; entry->value; entry++)

@@ -28,7 +28,7 @@ static struct {
 } grace;
 
 uint8_t sim_grace_users;
-const struct cleave_word sim_done;
+const struct cleave_word sim_done, sim_started;
 
 void sim_grace_reset(void)
 {
@@ -151,6 +151,8 @@ uint64_t sim_grace_done(int order)
 {
 	uint64_t newest, least = self()->done;
 
+	if (!sim.running)
+		return 0;
 	sim_point_at(&sim_grace_users, true);
 	for (newest = grace.taken; newest > least && !may_be_over(newest); newest--)
 		;
@@ -234,14 +236,11 @@ static void ops_leave(struct cleave_domain *domain, struct cleave_thread *record
 	sim_note("leaves");
 }
 
-static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *record)
+/* The last cookie whose grace period has begun, as this thread may see it inside of its section. */
+static uint64_t begun(bool acquire)
 {
 	uint64_t missed;
 
-	(void)domain;
-	(void)record;
-	if (!sim.running)
-		return 0;
 	sim_point_at(&sim_grace_users, false);
 	if (!self()->inside)
 		sim_fail("asks what has begun outside of a read section");
@@ -249,9 +248,31 @@ static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *re
 	missed = grace.begun > self()->entered ? sim_deviate(2) * (grace.begun - self()->entered) : 0;
 	learn(grace.hash);
 	learn(grace.begun - missed);
-	if (!missed)
+	if (!missed && acquire)
 		clock_join(&self()->seen, &grace.began);
-	return grace.begun - missed + 1;
+	return grace.begun - missed;
+}
+
+static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *record)
+{
+	(void)domain;
+	(void)record;
+	return sim.running ? begun(true) + 1 : 0;
+}
+
+/*
+ * One less than what ops_cookie_stored() or ops_begun() says: the order tells for which of them it is loaded.  Outside of
+ * sections it is a cookie in any case, and with a weaker order it covers nothing.
+ */
+uint64_t sim_grace_started(int order)
+{
+	static const clock_vector nothing;
+
+	if (!sim.running)
+		return UINT64_MAX;
+	if (order == PORT_SEQ_CST || !self()->inside)
+		return take(order == PORT_SEQ_CST ? &self()->stored : &nothing) - 1;
+	return begun(order != PORT_RELAXED);
 }
 
 static int ops_inside(struct cleave_domain *domain, struct cleave_thread *record)

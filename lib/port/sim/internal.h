@@ -112,8 +112,9 @@ void sim_grace_reset(void);
 uint8_t *sim_users_of(const void *word);
 extern uint8_t sim_grace_users;
 
-/* A load of sim_done. */
+/* Loads of sim_done, of sim_started. */
 uint64_t sim_grace_done(int order);
+uint64_t sim_grace_started(int order);
 
 /* The newest value of a word. */
 uint64_t sim_newest(const void *word, unsigned int size);

@@ -387,7 +387,9 @@ uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_
 	char more[80] = "";
 
 	if (p == &sim_done)
-		return sim.running ? sim_grace_done(order) : 0;
+		return sim_grace_done(order);
+	if (p == &sim_started)
+		return sim_grace_started(order);
 	if (!sim.running || is_private(p))
 		return read_memory(p, size);
 	point(p, false);

@@ -66,8 +66,8 @@ struct sim_execution {
 
 extern const struct cleave_ops sim_ops;
 extern const struct cleave_memory sim_memory;
-/* What a domain may have as its `done`: in the place of asking sim_ops.done(). */
-extern const struct cleave_word sim_done;
+/* What a domain may have as its `done` and `started`: in the place of asking sim_ops. */
+extern const struct cleave_word sim_done, sim_started;
 
 /* ---- The arena ---- */
 
