@@ -190,12 +190,13 @@ static struct cleave__node *leaf_of(struct cleave_txn *txn, uint64_t addr) PORT_
 	return position.node; /* locked by this transaction, so outside of the section too */
 }
 
-/* Count a leaf's cells towards the bound, once. */
-static void touch(struct cleave_txn *txn, uint64_t addr)
+/* Count a leaf's cells towards the bound, once.  Return: the leaf, if this was the first time. */
+static struct cleave__node *touch(struct cleave_txn *txn, uint64_t addr)
 {
 	struct cleave__node *leaf = leaf_of(txn, addr);
+	bool fresh = leaf->replaced == CLEAVE__STAYS;
 
-	if (leaf->replaced == CLEAVE__STAYS) {
+	if (fresh) {
 		leaf->replaced = CLEAVE__TOUCHED;
 		txn->cells += cleave__count12(cleave__live(cleave__order_locked(cleave__leaf(leaf))));
 		/* another run, unless a neighbour is touched already (of the one on the left only the last is known) */
@@ -203,6 +204,7 @@ static void touch(struct cleave_txn *txn, uint64_t addr)
 			      !(leaf->link && leaf->link->replaced == CLEAVE__TOUCHED);
 	}
 	txn->touched = leaf;
+	return fresh ? leaf : NULL;
 }
 
 /* What the commit needs at most, with one more put. */
@@ -249,20 +251,36 @@ static void unpromise(struct cleave_txn *txn)
 	}
 }
 
-/* Reserve what the commit needs with one more put. */
+/*
+ * Reserve what the commit needs with one more put.  If there is no memory for it, it has touched nothing: the commit takes
+ * along what others between two puts have touched, and that was not promised.
+ */
 static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
 {
+	struct cleave__node *touched = txn->touched, *fresh[4] = { NULL };
+	uint64_t cells = txn->cells;
+	uint32_t nruns = txn->nruns;
 	unsigned int leaves, branches;
+	int error;
 
 	if (first > txn->leaves->first)
-		touch(txn, first - 1); /* a gap may be joined with one in the leaf on the left, or on the right */
-	touch(txn, first);
-	touch(txn, last);
+		fresh[0] = touch(txn, first - 1); /* a gap may be joined with one in the leaf on either side */
+	fresh[1] = touch(txn, first);
+	fresh[2] = touch(txn, last);
 	if (last < txn->leaves_tail->last)
-		touch(txn, last + 1);
+		fresh[3] = touch(txn, last + 1);
 	txn->cells += 2;
 	needed(txn, &leaves, &branches);
-	return promise(txn, leaves - txn->reserved[CLEAVE__LEAF], branches - txn->reserved[CLEAVE__BRANCH]);
+	error = promise(txn, leaves - txn->reserved[CLEAVE__LEAF], branches - txn->reserved[CLEAVE__BRANCH]);
+	if (!error)
+		return 0;
+	for (unsigned int i = 0; i < 4; i++)
+		if (fresh[i])
+			fresh[i]->replaced = CLEAVE__STAYS;
+	txn->touched = touched;
+	txn->cells = cells;
+	txn->nruns = nruns;
+	return error;
 }
 
 /* Lay a put over the staged ones. */

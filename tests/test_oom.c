@@ -84,6 +84,45 @@ static void changes_that_fail_change_nothing(void **state)
 	assert_true(failures > 100);
 }
 
+/* What a failed put would have changed is none of the commit's business, between two others even. */
+static void failed_puts_between_two_others_need_no_nodes(void **state)
+{
+	enum { LEAVES = 60, CELLS = 12, SIZE = 8, N = LEAVES * CELLS, LEAF = CELLS * SIZE, MIDDLE = LEAF / 2 - 6 };
+	static struct cleave_entry entries[N];
+	struct manual_domain manual;
+	struct cleave_entry entry;
+	struct cleave_txn txn;
+	struct cleave index;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
+	for (uint64_t i = 0; i < N; i++)
+		entries[i] = (struct cleave_entry){ i * SIZE, i * SIZE + SIZE - 1, (void *)(uintptr_t)(i + 1) };
+	for (unsigned int between = 0; between < LEAVES - 1; between += between < 8 ? 1 : 10) {
+		const uint64_t far = (between + 1) * LEAF + MIDDLE;
+
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_build(&index, &manual.self, entries, N), 0);
+		forget_caches(&manual);
+		assert_int_equal(cleave_begin(&txn, &index, &manual.self, 0, UINT64_MAX), 0);
+		/* Each divides its leaf, which is full. */
+		assert_int_equal(cleave_put(&txn, MIDDLE, MIDDLE + 1, &index), 0);
+		assert_int_equal(cleave_put(&txn, far, far + 1, &index), 0);
+		counting_memory_grant(&manual.memory, 0);
+		for (unsigned int leaf = 1; leaf <= between; leaf++)
+			(void)cleave_put(&txn, leaf * LEAF + MIDDLE, leaf * LEAF + MIDDLE + 1, &txn);
+		cleave_commit(&txn, NULL);
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		check_index(&index);
+		manual_enter(&manual);
+		assert_ptr_equal(cleave_lookup_rcu(&index, MIDDLE, &entry), &index);
+		assert_ptr_equal(cleave_lookup_rcu(&index, far, &entry), &index);
+		manual_leave(&manual);
+		cleave_destroy(&index, &manual.self);
+	}
+	manual_stop(&manual);
+}
+
 /* A put that fails leaves the transaction usable; the commit needs no memory at all. */
 static void a_transaction_survives_failing_puts(void **state)
 {
@@ -127,8 +166,11 @@ static void a_transaction_survives_failing_puts(void **state)
 						break;
 					CHECK(result == -ENOMEM, "%d", result);
 					failures++;
+					if (rng_one_in(&world.rng, 4)) /* given up, for good */
+						break;
 				}
-				model_store(&staged, from, to, (void *)value, NULL);
+				if (!result)
+					model_store(&staged, from, to, (void *)value, NULL);
 			}
 			failed = counting_memory_failed(&manual.memory);
 			before = manual.memory.allocated.word;
@@ -366,6 +408,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_duplicate_that_fails_undoes_its_copies),
 		cmocka_unit_test(changes_that_fail_change_nothing),
 		cmocka_unit_test(a_transaction_survives_failing_puts),
+		cmocka_unit_test(failed_puts_between_two_others_need_no_nodes),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
