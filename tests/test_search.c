@@ -153,8 +153,11 @@ static void many_lookups_find_what_single_ones_do(void **state)
 	}
 }
 
-/* Visits of every number, from anywhere, whether they end in a leaf or go through several. */
-static void cursors_visit_what_lookups_find(void **state)
+/*
+ * Visits of every number, from anywhere, whether they end in a leaf or go through several; and the entries of a range,
+ * up to an address that comes before the last visit or after it.
+ */
+static void cursors_and_ranges_yield_what_lookups_find(void **state)
 {
 	uint64_t seed = test_seed();
 
@@ -171,13 +174,15 @@ static void cursors_visit_what_lookups_find(void **state)
 		world_start(&world, &manual.domain, &manual.self, &keyspaces[0], seed);
 		for (uint64_t n = test_scaled(5000); n; n--) {
 			bool gaps = rng_one_in(&rng, 3), end = false;
-			uint64_t key = keyspace_addr(&keyspaces[0], &rng);
+			uint64_t key = keyspace_addr(&keyspaces[0], &rng), first = key;
+			uint64_t last = rng_one_in(&rng, 4) ? CLEAVE_LAST : keyspace_addr(&keyspaces[0], &rng);
 			size_t want = rng_below(&rng, 41), got, expected = 0;
+			struct cleave_entry entries[41];
 			struct cleave_visit visits[41];
 			struct cleave_cursor cursor;
 
 			world_step(&world);
-			visits[want].entry.value = &rng; /* not its to write */
+			visits[want].entry.value = entries[want].value = &rng; /* not theirs to write */
 			cleave_cursor_init(&cursor, &world.index, key, gaps);
 			manual_enter(&manual);
 			got = cleave_next_rcu(&cursor, visits, want);
@@ -198,63 +203,24 @@ static void cursors_visit_what_lookups_find(void **state)
 				end = entry.last == CLEAVE_LAST;
 				key = entry.last + 1;
 			}
-			manual_leave(&manual);
 			CHECK(got == expected, "seed %#llx, %s: %zu visits in place of %zu", (unsigned long long)seed,
 			      names[i], got, expected);
-			CHECK(visits[want].entry.value == &rng, "%zu visits and more were written", want);
 			seen += got;
-		}
-		assert_true(seen > 0);
-		world_stop(&world);
-		manual_stop(&manual);
-	}
-}
 
-/* Of ranges of every length, whether the entries or the array come to an end first. */
-static void ranges_yield_what_lookups_find(void **state)
-{
-	uint64_t seed = test_seed();
-
-	(void)state;
-	for (size_t i = 0; i < NAMES; i++) {
-		struct manual_domain manual;
-		struct rng rng = { .state = seed };
-		struct world world;
-		uint64_t seen = 0;
-
-		if (!cleave_search_named(names[i]))
-			continue;
-		manual_start(&manual, GRACE_LATE, names[i], 1000);
-		world_start(&world, &manual.domain, &manual.self, &keyspaces[0], seed);
-		for (uint64_t n = test_scaled(5000); n; n--) {
-			uint64_t first = keyspace_addr(&keyspaces[0], &rng), key = first;
-			uint64_t last = rng_one_in(&rng, 4) ? CLEAVE_LAST : keyspace_addr(&keyspaces[0], &rng);
-			size_t want = rng_below(&rng, 41), got, expected = 0;
-			bool gaps = rng_one_in(&rng, 3), end = first > last;
-			struct cleave_entry entries[41], entry;
-
-			world_step(&world);
-			entries[want].value = &rng; /* not its to write */
-			manual_enter(&manual);
 			got = cleave_lookup_range_rcu(&world.index, first, last, gaps, entries, want);
-			while (expected < want && !end) {
-				if (cleave_lookup_rcu(&world.index, key, &entry) || gaps) {
-					CHECK(expected < got && entries[expected].first == entry.first &&
-						      entries[expected].last == entry.last &&
-						      entries[expected].value == entry.value,
-					      "seed %#llx, %s, entry %zu of %zu from %#llx differs at %#llx",
-					      (unsigned long long)seed, names[i], expected, got,
-					      (unsigned long long)first, (unsigned long long)key);
-					expected++;
-				}
-				end = entry.last >= last;
-				key = entry.last + 1;
-			}
 			manual_leave(&manual);
-			CHECK(got == expected, "seed %#llx, %s: %zu entries in place of %zu",
-			      (unsigned long long)seed, names[i], got, expected);
-			CHECK(entries[want].value == &rng, "%zu entries and more were written", want);
-			seen += got;
+			while (expected && (first > last || visits[expected - 1].entry.first > last))
+				expected--;
+			CHECK(got == expected, "seed %#llx, %s: %zu entries in place of %zu", (unsigned long long)seed,
+			      names[i], got, expected);
+			for (size_t j = 0; j < got; j++)
+				CHECK(entries[j].first == visits[j].entry.first &&
+					      entries[j].last == visits[j].entry.last &&
+					      entries[j].value == visits[j].entry.value,
+				      "seed %#llx, %s, entry %zu of %zu from %#llx differs", (unsigned long long)seed,
+				      names[i], j, got, (unsigned long long)first);
+			CHECK(visits[want].entry.value == &rng && entries[want].value == &rng,
+			      "%zu visits or entries and more were written", want);
 		}
 		assert_true(seen > 0);
 		world_stop(&world);
@@ -352,8 +318,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(all_walks_agree_on_the_same_index),
 		cmocka_unit_test(many_lookups_find_what_single_ones_do),
 		cmocka_unit_test(many_lookups_go_down_a_tall_index),
-		cmocka_unit_test(cursors_visit_what_lookups_find),
-		cmocka_unit_test(ranges_yield_what_lookups_find),
+		cmocka_unit_test(cursors_and_ranges_yield_what_lookups_find),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
