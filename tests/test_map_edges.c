@@ -317,7 +317,6 @@ static void wiring_fails_at_each_allocation(void **state)
 	solo_stop(&solo);
 }
 
-/* What may not be opened is not wired. */
 /* An entry without protection is passed over, and clipped at the range's begin: nothing settles it later. */
 static void a_wiring_that_fails_leaves_what_it_passed_over(void **state)
 {
@@ -336,6 +335,7 @@ static void a_wiring_that_fails_leaves_what_it_passed_over(void **state)
 	solo_stop(&solo);
 }
 
+/* What may not be opened is not wired. */
 static void a_limit_keeps_memory_shut(void **state)
 {
 	struct cleave_map_config config = solo_config();

@@ -161,7 +161,22 @@ static void prepare_grace(unsigned int variant)
 {
 	(void)variant;
 	prepare();
+	for (unsigned int t = 0; t < THREADS; t++)
+		shared->records[t].thread.started = &shared->urcu.started;
 	PORT_STORE(&shared->pointer, 1, PORT_RELAXED);
+}
+
+enum { LOOKS_AGAIN = 1, STORED = 2, BY_THE_CORE = 4, GRACES = 8 };
+
+/* As the core asks, by the port's function or itself (pool.h). */
+static uint64_t begun_now(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	return variant_now & BY_THE_CORE ? cleave__pool_begun(self) : cleave__urcu_begun(domain, self);
+}
+
+static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
+{
+	return variant_now & BY_THE_CORE ? cleave__pool_cookie_stored(self) : cleave__urcu_cookie_stored(domain, self);
 }
 
 /* Which grace periods have begun: asked before the pointer is followed; it may be again while that is the same. */
@@ -171,21 +186,21 @@ static void look_again(struct cleave_domain *domain, struct cleave_thread *self,
 	bool found;
 
 	sim_ops.enter(domain, self);
-	begun = cleave__urcu_begun(domain, self);
+	begun = begun_now(domain, self);
 	found = PORT_LOAD(&shared->pointer, order);
 	sim_ops.leave(domain, self);
 	sim_ops.enter(domain, self);
-	if (found && cleave__urcu_begun(domain, self) == begun)
+	if (found && begun_now(domain, self) == begun)
 		(void)PORT_CELL_READ(shared->object);
 	sim_ops.leave(domain, self);
 }
 
-/* Variants 2 and 3: unlinked by a sequentially consistent store; 1 and 3: the reader looks again.  0: a wait. */
+/* STORED: unlinked by a sequentially consistent store; LOOKS_AGAIN: the reader does.  0: a wait. */
 static void grace(unsigned int thread)
 {
 	struct cleave_domain *domain = &shared->urcu.domain;
 	struct cleave_thread *self = &shared->records[thread].thread;
-	bool stored = variant_now & 2;
+	bool stored = variant_now & STORED;
 	/* The simulator's grace periods lack the barriers of synchronize_rcu(), its stores one moment for all. */
 	int order = stored ? PORT_SEQ_CST : PORT_ACQUIRE;
 	uint64_t cookie;
@@ -195,7 +210,7 @@ static void grace(unsigned int thread)
 		work(&shared->urcu);
 		break;
 	case 1:
-		if (variant_now & 1)
+		if (variant_now & LOOKS_AGAIN)
 			look_again(domain, self, order);
 		for (unsigned int i = 0; i < 2; i++) {
 			sim_ops.enter(domain, self);
@@ -207,7 +222,7 @@ static void grace(unsigned int thread)
 		break;
 	case 2:
 		PORT_STORE(&shared->pointer, 0, stored ? PORT_SEQ_CST : PORT_RELEASE);
-		cookie = stored ? cleave__urcu_cookie_stored(domain, self) : cleave__urcu_cookie(domain, self);
+		cookie = stored ? cookie_stored(domain, self) : cleave__urcu_cookie(domain, self);
 		if (variant_now == 0)
 			cleave__urcu_wait(domain, self, cookie);
 		for (unsigned int i = 0; i < 3; i++) {
@@ -617,7 +632,7 @@ static void guard_or_wait(unsigned int thread)
 /* ---- The program ---- */
 
 static const struct scenario scenarios[] = {
-	{ "grace", 3, 4, prepare_grace, grace, NULL },
+	{ "grace", 3, GRACES, prepare_grace, grace, NULL },
 	{ "here", 3, HERE, prepare_here, grace_here, NULL },
 	{ "wait-here", 3, 1, prepare_here, wait_here, NULL },
 	{ "register-here", 3, 1, prepare_here, register_here, NULL },
