@@ -252,8 +252,8 @@ static void unpromise(struct cleave_txn *txn)
 }
 
 /*
- * Reserve what the commit needs with one more put.  If there is no memory for it, it has touched nothing: the commit takes
- * along what others between two puts have touched, and that was not promised.
+ * Reserve what the commit needs with one more put.  If there is no memory for it, it has touched nothing: the commit
+ * takes along what others between two puts have touched, and that was not promised.
  */
 static int reserve(struct cleave_txn *txn, uint64_t first, uint64_t last)
 {
