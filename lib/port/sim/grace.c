@@ -261,8 +261,8 @@ static uint64_t ops_begun(struct cleave_domain *domain, struct cleave_thread *re
 }
 
 /*
- * One less than what ops_cookie_stored() or ops_begun() says: the order tells for which of them it is loaded.  Outside of
- * sections it is a cookie in any case, and with a weaker order it covers nothing.
+ * One less than what ops_cookie_stored() or ops_begun() says: the order tells for which of them it is loaded.  Outside
+ * of sections it is a cookie in any case, and with a weaker order it covers nothing.
  */
 uint64_t sim_grace_started(int order)
 {
