@@ -57,6 +57,12 @@ static void op_isavail_is_what_fixed_and_hints_obey(void **state)
 	request.align = 16 * PAGE;
 	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
 	assert_int_equal(request.addr % (16 * PAGE), 0);
+	/* And begins with a page. */
+	request = request_fixed(21, 22);
+	request.flags = CLEAVE_MAP_QUERY;
+	request.addr++;
+	assert_int_equal(cleave_map_map(MAP, THREAD, &request), 0);
+	assert_int_equal(request.addr, AT(0));
 	/* A wrap is not available. */
 	request = request_fixed(100, 101);
 	request.size = (uint64_t)0 - AT(50);

@@ -339,6 +339,13 @@ static void what_is_in_use_is_counted_and_the_most_that_was(void **state)
 	assert_int_equal(usage.peak, LEAF + BRANCH);
 	assert_int_equal(usage.blocks, 1);
 	assert_int_equal(usage.failures, 1);
+	/* What fits below the most that was changes nothing of it. */
+	counting_memory_grant(&below, GRANT_ALL);
+	one = take(&counted.memory, LEAF);
+	cleave_counted_memory_usage(&counted, &usage);
+	assert_int_equal(usage.bytes, LEAF + BRANCH);
+	assert_int_equal(usage.peak, LEAF + BRANCH);
+	counted.memory.free(&counted.memory, one, LEAF);
 	counted.memory.free(&counted.memory, other, BRANCH);
 	assert_int_equal(counting_memory_live(&below), 0);
 }
