@@ -59,16 +59,12 @@ static bool outside(const void *reader)
 	return !(__atomic_load_n(&((const struct urcu_reader *)reader)->ctr, __ATOMIC_ACQUIRE) & URCU_GP_CTR_NEST_MASK);
 }
 
-/* liburcu has told the kernel that the process will ask for it. */
+/* Where the kernel has it, liburcu has told it at the start that the process will ask. */
 static bool barrier(void)
 {
 	int saved = errno;
-	bool done = true;
+	bool done = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
 
-	if (urcu_memb_has_sys_membarrier)
-		done = syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
-	else
-		cmm_smp_mb(); /* readers have one each */
 	errno = saved;
 	return done;
 }
