@@ -146,8 +146,8 @@ CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
 /*
  * Around fork(), after the indexes' own functions, for every domain of the process.  Nobody else runs grace periods of
  * the flavour meanwhile.  In the child the other threads' records are forgotten, and the worker is started again.
- * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that grace periods
- * are run by who waits for one (memb: or wants one), and nothing is reused otherwise.
+ * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that grace periods are run by who
+ * waits for one (memb: or wants one), and nothing is reused otherwise.
  */
 CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
 CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self);
