@@ -33,7 +33,8 @@ asked() { # NAME
 	esac
 }
 
-# $work/lib becomes the library with the bug; $files: what was changed.
+# $work/lib becomes the library with the bug; $files: what was changed.  A line break in PERL, and the tabs behind it, do
+# not count.
 mutate() { # NAME FILE PERL...
 	bug=$1
 	shift
@@ -42,7 +43,7 @@ mutate() { # NAME FILE PERL...
 	files=
 	while [ $# -gt 0 ]; do
 		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$2" "$work/lib/$1"
+		perl -0pi -e "$(printf '%s' "$2" | perl -0pe 's/\n\t+//g')" "$work/lib/$1"
 		if cmp -s "$work/before" "$work/lib/$1"; then
 			echo "$bug: nothing to change in lib/$1" >&2
 			exit 2

@@ -34,14 +34,18 @@ plant barrier_left_out here 's/flavour->barrier\(\) && all_outside\(urcu\) && /a
 plant last_barrier_left_out here 's/ && \(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
 plant looks_only_before here 's/flavour->barrier\(\) && all_outside\(urcu\) && /flavour->barrier() \&\& /'
 plant number_after_barrier here \
-	's/(\t\tnumber = begin\(urcu\);\n)\t\tover = (flavour->barrier\(\)) && (.*?;\n)/\t\tover = $2;\n$1\t\tover = over \&\& $3/s'
+	's/(\t\tnumber = begin\(urcu\);\n)\t\tover = (flavour->barrier\(\)) && (.*?;\n)/
+		\t\tover = $2;\n$1\t\tover = over \&\& $3/s'
 plant given_up_and_done here 's/\tif \(over\) \{\n/\tif (number) {\n/'
 plant done_shrinks here \
-	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'
+	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n
+		/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'
 plant cookie_without_barrier here \
-	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
+	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/
+		return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
 plant waiters_not_woken wait-here \
-	's/(\t\tpause_after\(urcu, began\);\n)\t\tend\(urcu, number\);/$1\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);/'
+	's/(\t\tpause_after\(urcu, began\);\n)\t\tend\(urcu, number\);/
+		$1\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);/'
 plant lock_not_heeded register-here \
 	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
 exit $missed
