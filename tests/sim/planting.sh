@@ -33,8 +33,8 @@ asked() { # NAME
 	esac
 }
 
-# $work/lib becomes the library with the bug; $files: what was changed.  A line break in PERL, and the tabs behind it, do
-# not count.
+# $work/lib becomes the library with the bug; $files: what was changed.  A line break in PERL does not count, nor do the
+# tabs behind it.
 mutate() { # NAME FILE PERL...
 	bug=$1
 	shift
