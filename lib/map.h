@@ -157,14 +157,14 @@ void cleave__map_pages_drop(struct cleave_map_thread *thread, struct cleave__map
  * An object with these attributes for so many pages of the held entry: one that the thread made lately, or a new one,
  * counted.  NULL: no memory.
  *
- * No version comes again at any address, so the object must have been made after the one that it displaces, and by the
- * same thread:
+ * No version comes again at any address, so the object must have been made after the one that it displaces.  Of two
+ * objects of one thread the versions tell; of those of two threads nothing does:
  *	1. this thread gave the address the object v5
  *	2. another one replaced it by its own, v7 of a thread with a lower number
  *	3. this thread would put v5 there again, for it is no older than v7 in any order that both know
- * Where all objects of this thread that an address gets are new, or newer than the one of this thread that is
- * displaced, they are in ascending order.  (Joining alone may bring a neighbour's object back to where it was: the same
- * attributes.)
+ * So what displaces another thread's object is a new one, or one that was new when it displaced the same object
+ * elsewhere (cleave__map_object_remember()).  (Joining alone may bring a neighbour's object back to where it was, and
+ * what is put then may be what was put before: the same attributes.)
  */
 struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 						   const struct cleave_map_attributes *attributes, uint64_t pages);

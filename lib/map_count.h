@@ -45,7 +45,7 @@ static PORT_ALWAYS_INLINE struct cleave__map_object *cleave__map_object_again(st
 
 	if (!cleave__map_comes_from(tab, version, rule) && !cleave__map_comes_from(++tab, version, rule))
 		return NULL;
-	PORT_ASSERT(tab->kept, "what is counted no more has no origin"); /* and no entry the version 0 */
+	PORT_ASSERT(tab->object, "what is counted no more has no origin"); /* and no entry the version 0 */
 	if (tab->index != hold->txn.index || tab->uses >= CLEAVE__MAP_USES)
 		return NULL;
 	object = tab->object;

@@ -215,7 +215,7 @@ void cleave__map_settle_made(struct cleave_map_thread *thread, struct cleave__ma
 	struct cleave__map_tab was = *tab;
 
 	*tab = (struct cleave__map_tab){ .object = NULL };
-	if (was.kept)
+	if (was.object)
 		cleave__map_pages_drop(thread, was.object, KEPT - was.pages);
 }
 
@@ -242,36 +242,18 @@ static inline bool own_version(const struct cleave_map_thread *thread, uint64_t 
 	return (version ^ thread->version) >> CLEAVE__VERSION_BITS == 0;
 }
 
-/* Was it made here, after what it is to displace, and with these attributes? */
-static inline bool suits(const struct cleave_map_thread *thread, const struct cleave__map_object *object,
-			 const struct cleave__map_object *old, const struct cleave_map_attributes *attributes)
-{
-	return own_version(thread, object->version) && object->version > old->version &&
-	       cleave__map_equal(&object->attributes, attributes);
-}
-
-/* An object that this thread made lately, and that it keeps, or that is in sight of the held entry: locked with it. */
+/* An object that this thread made lately, for the same map, after what it is to displace, and with these attributes. */
 static struct cleave__map_tab *made_lately(struct cleave_map_thread *thread, const struct cleave_hold *hold,
 					   const struct cleave_map_attributes *attributes)
 {
-	static const int steps[] = { -1, -2, 1 };
 	const struct cleave__map_object *old = hold->entry.value;
-	struct cleave__map_tab *made = thread->made;
 
 	if (!own_version(thread, old->version))
 		return NULL;
-	for (unsigned int i = 0; i < 2; i++)
-		if (made[i].kept && made[i].index == hold->txn.index && made[i].uses < CLEAVE__MAP_USES &&
-		    suits(thread, made[i].object, old, attributes))
-			return &made[i];
-	for (unsigned int i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		const struct cleave__map_object *object = cleave_hold_beside(hold, steps[i]);
-		struct cleave__map_tab *tab = object == made[0].object ? &made[0] : &made[1];
-
-		/* It is only compared before; what is in the leaf is alive. */
-		if (object && object == tab->object && !tab->kept && suits(thread, object, old, attributes))
+	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++)
+		if (tab->object && tab->index == hold->txn.index && tab->uses < CLEAVE__MAP_USES &&
+		    tab->object->version > old->version && cleave__map_equal(&tab->object->attributes, attributes))
 			return tab;
-	}
 	return NULL;
 }
 
@@ -279,8 +261,7 @@ void cleave__map_object_remember(struct cleave_map_thread *thread, const struct 
 				 const struct cleave__map_object *old, uint64_t rule)
 {
 	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++) {
-		/* As long as it is kept: what is only compared may be another one by then, in the same memory. */
-		if (tab->object != object || !tab->kept)
+		if (tab->object != object)
 			continue;
 		tab->from[1] = tab->from[0];
 		tab->from[0] = (struct cleave__map_origin){ old->version, rule };
@@ -295,11 +276,6 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 
 	if (tab) {
 		object = tab->object;
-		if (!tab->kept) {
-			cleave__map_pages_add(object, KEPT);
-			tab->kept = true;
-			tab->index = hold->txn.index; /* it may be another one's, in the memory of what was made */
-		}
 		tab->uses++;
 		cleave__map_count_made(thread, tab, pages);
 		return object;
@@ -310,15 +286,17 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 	cleave__map_object_ref(thread, object);
 	cleave__map_settle_made(thread, &thread->made[1]);
 	thread->made[1] = thread->made[0];
-	thread->made[0] = (struct cleave__map_tab){ .object = object, .index = hold->txn.index, .uses = 1 };
-	PORT_STORE(&object->pages, pages, PORT_RELAXED); /* nobody knows it yet */
+	thread->made[0] = (struct cleave__map_tab){
+		.object = object, .index = hold->txn.index, .pages = pages, .uses = 1
+	};
+	PORT_STORE(&object->pages, KEPT, PORT_RELAXED); /* nobody knows it yet */
 	return object;
 }
 
 void cleave__map_pages_left_first(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages)
 {
 	for (struct cleave__map_tab *tab = thread->made; tab < thread->made + 2; tab++) {
-		if (tab->kept && tab->object == object) {
+		if (tab->object == object) {
 			cleave__map_count_made(thread, tab, 0 - pages);
 			return;
 		}

@@ -383,45 +383,6 @@ static void each_map_has_objects_of_its_own(void **state)
 	solo_stop(&solo);
 }
 
-/*
- * What the thread made for one map is gone, and its memory serves the other map: it is given again there, because an
- * entry beside has it, and to the first map it is not.
- */
-static void each_map_has_objects_of_its_own_in_memory_that_the_other_had(void **state)
-{
-	struct cleave_map_request request = request_fixed(0, 40);
-	struct cleave_map_config config = solo_config();
-	const void *made, *again = NULL;
-	struct cleave_map other;
-	unsigned int page = 0;
-	struct solo solo;
-
-	(void)state;
-	solo_start(&solo, NULL);
-	assert_int_equal(cleave_map_init(&other, &solo.thread, &config), 0);
-	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
-	assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
-	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(1), AT(2), 0, 0, 0), 0);
-	made = object_at(&solo, 1);
-	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(1), AT(2), 0), 0);
-	for (unsigned int i = 0; i < 1000 && again != made; i++) {
-		page = 2 * (i % 3);
-		assert_int_equal(cleave_map_unmap(&other, &solo.thread, AT(page), AT(page + 1), 0), 0);
-		request = request_fixed(page, page + 1);
-		request.protection = 0;
-		assert_int_equal(cleave_map_map(&other, &solo.thread, &request), 0);
-		again = object_in(&solo, &other, page);
-	}
-	assert_ptr_equal(again, made);
-	assert_int_equal(cleave_map_protect(&other, &solo.thread, AT(page + 1), AT(page + 2), 0, 0, 0), 0);
-	assert_ptr_equal(object_in(&solo, &other, page + 1), made);
-	assert_int_equal(cleave_map_protect(&solo.map, &solo.thread, AT(5), AT(6), 0, 0, 0), 0);
-	assert_ptr_not_equal(object_at(&solo, 5), made);
-	assert_int_equal(cleave_map_verify(&other, &solo.thread, NULL), 0);
-	cleave_map_destroy(&other, &solo.thread);
-	solo_stop(&solo);
-}
-
 /* ---- Maps that do not sleep ---- */
 
 static void a_map_that_does_not_sleep_says_that_it_is_locked(void **state)
@@ -608,7 +569,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_transaction_takes_references_of_its_own),
 		cmocka_unit_test(a_submap_is_no_object),
 		cmocka_unit_test(each_map_has_objects_of_its_own),
-		cmocka_unit_test(each_map_has_objects_of_its_own_in_memory_that_the_other_had),
 		cmocka_unit_test(the_owner_of_a_busy_map_changes_it),
 		cmocka_unit_test(a_map_that_does_not_sleep_says_that_it_is_locked),
 		cmocka_unit_test(reserves_fail_or_serve),

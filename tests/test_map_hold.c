@@ -34,7 +34,7 @@ static const void *value(struct solo *solo, unsigned int n)
 	return object;
 }
 
-static void neighbours_that_get_the_same_share_an_object(void **state)
+static void entries_that_get_the_same_share_an_object(void **state)
 {
 	struct solo solo;
 	uint64_t first, second;
@@ -50,6 +50,9 @@ static void neighbours_that_get_the_same_share_an_object(void **state)
 	assert_true(first != second);
 	for (unsigned int i = 0; i < 6; i++)
 		assert_true(version(&solo, i) == (i % 2 ? second : first));
+	/* Far from there, too. */
+	assert_int_equal(protect(&solo, &solo.thread, PAGES - 2, PAGES - 1, 0), 0);
+	assert_true(version(&solo, PAGES - 2) == first);
 	/*
 	 * A page gets another one, and then what it had: a neighbour still has that object, but it must not come again.
 	 */
@@ -198,14 +201,14 @@ static void an_object_goes_with_the_last_count_that_a_thread_keeps(void **state)
 		assert_int_equal(protect(&solo, &others[i / 2 % 2], i, i + 1, CLEAVE_PROT_READ), 0);
 	for (unsigned int i = 0; i < 2; i++)
 		cleave_map_thread_flush(&others[i], true);
-	assert_int_equal(thing_refs(thing), 8); /* five more: who replaces another's object makes one */
+	assert_int_equal(thing_refs(thing), 5); /* two more: who replaces another's object makes one */
 	assert_int_equal(protect(&solo, &solo.thread, 30, 31, 0), 0);
 	assert_true(version(&solo, 30) == made);
 	assert_int_equal(protect(&solo, &others[0], 30, 31, RW), 0);
 	cleave_map_thread_flush(&solo.thread, true);
-	assert_int_equal(thing_refs(thing), 9); /* who took page 30 has not said so; it has another object now */
+	assert_int_equal(thing_refs(thing), 6); /* who took page 30 has not said so; it has another object now */
 	cleave_map_thread_flush(&others[0], true);
-	assert_int_equal(thing_refs(thing), 8);
+	assert_int_equal(thing_refs(thing), 5);
 	for (unsigned int i = 0; i < 2; i++)
 		cleave_map_thread_exit(&others[i]);
 	solo_check(&solo);
@@ -226,50 +229,6 @@ static void an_object_ends_with_its_last_page(void **state)
 		assert_int_equal(protect(&solo, &solo.thread, i, i + 1, CLEAVE_PROT_READ), 0);
 	}
 	assert_int_equal(solo.thread.nyoung, 1);
-	solo_check(&solo);
-	solo_stop(&solo);
-}
-
-/*
- * What a rule made is remembered as long as the object is, and no longer: another one that is found in its memory, and
- * that the thread begins to count itself, was not made by that rule.
- */
-static void what_a_rule_made_is_not_found_in_what_came_later(void **state)
-{
-	struct cleave_map_request request = request_fixed(0, 1);
-	struct cleave_map_entry entry;
-	unsigned int at = 60;
-	const void *made;
-	struct solo solo;
-
-	(void)state;
-	solo_start(&solo, NULL);
-	assert_int_equal(solo_map(&solo, 0, PAGES), 0);
-	for (unsigned int i = at; i < at + 60; i += 2)
-		assert_int_equal(solo_map(&solo, i, i + 1), 0);
-	/* An object that the thread does not count itself ends, and its memory is free. */
-	assert_int_equal(protect(&solo, &solo.thread, 20, 21, CLEAVE_PROT_READ), 0);
-	made = value(&solo, 20);
-	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(20), AT(21), 0), 0);
-	while (solo.thread.nyoung) { /* until there are enough for a cookie */
-		assert_int_equal(solo_map(&solo, 50, 51), 0);
-		assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(50), AT(51), 0), 0);
-	}
-	solo.domain.ended = solo.domain.begun;
-	/* What is mapped there now is given to the entry before it, too. */
-	request.protection = CLEAVE_PROT_READ | CLEAVE_PROT_EXEC;
-	for (; at < 120; at += 2) {
-		request.addr = AT(at + 1);
-		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
-		if (value(&solo, at + 1) == made)
-			break;
-	}
-	assert_ptr_equal(value(&solo, at + 1), made);
-	assert_int_equal(protect(&solo, &solo.thread, at, at + 1, CLEAVE_PROT_READ | CLEAVE_PROT_EXEC), 0);
-	assert_ptr_equal(value(&solo, at), made);
-	assert_int_equal(protect(&solo, &solo.thread, 21, 22, CLEAVE_PROT_READ), 0);
-	assert_true(solo_lookup(&solo, 21, &entry));
-	assert_int_equal(entry.attributes.protection, CLEAVE_PROT_READ);
 	solo_check(&solo);
 	solo_stop(&solo);
 }
@@ -340,10 +299,9 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_object_goes_with_the_last_count_that_a_thread_keeps),
 		cmocka_unit_test(an_object_ends_with_its_last_page),
-		cmocka_unit_test(what_a_rule_made_is_not_found_in_what_came_later),
 		cmocka_unit_test(more_pages_than_a_thread_keeps_to_itself),
 		cmocka_unit_test(accounts_add_up_over_all_stripes),
-		cmocka_unit_test(neighbours_that_get_the_same_share_an_object),
+		cmocka_unit_test(entries_that_get_the_same_share_an_object),
 		cmocka_unit_test(no_version_comes_again_at_any_page),
 		cmocka_unit_test(lost_permissions_are_told_under_the_lock),
 		cmocka_unit_test(a_change_over_the_data_limit_changes_nothing),

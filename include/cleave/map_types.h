@@ -183,7 +183,6 @@ struct cleave__map_tab {
 	const struct cleave *index;	   /* of what the thread made: its map's */
 	uint64_t pages;			   /* modulo 2^64 */
 	uint32_t uses;
-	bool kept; /* of what the thread made: it stays; else it may be gone, and is only compared */
 	struct cleave__map_origin from[2]; /* of what the thread made */
 };
 

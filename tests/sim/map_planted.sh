@@ -79,13 +79,10 @@ plant transition_changed_in_place map_hold.c \
 	's/ && !object->attributes\.wired//;
 		s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
 plant made_not_kept map_object.c \
-	's/\t\tif \(!tab->kept\)\n\t\t\tcleave__map_pages_add\(object, KEPT\);\n
-		/\t\tcleave__map_pages_add(object, pages);\n/;
-		s/\t\ttab->pages \+= pages;\n//;
+	's/PORT_STORE\(&object->pages, KEPT,/PORT_STORE(&object->pages, pages,/;
+		s/\.pages = pages, \.uses/.uses/;
 		s/KEPT - was\.pages/(uint64_t)0 - was.pages/'
-plant made_and_gone map_object.c \
-	's/(\t\tconst struct cleave__map_object \*object = )cleave_hold_beside\(hold, steps\[i\]\);/
-		$1made[i & 1].object;/'
+plant made_not_settled map_object.c 's/\tcleave__map_settle_made\(thread, &thread->made\[1\]\);\n//'
 plant left_not_settled map_object.c 's/\t\tcleave__map_settle_left\(thread, &thread->left\[i\]\);\n//'
 # Transactions
 plant txn_translated_after_unlock map_txn.c \
