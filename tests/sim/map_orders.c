@@ -2,15 +2,13 @@
 /*
  * The map's own memory orders (P1 to P4, P6 of doc/memory-order.md) under chosen schedules, stale reads included.  The
  * index below orders much by its locks; so each scenario is one in which the map's word alone does.
- *
- *	cleave-sim-map-orders [EXECUTIONS]
- * Exit status: 0; 1: an execution failed.
  */
+#include "orders_run.h"
+
 #include "map.h"
 
 #include "../../lib/port/sim/internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,14 +27,6 @@ struct world {
 	struct cleave_map_thread thread[THREADS + 1]; /* the last one prepares */
 	struct cleave_word told;
 	bool first, second, heard;
-};
-
-struct scenario {
-	const char *name;
-	unsigned int nthreads;
-	void (*prepare)(void);
-	void (*body)(unsigned int thread);
-	const char *(*judge)(void); /* NULL: right */
 };
 
 static struct world *world;
@@ -101,8 +91,9 @@ static void reserve(void)
 
 /* ---- P1: an object whose pages two threads unmap, in different leaves ---- */
 
-static void prepare_pages(void)
+static void prepare_pages(unsigned int variant)
 {
+	(void)variant;
 	prepare();
 	map_range(AT(0), AT(ENTRIES), 0);
 	for (unsigned int i = 1; i < ENTRIES; i++)
@@ -125,8 +116,9 @@ static void unmap_pages(unsigned int thread)
 
 /* ---- P2: who waits for the end of the busy state ---- */
 
-static void prepare_busy(void)
+static void prepare_busy(unsigned int variant)
 {
+	(void)variant;
 	prepare();
 	map_range(AT(0), AT(2), 0);
 	reserve();
@@ -146,8 +138,9 @@ static void busy_or_unmap(unsigned int thread)
 
 /* ---- P3: a thread's memory of its stack ---- */
 
-static void prepare_stack(void)
+static void prepare_stack(unsigned int variant)
 {
+	(void)variant;
 	prepare();
 	map_range(AT(0), AT(1), CLEAVE_MAP_STACK);
 	map_range(AT(2), AT(3), 0);
@@ -185,8 +178,9 @@ static const char *judge_stack(void)
 
 /* ---- P4: two give their references back, each after a call ---- */
 
-static void prepare_references(void)
+static void prepare_references(unsigned int variant)
 {
+	(void)variant;
 	prepare();
 	map_range(AT(0), AT(1), 0);
 	map_range(AT(2), AT(3), 0);
@@ -237,62 +231,17 @@ static const char *judge_accounts(void)
 
 /* ---- The program ---- */
 
-static const struct scenario scenarios[] = {
-	{ "P1: the last pages of an object", 2, prepare_pages, unmap_pages, NULL },
-	{ "P2: the end of the busy state", 2, prepare_busy, busy_or_unmap, NULL },
-	{ "P3: a stack that is gone", 2, prepare_stack, ask_or_unmap, judge_stack },
-	{ "P4: the last reference", 2, prepare_references, look_and_release, NULL },
-	{ "P6: a stripe of one's own", 2, prepare_pages, end_or_begin, judge_accounts },
-};
-
-static bool explore(const struct scenario *scenario, enum sim_strategy strategy, uint64_t executions, uint64_t *total)
-{
-	struct sim_options options = {
-		.strategy = strategy,
-		.bound = 2,
-		.deviations = strategy == SIM_DFS ? 1 : 4,
-		.stale = true,
-		.false_done = strategy != SIM_DFS,
-		.spurious = strategy != SIM_DFS,
-		.seed = 1,
-	};
-	struct sim_snapshot snapshot;
-	bool more = true, ok = true;
-
-	scenario->prepare();
-	sim_snapshot_take(&snapshot);
-	sim_explore(&options);
-	for (uint64_t i = 0; more && ok && i < executions; i++) {
-		struct sim_execution execution;
-		const char *failure = NULL;
-		enum sim_result result;
-
-		sim_snapshot_restore(&snapshot);
-		result = sim_execute(scenario->nthreads, scenario->body, i, &execution);
-		if (result == SIM_FAILED)
-			failure = sim_failure();
-		else if (result == SIM_PASSED && scenario->judge)
-			failure = scenario->judge();
-		*total += result != SIM_PRUNED;
-		if (failure)
-			printf("FAILED: %s, variant 0, %s, execution %llu: %s\n", scenario->name,
-			       strategy == SIM_DFS ? "dfs" : "random", (unsigned long long)i, failure);
-		ok = !failure;
-		if (strategy == SIM_DFS)
-			more = sim_next();
-	}
-	sim_snapshot_free(&snapshot);
-	return ok;
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t executions = argc > 1 ? strtoull(argv[1], NULL, 0) : 3000, total = 0;
-	bool ok = true;
+	static const struct scenario scenarios[] = {
+		{ "P1: the last pages of an object", 2, 1, prepare_pages, unmap_pages, NULL, true },
+		{ "P2: the end of the busy state", 2, 1, prepare_busy, busy_or_unmap, NULL, true },
+		{ "P3: a stack that is gone", 2, 1, prepare_stack, ask_or_unmap, judge_stack, true },
+		{ "P4: the last reference", 2, 1, prepare_references, look_and_release, NULL, true },
+		{ "P6: a stripe of one's own", 2, 1, prepare_pages, end_or_begin, judge_accounts, true },
+		{ NULL, 0, 0, NULL, NULL, NULL, false },
+	};
+	static const struct scenario *const lists[] = { scenarios };
 
-	for (size_t i = 0; ok && i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
-		ok = explore(&scenarios[i], SIM_RANDOM, executions, &total) &&
-		     explore(&scenarios[i], SIM_DFS, executions, &total);
-	printf("%llu executions\n", (unsigned long long)total);
-	return !ok;
+	return orders_main(argc, argv, lists, 1, 3000);
 }

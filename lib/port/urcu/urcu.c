@@ -77,7 +77,7 @@
  * Thread Sanitizer
  *	It does not see what a barrier on all threads orders, and whoever ran a grace period here would acquire all that
  *	others did, which hides locks that are missing.  So all grace periods are the worker's then, and all cookies
- *	read-modify-writes; what is left out is under chosen schedules (tests/sim/orders.c).
+ *	read-modify-writes; what is left out is under chosen schedules (tests/sim/orders_port.c).
  *	After a grace period the worker acquires every thread's record, into which the sections' ends were released;
  *	`done` passes it on.  So only what a grace period orders is ordered, not what came later.
  */

@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: ISC
+# Does cleave-sim-orders find bugs in the liburcu port's grace periods, and in lookups that take a reference?
+#	tests/sim/orders_planted.sh SOURCE_ROOT [NAME...]
+# Environment: CC, EXECUTIONS (of each variant, random ones).
+. "$(dirname "$0")/planting.sh"
+
+# What was changed is compiled anew.  orders_port.c contains the port.
+build() { # FILE...: the copy in $work/lib
+	options='-DNDEBUG -DPORT_SPINS=2 -O2 -Dsyscall=sim_syscall -Dclock_gettime=sim_clock_gettime'
+	mkdir -p "$work/objects" "$work/now"
+	rm -f "$work"/now/*
+	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$work/lib/port/user/user.c" \
+		"$root"/tests/sim/orders*.c; do
+		name=${source##*/}
+		object=$work/objects/$name.o
+		case $name in map*.c | anon*.c | fault*.c) continue ;; esac
+		case " $* " in *" $name "*) object=$work/now/$name.o ;; esac
+		[ $name != orders_port.c ] || object=$work/now/$name.o
+		[ -e "$object" ] || compile $options -c -o "$object" "$source"
+		[ -e "$work/now/$name.o" ] || cp "$object" "$work/now/$name.o"
+	done
+	compile -o "$work/sim" "$work"/now/*.o
+}
+
+# plant NAME SCENARIO FILE PERL: what the bug is called, what shows it, where, and how to make it
+plant() {
+	asked "$1" || return 0
+	mutate "$1" "$3" "$4"
+	build $files || exit 2
+	status=0
+	"$work/sim" --scenario "$2" --executions "${EXECUTIONS:-100000}" > "$work/out" || status=$?
+	total=$(awk '$2 == "executions" { print $1 } / variants, / { print $3 }' "$work/out")
+	what=$(sed -n 's/^FAILED: //p' "$work/out")
+	report "$1"
+}
+
+plant barrier_left_out here port/urcu/urcu.c \
+	's/flavour->barrier\(\) && all_outside\(urcu\) && /all_outside(urcu) \&\& /'
+plant last_barrier_left_out here port/urcu/urcu.c 's/ && \(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
+plant looks_only_before here port/urcu/urcu.c \
+	's/flavour->barrier\(\) && all_outside\(urcu\) && /flavour->barrier() \&\& /'
+plant number_after_barrier here port/urcu/urcu.c \
+	's/(\t\tnumber = begin\(urcu\);\n)\t\tover = (flavour->barrier\(\)) && (.*?;\n)/
+		\t\tover = $2;\n$1\t\tover = over \&\& $3/s'
+plant given_up_and_done here port/urcu/urcu.c 's/\tif \(over\) \{\n/\tif (number) {\n/'
+plant done_shrinks here port/urcu/urcu.c \
+	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n
+		/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'
+plant cookie_without_barrier here port/urcu/urcu.c \
+	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/
+		return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
+plant waiters_not_woken wait-here port/urcu/urcu.c \
+	's/(\t\tpause_after\(urcu, began\);\n)\t\tend\(urcu, number\);/
+		$1\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);/'
+plant lock_not_heeded register-here port/urcu/urcu.c \
+	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
+# Once refused is not gone: another may be there now.
+plant reference_not_looked_up_again reference index.c 's/\t\tif \(value == before\) \{\n/\t\tif (true) {\n/'
+plant reference_outside_section reference index.c \
+	's/(\twhile \(\(value = index->search->lookup_rcu\(.*?\)\) && )!tryref\(value\)/
+		$1(cleave__leave(index, self), cleave__enter(index, self), !tryref(value))/'
+exit $missed
