@@ -456,7 +456,9 @@ static void usage(FILE *file)
 	      "\n"
 	      "Examples:\n"
 	      "  cleave-bench-anon --quick\n"
-	      "  cleave-bench-anon --json anon.json\n",
+	      "  cleave-bench-anon --json anon.json\n"
+	      "\n"
+	      "Exit status: 0; 1: cannot write FILE; 2: wrong usage.\n",
 	      file);
 }
 

@@ -119,7 +119,13 @@ static void usage(FILE *file)
 		"  -s, --seed N         of the layout and of all random choices (default 42)\n"
 		"  -o, --only PATTERN   rows whose WORKLOAD/IMPLEMENTATION contains it (*, ?, [] as in the shell);\n"
 		"                       may be repeated; ratios need what they are taken to\n"
-		"  -h, --help           this text\n");
+		"  -h, --help           this text\n"
+		"\n"
+		"Examples:\n"
+		"  cleave-bench --quick\n"
+		"  cleave-bench --quick --only 'clip/*' --only 'map+unmap/ck' --json some.json\n"
+		"\n"
+		"Exit status: 0; 1: cannot write FILE; 2: wrong usage, or no row is called so.\n");
 }
 
 static void bad_usage(const char *text)
@@ -308,6 +314,10 @@ int main(int argc, char **argv)
 	if (!run_parts(&suite, json, facts)) {
 		fprintf(stderr, "cleave-bench: cannot write %s\n", json);
 		return 1;
+	}
+	if (!suite.report.n) {
+		fprintf(stderr, "cleave-bench: no row is called so\n");
+		return 2;
 	}
 	report_summary(&suite.report);
 	print_matrix(&suite);

@@ -298,7 +298,9 @@ static void usage(FILE *file)
 	      "  -h, --help           this text\n"
 	      "\n"
 	      "Example:\n"
-	      "  cleave-bench-faults --quick\n",
+	      "  cleave-bench-faults --quick\n"
+	      "\n"
+	      "Exit status: 0; 1: cannot write FILE; 2: wrong usage.\n",
 	      file);
 }
 

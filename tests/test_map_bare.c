@@ -36,22 +36,6 @@ static void start_with(struct solo *solo, struct cleave_map_ops ops)
 	solo->embedder.ops = ops;
 }
 
-static struct cleave__map_object *object_in(struct solo *solo, struct cleave_map *map, unsigned int n)
-{
-	struct cleave_entry entry;
-	void *object;
-
-	manual_enter(&solo->domain);
-	object = cleave_lookup_rcu(&map->index, AT(n), &entry);
-	manual_leave(&solo->domain);
-	return object;
-}
-
-static struct cleave__map_object *object_at(struct solo *solo, unsigned int n)
-{
-	return object_in(solo, &solo->map, n);
-}
-
 /* ---- Callbacks that are left out ---- */
 
 static int empty_store(const struct cleave_map_ops *ops, uint64_t n, void **store)

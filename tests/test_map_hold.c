@@ -23,17 +23,6 @@ static uint64_t version(struct solo *solo, unsigned int n)
 	return entry.version;
 }
 
-/* The object at page n. */
-static const void *value(struct solo *solo, unsigned int n)
-{
-	const void *object;
-
-	manual_enter(&solo->domain);
-	object = cleave_value_rcu(&solo->map.index, AT(n));
-	manual_leave(&solo->domain);
-	return object;
-}
-
 static void entries_that_get_the_same_share_an_object(void **state)
 {
 	struct solo solo;

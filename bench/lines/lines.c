@@ -306,9 +306,14 @@ int main(int argc, char **argv)
 	uint64_t *middles;
 	FILE *file;
 
-	if (argc < 2 || !(file = fopen(argv[1], "we"))) {
+	if (argc < 2 || argv[1][0] == '-') {
 		fprintf(stderr, "usage: cleave-bench-lines FILE.json [entries]\n");
 		return 2;
+	}
+	file = fopen(argv[1], "we");
+	if (!file) {
+		perror(argv[1]);
+		return 1;
 	}
 	layout_make(&layout, entries, 42);
 	order = layout_shuffled(&layout, 43);

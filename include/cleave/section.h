@@ -154,7 +154,8 @@ CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cle
 CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *self);
 
 /*
- * Register the calling thread, with liburcu too unless it already is.  A thread with records in several domains of one
+ * Register the calling thread, with liburcu too unless it already is.  Before it unregisters it leaves its sections and
+ * ends its transactions and holds; its nodes go back to the domain.  A thread with records in several domains of one
  * flavour unregisters them in the reverse order.  With memb, a grace period of the domain waits for these threads only.
  */
 CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
@@ -223,6 +224,7 @@ struct cleave_ck_thread {
 	ck_epoch_record_t record;
 };
 
+/* As with liburcu, but without a worker, and they do not fail: start and postfork_child return 0. */
 CLEAVE_API int cleave_ck_start(struct cleave_ck *ck, const struct cleave_memory *memory, uint64_t garbage_limit);
 CLEAVE_API void cleave_ck_stop(struct cleave_ck *ck);
 /* A record that was registered once must stay at its address until cleave_ck_stop(). */
