@@ -217,15 +217,6 @@ static int insert_found_leave(struct cleave *index, struct cleave_thread *self, 
 	return fill(index, self, change, position);
 }
 
-/* May a gap of that size appear in this leaf, as far as its parent is concerned (invariant 7)? */
-static PORT_ALWAYS_INLINE bool bound_allows(const struct cleave__position *position, uint64_t gap)
-{
-	const struct cleave__branch *parent = position->parent;
-
-	return !parent ||
-	       (cleave__branch_gap(parent, position->index) >= gap && !cleave__dead_locked(&parent->node));
-}
-
 /* Does an erasure up to the leaf's border leave its neighbours alone?  (border.h) */
 static bool border_is_clear(struct cleave *index, struct cleave__position position, uint64_t first, uint64_t last)
 	PORT_INSIDE PORT_LOCKED(position.node->lock)
@@ -275,7 +266,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	if (PORT_UNLIKELY(!clean | (cells <= CLEAVE__SMALL)) && (!clean || cells <= cleave__small_now(self)))
 		return go_on(index, self, change, position);
 	gap = cleave__gap_size(gap_first, gap_last);
-	if (PORT_UNLIKELY(!bound_allows(&position, gap)) &&
+	if (PORT_UNLIKELY(!cleave__bound_allows(&position, gap)) &&
 	    !cleave__raise(index, self, 0, first, gap, position.parent, true))
 		return go_on(index, self, change, position);
 	one = (unsigned int)__builtin_ctz(clean);

@@ -29,4 +29,13 @@ void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct 
 /* The largest gap inside a node: exact for a leaf, the largest bound for a branch.  The node is locked or private. */
 uint64_t cleave__node_gap(struct cleave__node *node);
 
+/* May a gap of that size appear in this leaf, as far as its parent is concerned (invariant 7)? */
+static PORT_ALWAYS_INLINE bool cleave__bound_allows(const struct cleave__position *position, uint64_t gap)
+{
+	const struct cleave__branch *parent = position->parent;
+
+	return !parent ||
+	       (cleave__branch_gap(parent, position->index) >= gap && !cleave__dead_locked(&parent->node));
+}
+
 #endif

@@ -30,27 +30,90 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
 }
 
-/* A gap is to appear: no bound above may be lower.  Only the leaf is locked, outside of sections: this may wait. */
-static void raise(struct cleave_hold *hold, uint64_t addr, const struct cleave__edit *edit) PORT_UNCHECKED
+/* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if it can look there. */
+static void find_held(const struct cleave_hold *hold, uint64_t begun, struct cleave__position *position) PORT_INSIDE
 {
-	if (edit->gap)
-		(void)cleave__raise(hold->txn.index, hold->txn.self, 0, addr, edit->gap, NULL, false);
+	struct cleave *index = hold->txn.index;
+	const struct cleave__place *last = &hold->txn.self->last;
+
+	if (last->leaf == hold->leaf && begun && last->begun == begun && last->parent &&
+	    !cleave__dead_locked(&last->parent->node)) {
+		position->node = last->leaf;
+		position->parent = last->parent;
+		position->above = last->above;
+		position->index = last->at;
+		position->order = hold->order;
+		position->count = hold->count;
+		position->r = hold->r;
+	} else {
+		index->search->seek_rcu(index, hold->leaf->first, position);
+	}
 }
 
-/* A gap is put by one store of the order word.  False: there is no clean cell for it. */
+/* A gap is to appear: no bound above may be lower.  Only the leaf is locked, outside of sections: this may wait. */
+static void raise(struct cleave_hold *hold, uint64_t addr, uint64_t gap) PORT_UNCHECKED
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave_thread *self = hold->txn.self;
+	struct cleave__position position;
+	bool done;
+
+	cleave__enter(index, self);
+	find_held(hold, cleave__pool_begun(self), &position);
+	done = cleave__bound_allows(&position, gap) ||
+	       cleave__raise(index, self, 0, addr, gap, position.parent, true);
+	cleave__leave(index, self);
+	if (PORT_UNLIKELY(!done))
+		(void)cleave__raise(index, self, 0, addr, gap, NULL, false);
+}
+
+/*
+ * A gap is put by one store of the order word: gaps beside it are joined, that below in its cell, that above in the new
+ * one.  False: there are no clean cells for it.  (Few branches, as in edit.c's erase().)
+ */
 static bool put_gap(struct cleave_hold *hold, uint64_t first, uint64_t last) PORT_UNCHECKED
 {
 	struct cleave__leaf *leaf = leaf_of(hold);
 	struct cleave_thread *self = hold->txn.self;
-	struct cleave__edit edit;
+	unsigned int r = hold->r, count = hold->count, head = hold->entry.first < first, tail = last < hold->entry.last;
+	uint64_t order = hold->order, gap_first, gap_last;
+	unsigned int at, low, high, below, above, clean, others, n, one, other, dropped;
 
-	cleave__leaf_edit_init(&edit, leaf, hold->order, hold->count,
-			       cleave__pool_clean_cells(self, leaf, hold->order));
-	if (!cleave__leaf_edit_put_inside(&edit, hold->r, &hold->entry, first, last, NULL))
+	/* Where there is nothing below or above, the entry stands for it. */
+	at = cleave__cell(order, r);
+	low = cleave__cell(order, r - (r > 0));
+	high = cleave__cell(order, r + (r + 1 < count));
+	below = !head & !PORT_CELL_READ(leaf->value[low]);
+	above = !tail & !PORT_CELL_READ(leaf->value[high]);
+	n = !below + tail;
+	clean = cleave__pool_recycle_cells(self, leaf, order);
+	others = clean & (clean - 1);
+	if (PORT_UNLIKELY(!(n > 1 ? others : clean)))
 		return false;
-	raise(hold, first, &edit);
-	cleave__pool_store_edit(self, &edit);
-	hold->count = edit.count;
+	gap_first = below ? PORT_CELL_READ(leaf->start[low]) : first;
+	gap_last = above ? cleave__cell_last(leaf, order, count, r + 1) : last;
+	raise(hold, first, cleave__gap_size(gap_first, gap_last));
+	/* Both cells are written, even where one is needed, or none. */
+	one = (unsigned int)__builtin_ctz(clean);
+	other = (unsigned int)__builtin_ctz(others ? others : clean);
+	PORT_CELL_WRITE(leaf->start[other], last + 1);
+	PORT_CELL_WRITE(leaf->value[other], hold->entry.value);
+	PORT_CELL_WRITE(leaf->start[one], below ? last + 1 : first);
+	PORT_CELL_WRITE(leaf->value[one], below ? hold->entry.value : NULL);
+	dropped = (unsigned int)!head << at | above << high;
+	cleave__leaf_exchange(leaf, order, count,
+			      &(struct cleave__exchange){
+				      .at = r + head,
+				      .drop = !head + above,
+				      .dropped = dropped,
+				      .n = n,
+				      .fresh = (one | other << 4) & (unsigned int)cleave__low_numbers(n),
+				      .added = (unsigned int)(n > 0) << one | (unsigned int)(n > 1) << other,
+				      .displaces = true,
+			      });
+	cleave__pool_drop_displaced(self, leaf, dropped);
+	PORT_COUNT(self->counters.edits);
+	hold->count = count + n - (!head + above);
 	return true;
 }
 
@@ -68,7 +131,8 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 	if (cleave__leaf_edit_put(&edit, hold->r, first, last, value)) {
 		cleave__leaf_edit_store_private(&edit);
 		copy->count = (uint8_t)(hold->leaf->count + 1);
-		raise(hold, first, &edit);
+		if (edit.gap)
+			raise(hold, first, edit.gap);
 		if (cleave__swing_leaf(hold->txn.index, self, hold->leaf, copy, edit.gap, true, false)) {
 			cleave__unlock_dead(hold->txn.index, hold->leaf);
 			hold->dead = hold->leaf;
@@ -88,26 +152,6 @@ static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t las
 	const struct cleave__leaf *leaf = leaf_of(hold);
 
 	return cleave__leaf_cramped(leaf, hold->count) || cleave__cut_share(leaf, first, last, hold->count + 1);
-}
-
-/* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if it can look there. */
-static void find_held(const struct cleave_hold *hold, uint64_t begun, struct cleave__position *position) PORT_INSIDE
-{
-	struct cleave *index = hold->txn.index;
-	const struct cleave__place *last = &hold->txn.self->last;
-
-	if (last->leaf == hold->leaf && begun && last->begun == begun && last->parent &&
-	    !cleave__dead_locked(&last->parent->node)) {
-		position->node = last->leaf;
-		position->parent = last->parent;
-		position->above = last->above;
-		position->index = last->at;
-		position->order = hold->order;
-		position->count = hold->count;
-		position->r = hold->r;
-	} else {
-		index->search->seek_rcu(index, hold->leaf->first, position);
-	}
 }
 
 /*
@@ -208,7 +252,7 @@ static bool gap_beyond(struct cleave_hold *hold, uint64_t first, uint64_t last) 
 	bool seen;
 
 	cleave__enter(index, hold->txn.self);
-	index->search->seek_rcu(index, first, &position); /* finds the leaf, for it is locked and lives */
+	find_held(hold, cleave__pool_begun(hold->txn.self), &position);
 	seen = cleave__border_look(index, &position, first, last, &border);
 	if (seen)
 		cleave__border_release(index, &border);
@@ -223,7 +267,8 @@ int cleave_hold_erase(struct cleave_hold *hold, uint64_t first, uint64_t last)
 	if ((cleave__border_reached(hold->leaf, first, last) && gap_beyond(hold, first, last)) ||
 	    (!put_gap(hold, first, last) && !put_in_copy(hold, first, last, NULL)))
 		return -EAGAIN;
-	hold->put = hold->erased = hold->more = true;
+	hold->put = hold->erased = true;
+	hold->more |= hold->count <= CLEAVE__SMALL;
 	return 0;
 }
 

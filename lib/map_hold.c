@@ -212,6 +212,7 @@ int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thr
 	struct cleave__map_object *old;
 	struct cleave__map_bytes bytes;
 	struct cleave_hold hold;
+	uint64_t retired;
 	int error;
 
 	if (map->config.flags & NOT_HELD)
@@ -223,10 +224,12 @@ int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thr
 	if (error)
 		return error;
 	bytes = (struct cleave__map_bytes){ end - start, cleave__map_data(map, old, start, end) };
+	retired = thread->nyoung;
 	cleave__map_pages_left(thread, old, bytes.size >> map->config.page_shift);
 	cleave__map_uncharge(map, &bytes);
 	cleave__map_credit(map, thread, (uint64_t)0 - bytes.size, (uint64_t)0 - bytes.data);
-	cleave__map_tidy(thread, true);
+	if (thread->nyoung != retired)
+		cleave__map_tidy(thread, true);
 	return 0;
 }
 

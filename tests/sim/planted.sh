@@ -105,16 +105,16 @@ plant raise_in_dead_parent gapbound.c \
 	's/cleave__trylock_live\(index, &known->node\)/cleave__trylock(&known->node.lock)/'
 plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_locked\(&parent->node\)/ >= gap/' \
 	update.c 's/ < edit\.gap \|\|\n\t\s*cleave__dead_locked\(&position->parent->node\)\)/ < edit.gap)/' \
-	edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
+	gapbound.h 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
 cells=6
 only=words_recur_erase
 plant erase_not_counted edit.c \
 	's/(\tcleave__leaf_exchange\(leaf, order, position\.count,\n)/
 		\tleaf->node.removals = (leaf->node.removals - below) & 15;\n$1/'
 only=bound_of_dead_parent
-plant erase_trusts_dead_parent edit.c 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
+plant erase_trusts_dead_parent gapbound.h 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
 only=
-plant erase_raises_nothing edit.c 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
+plant erase_raises_nothing gapbound.h 's/cleave__branch_gap\(parent, position->index\) >= gap/true/'
 plant erase_in_spite_of_bound edit.c \
 	's/!(cleave__raise\(index, self, 0, first, gap, position\.parent, true\))/($1, false)/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
@@ -209,10 +209,9 @@ plant edit_searches_before_lock edit.c \
 	's/(\tif \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)\n
 		\t\treturn false;\n)(\t\*order = cleave__order_locked\(leaf\);\n)/$2$1/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
-plant hold_gap_not_raised hold.c \
-	's/\tif \(edit->gap\)\n\t\t\(void\)cleave__raise/\tif (edit->gap \&\& false)\n\t\t(void)cleave__raise/'
+plant hold_gap_not_raised hold.c 's/(static void raise\(.*?\n\{\n)/$1\treturn;\n/s'
 plant hold_gap_raised_late hold.c \
-	's/(\traise\(hold, first, &edit\);\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/'
+	's/(\traise\(hold, first, cleave__gap_size\(gap_first, gap_last\)\);\n)(.*?\n\t\t\t\s+\}\);\n)/$2$1/s'
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
 plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
 plant store_of_dead_leaf nodelock.h \
@@ -220,8 +219,8 @@ plant store_of_dead_leaf nodelock.h \
 		\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_reused_at_once pool.h 's/if \(node->cookie <= self->passed\)/if (true)/'
 plant hold_cell_retired_early hold.c \
-	's/\tcleave__pool_store_edit\(self, &edit\);/
-		\tcleave__pool_drop_cells(self, leaf, edit.dropped);\n\tcleave__leaf_edit_store(&edit);/'
+	's/(\tcleave__leaf_exchange\(leaf, order, count,.*?\}\);\n)
+		(\tcleave__pool_drop_displaced\(self, leaf, dropped\);\n)/$2$1/s'
 plant hold_replaced_cell_retired_early edit.c \
 	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n//s;
 		s/(\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/
