@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Prints the dump of an index: `dump-example N` or `dump-example N nodes`.  Entry i is [i * 3000, i * 3000 + 1fff]
- * (hexadecimal), and the highest address has an entry of its own.  For the test of cleave-map.
+ * (hexadecimal), and the highest address has an entry of its own.  With a third argument it holds entry 1 then, and
+ * aborts.  For the tests of cleave-map and cleave-gdb.py.
  */
 #include <cleave/section.h>
 
@@ -19,6 +20,7 @@ int main(int argc, char **argv)
 	static CLEAVE_SECTION_DOMAIN domain;
 	static CLEAVE_SECTION_THREAD record;
 	static struct cleave index;
+	static struct cleave_hold hold;
 	static char values[2];
 	struct cleave_lines lines = { print_line };
 	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
@@ -35,6 +37,11 @@ int main(int argc, char **argv)
 	cleave_section_enter(&record);
 	cleave_dump_rcu(&index, &lines, argc > 2);
 	cleave_section_leave(&record);
+	if (argc > 3) {
+		fflush(stdout);
+		cleave_hold_begin(&hold, &index, &record.thread, 0x3000);
+		abort();
+	}
 	cleave_destroy(&index, &record.thread);
 	cleave_section_unregister(&record, &domain);
 	cleave_section_stop(&domain);
