@@ -4,31 +4,7 @@
 
 /* ---- Guard pages ---- */
 
-/*
- * Where the guard of a run of unmapped space [start, end) belongs: one page, or both of exactly two, after the entry
- * below; the rest is free.
- */
-static int guard_run(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
-{
-	uint64_t page = cleave__map_page(txn->map), size = end - start == 2 * page ? 2 * page : page, addr;
-	struct cleave__map_view view;
-	int error = 0;
-
-	cleave__map_view(txn, start, &view);
-	PORT_ASSERT(!cleave__map_is_guard(view.object) || view.start == start, "a guard begins behind an entry");
-	if (!cleave__map_is_guard(view.object) || view.end != start + size)
-		error = cleave__map_stage(txn, start, start + size, cleave__map_guard_value());
-	for (addr = start + size; !error && addr < end; addr = view.end) {
-		cleave__map_view(txn, addr, &view);
-		if (view.end > end)
-			view.end = end;
-		if (view.object)
-			error = cleave__map_stage(txn, addr, view.end, NULL);
-	}
-	return error;
-}
-
-/* Space without an entry below it has no guard. */
+/* Space without an entry below it has no guard, nor has what lies behind one. */
 static int unguard_run(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
 {
 	struct cleave__map_view view;
@@ -42,6 +18,23 @@ static int unguard_run(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
 			error = cleave__map_stage(txn, addr, view.end, NULL);
 	}
 	return error;
+}
+
+/*
+ * Where the guard of a run of unmapped space [start, end) belongs: one page, or both of exactly two, after the entry
+ * below; the rest is free.
+ */
+static int guard_run(struct cleave_map_txn *txn, uint64_t start, uint64_t end)
+{
+	uint64_t page = cleave__map_page(txn->map), size = end - start == 2 * page ? 2 * page : page;
+	struct cleave__map_view view;
+	int error = 0;
+
+	cleave__map_view(txn, start, &view);
+	PORT_ASSERT(!cleave__map_is_guard(view.object) || view.start == start, "a guard begins behind an entry");
+	if (!cleave__map_is_guard(view.object) || view.end != start + size)
+		error = cleave__map_stage(txn, start, start + size, cleave__map_guard_value());
+	return error ? error : unguard_run(txn, start + size, end);
 }
 
 /*

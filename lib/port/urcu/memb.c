@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "moment.h"
+#include "registered.h"
 
 /* [U7-rel] liburcu leaves a section by a plain store. */
 #if defined(__x86_64__) || defined(__i386__)
@@ -25,33 +26,6 @@
 #else
 #define LEAVE_RELEASES false
 #endif
-
-static bool register_thread(void)
-{
-	if (URCU_TLS(rcu_reader).registered)
-		return false;
-	rcu_register_thread();
-	return true;
-}
-
-static void *reader(void)
-{
-	return &URCU_TLS(rcu_reader);
-}
-
-static void unregister_thread(void)
-{
-	rcu_unregister_thread();
-}
-
-/*
- * liburcu's list still has the thread, whose memory the child will use for other things.  Nobody else runs and no
- * grace period is in progress, so the node can be unlinked where it is.
- */
-static void forget(void *reader)
-{
-	cds_list_del(&((struct urcu_reader *)reader)->node);
-}
 
 /* [U7-acq] what was read in the sections before */
 static bool outside(const void *reader)
@@ -72,13 +46,10 @@ static bool barrier(void)
 static const struct cleave__urcu_flavour memb = {
 	.ops = { CLEAVE__URCU_OPS, .enter = enter, .leave = leave, .inside = inside },
 	.synchronize = synchronize,
-	.register_thread = register_thread,
-	.unregister_thread = unregister_thread,
-	.reader = reader,
+	CLEAVE__URCU_REGISTERED,
 	.outside = outside,
 	.leave_releases = LEAVE_RELEASES,
 	.barrier = barrier,
-	.forget = forget,
 };
 
 int cleave_urcu_memb_start(struct cleave_urcu *urcu, const struct cleave_memory *memory, uint64_t garbage_limit)

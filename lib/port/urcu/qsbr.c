@@ -10,7 +10,7 @@
 #endif
 #include <urcu-qsbr.h>
 
-#include "urcu.h"
+#include "registered.h"
 
 static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 {
@@ -39,24 +39,6 @@ static int inside(struct cleave_domain *domain, struct cleave_thread *self)
 	return rcu_read_ongoing() ? -1 : 0;
 }
 
-static bool register_thread(void)
-{
-	if (URCU_TLS(rcu_reader).registered)
-		return false;
-	rcu_register_thread();
-	return true;
-}
-
-static void *reader(void)
-{
-	return &URCU_TLS(rcu_reader);
-}
-
-static void unregister_thread(void)
-{
-	rcu_unregister_thread();
-}
-
 static bool offline(void)
 {
 	if (!rcu_read_ongoing())
@@ -74,12 +56,6 @@ static void online(void)
 	CLEAVE__TSAN_SHOW();
 }
 
-/* As in memb.c. */
-static void forget(void *reader)
-{
-	cds_list_del(&((struct urcu_qsbr_reader *)reader)->node);
-}
-
 static void synchronize(void)
 {
 	synchronize_rcu();
@@ -88,12 +64,9 @@ static void synchronize(void)
 static const struct cleave__urcu_flavour qsbr = {
 	.ops = { CLEAVE__URCU_OPS, .enter = enter, .leave = leave, .inside = inside },
 	.synchronize = synchronize,
-	.register_thread = register_thread,
-	.unregister_thread = unregister_thread,
-	.reader = reader,
+	CLEAVE__URCU_REGISTERED,
 	.offline = offline,
 	.online = online,
-	.forget = forget,
 };
 
 int cleave_urcu_qsbr_start(struct cleave_urcu *urcu, const struct cleave_memory *memory, uint64_t garbage_limit)
