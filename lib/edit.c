@@ -303,13 +303,17 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
  * said n, is so, too: who unlinks that has seen it published, and so what begun() saw, and his token is not below n.
  * An index that is destroyed frees its leaves at once; no other one has its number.
  */
+static PORT_ALWAYS_INLINE bool remembers(const struct cleave *index, const struct cleave_thread *self, uint64_t begun)
+{
+	return begun && self->last.begun == begun && self->last.index == index->number;
+}
+
 static PORT_ALWAYS_INLINE bool find_last(const struct cleave *index, const struct cleave_thread *self, uint64_t addr,
 					 uint64_t begun, struct cleave__position *position) PORT_INSIDE
 {
 	const struct cleave__place *last = &self->last;
 
-	if (!begun || last->begun != begun || last->index != index->number || addr < last->leaf->first ||
-	    addr > last->leaf->last)
+	if (!remembers(index, self, begun) || addr < last->leaf->first || addr > last->leaf->last)
 		return false;
 	position->node = last->leaf;
 	position->parent = last->parent;
@@ -345,13 +349,36 @@ static PORT_ALWAYS_INLINE void hold_leave(struct cleave_hold *hold, struct cleav
 	cleave__leave(index, self); /* a locked live node stays */
 }
 
-/* Find the leaf by a walk, after begun() said `begun`. */
+/*
+ * The leaf behind that one, for who came back to it before: he goes upward.  The branch has it, or had it when it died,
+ * after begun() said n: so it is as safe to look at.
+ */
+static PORT_ALWAYS_INLINE bool find_next(const struct cleave *index, const struct cleave_thread *self, uint64_t addr,
+					 uint64_t begun, struct cleave__position *position) PORT_INSIDE
+{
+	const struct cleave__place *last = &self->last;
+	struct cleave__node *next;
+
+	if (!last->again || !remembers(index, self, begun) || !last->parent ||
+	    last->at + 1 >= last->parent->node.count)
+		return false;
+	next = cleave__link_read_rcu(&last->parent->child[last->at + 1]);
+	position->node = next;
+	position->parent = last->parent;
+	position->above = last->above;
+	position->index = last->at + 1;
+	return addr >= next->first && addr <= next->last;
+}
+
+/* Find the leaf, by a walk if need be, after begun() said `begun`. */
 static PORT_NO_INLINE void hold_begin_anew(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
 					   uint64_t addr, uint64_t begun) PORT_LEAVES PORT_UNCHECKED
 {
 	struct cleave__position position;
 
-	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
+	if (!find_next(index, self, addr, begun, &position))
+		cleave__walk(index, 0, addr, search_branch, &position);
+	if (PORT_UNLIKELY(!lock_this(index, addr, &position)))
 		position = lock_leaf_slowly(index, self, addr, position);
 	self->last = (struct cleave__place){
 		.leaf = position.node,

@@ -195,7 +195,12 @@ plant siblings_parent_not_locked siblings.c \
 		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 only=hold_begins_where_it_was
-plant hold_begins_at_a_reused_leaf edit.c 's/ \|\| last->begun != begun//'
+plant hold_begins_at_a_reused_leaf edit.c 's/ && self->last\.begun == begun//'
+only=hold_goes_on_upward
+plant hold_goes_on_at_a_reused_leaf edit.c \
+	's/(\tif \(!last->again \|\| !)remembers\(index, self, begun\)/$1(last->index == index->number)/'
+only=hold_goes_on_further
+plant hold_goes_on_past_the_leaf edit.c 's/return addr >= next->first && addr <= next->last;/return true;/'
 only=
 only=hold_divides_under_another
 plant hold_begins_with_a_late_number edit.c \

@@ -436,6 +436,14 @@ static const struct named named[] = {
 	  { .nthreads = 2, .ncalls = { 2, 4 }, .cold = true,
 	    .calls = { { RANGE(HOLD, 12, 12, 0), RANGE(HOLD, 8, 8, 6) },
 		       { AT(CLIP, 10), AT(CLIP, 14), RANGE(ERASE, 8, 15, 0), RANGE(INSERT, 9, 10, 5) } } } },
+	/* It goes on in the leaf behind it, but not if that was replaced. */
+	{ "hold_goes_on_upward", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 3, 4 }, .cold = true,
+	    .calls = { { RANGE(HOLD, 2, 2, 0), RANGE(HOLD, 3, 3, 0), RANGE(HOLD, 16, 19, 7) },
+		       { AT(CLIP, 17), AT(CLIP, 21), AT(CLIP, 25), AT(CLIP, 29) } } } },
+	{ "hold_goes_on_further", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 3, 1 },
+	    .calls = { { RANGE(HOLD, 2, 2, 0), RANGE(HOLD, 3, 3, 0), RANGE(HOLD, 32, 35, 7) }, { AT(CLIP, 17) } } } },
 	/* A division locks what the walk found above the leaf, but not what was replaced, or is something else now. */
 	{ "hold_divides_under_another", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 1, 4 }, .cold = true,
