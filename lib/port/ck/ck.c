@@ -37,7 +37,9 @@
  * Thread Sanitizer does not see CK's assembly.  Whoever raises `wide` acquires every thread's record first, and `wide`
  * passes it on.
  */
+#ifndef CLEAVE_SECTION_CK
 #define CLEAVE_SECTION_CK
+#endif
 #include "../user/user.h"
 #include "cookie.h"
 

@@ -41,20 +41,20 @@ struct heap {
 	char *end;		    /* [l] */
 };
 
-static struct heap small, huge = { .huge = true };
+static struct heap small_heap, huge_heap = { .huge = true };
 
 /* ---- Around fork(): who is inside while another thread forks would leave its lock to the child ---- */
 
 static void before_fork(void)
 {
-	cleave__user_lock(&small.lock);
-	cleave__user_lock(&huge.lock);
+	cleave__user_lock(&small_heap.lock);
+	cleave__user_lock(&huge_heap.lock);
 }
 
 static void after_fork(void)
 {
-	cleave__user_unlock(&huge.lock);
-	cleave__user_unlock(&small.lock);
+	cleave__user_unlock(&huge_heap.lock);
+	cleave__user_unlock(&small_heap.lock);
 }
 
 /*
@@ -248,13 +248,13 @@ static void free_to(struct heap *heap, void *node, size_t size)
 static void *packed_alloc(const struct cleave_memory *memory, size_t size, size_t align)
 {
 	(void)memory;
-	return alloc_from(&small, size, align);
+	return alloc_from(&small_heap, size, align);
 }
 
 static void packed_free(const struct cleave_memory *memory, void *node, size_t size)
 {
 	(void)memory;
-	free_to(&small, node, size);
+	free_to(&small_heap, node, size);
 }
 
 const struct cleave_memory cleave_memory_packed = { .alloc = packed_alloc, .free = packed_free };
@@ -262,13 +262,13 @@ const struct cleave_memory cleave_memory_packed = { .alloc = packed_alloc, .free
 static void *huge_alloc(const struct cleave_memory *memory, size_t size, size_t align)
 {
 	(void)memory;
-	return alloc_from(&huge, size, align);
+	return alloc_from(&huge_heap, size, align);
 }
 
 static void huge_free(const struct cleave_memory *memory, void *node, size_t size)
 {
 	(void)memory;
-	free_to(&huge, node, size);
+	free_to(&huge_heap, node, size);
 }
 
 const struct cleave_memory cleave_memory_huge = { .alloc = huge_alloc, .free = huge_free };
