@@ -159,14 +159,14 @@ static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t las
  * after begun() said `begun`.
  */
 static void remember_divided(struct cleave_thread *self, const struct cleave *index, struct cleave__divided divided,
-			     struct cleave__branch *above, uint64_t last, uint64_t begun)
+			     uint64_t last, uint64_t begun)
 {
 	for (; divided.leaves->link && divided.leaves->last <= last; divided.at++)
 		divided.leaves = divided.leaves->link;
 	self->last = (struct cleave__place){
 		.leaf = divided.leaves,
 		.parent = divided.parent,
-		.above = above,
+		.above = divided.above,
 		.at = divided.at,
 		.index = index->number,
 		.begun = begun,
@@ -189,7 +189,7 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 	find_held(hold, begun, &position);
 	done = cleave__divide(index, self, &position, first, last, value, &divided, &leaf->link);
 	if (done) {
-		remember_divided(self, index, divided, position.above, last, begun);
+		remember_divided(self, index, divided, last, begun);
 		cleave__unlock_dead(index, leaf);
 		hold->leaf = divided.leaves;
 		hold->dead = leaf;

@@ -14,10 +14,12 @@ struct siblings {
 	struct cleave_thread *self;
 	struct cleave__branch *parent;
 	struct cleave__branch *above; /* the parent's, if that lives; NULL: not known */
-	struct cleave__branch *copy;  /* what has taken the parent's place */
+	struct cleave__branch *copy;  /* what has taken the parent's place, and `above` then that of the branch above */
+	struct cleave__branch *grown; /* the branch above, if it is replaced too */
 	unsigned int at;	     /* the number of the first among the parent's children */
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
+	bool upward;		     /* more divisions are to follow, each to the right of the last one */
 	struct cleave__node *old[2]; /* locked, live, in address order */
 	unsigned int r;		     /* of the cell that the put begins in; until that is known, of one not above it */
 
@@ -43,9 +45,10 @@ static void init(struct siblings *s, struct cleave *index, struct cleave_thread 
 	s->self = self;
 	s->parent = position->parent;
 	s->above = position->above;
+	s->grown = NULL;
 	s->at = position->index;
 	s->nold = 1;
-	s->keep_locked = false;
+	s->keep_locked = s->upward = false;
 	s->old[0] = position->node;
 	s->r = position->order == cleave__order_locked(cleave__leaf(position->node)) ? position->r : 0;
 	s->nfresh = 0;
@@ -172,12 +175,20 @@ static bool parent_suits(const struct siblings *s)
 				   : s->parent->node.count - s->nold + s->nfresh <= CLEAVE__FANOUT;
 }
 
-static bool have_nodes(const struct siblings *s)
+/* If not: does who goes upward leave a branch behind that is well filled with what is below the leaf? */
+static bool may_grow(const struct siblings *s)
+{
+	unsigned int rest = s->nfresh + s->parent->node.count - s->nold - s->at;
+
+	return s->upward && s->at >= CLEAVE__FANOUT / 2 && rest <= CLEAVE__FANOUT;
+}
+
+static bool have_nodes(const struct siblings *s, unsigned int branches)
 {
 	const struct cleave_thread *self = s->self;
 
 	return self->nfree[CLEAVE__LEAF] >= self->reserved[CLEAVE__LEAF] + s->nfresh &&
-	       self->nfree[CLEAVE__BRANCH] > self->reserved[CLEAVE__BRANCH];
+	       self->nfree[CLEAVE__BRANCH] >= self->reserved[CLEAVE__BRANCH] + branches;
 }
 
 static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
@@ -213,12 +224,11 @@ static void build_leaves(struct siblings *s)
 		build_leaf(s, k, k + 1 < s->nfresh ? s->cells[s->end[k]].start - 1 : last);
 }
 
-static void copy_parent(const struct siblings *s, struct cleave__branch *copy)
+/* Append the new leaves, and what is behind the old ones. */
+static void append_rest(const struct siblings *s, struct cleave__branch *copy)
 {
 	const struct cleave__branch *parent = s->parent;
 
-	cleave__branch_init_private(copy, parent->node.level, parent->node.first);
-	cleave__branch_append_copies_private(copy, parent, 0, s->at);
 	for (unsigned int k = 0; k < s->nfresh; k++) {
 		uint64_t bound = s->nfresh == s->nold ? cleave__branch_gap(parent, s->at + k) : 0;
 
@@ -228,6 +238,44 @@ static void copy_parent(const struct siblings *s, struct cleave__branch *copy)
 	}
 	cleave__branch_append_copies_private(copy, parent, s->at + s->nold, parent->node.count);
 	cleave__branch_seal_private(copy);
+}
+
+/* Begin a copy of a locked branch with its first children. */
+static struct cleave__branch *copy_below(const struct siblings *s, const struct cleave__branch *branch, unsigned int n)
+{
+	struct cleave__branch *copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+
+	cleave__branch_init_private(copy, branch->node.level, branch->node.first);
+	cleave__branch_append_copies_private(copy, branch, 0, n);
+	return copy;
+}
+
+/* What takes the parent's place. */
+static struct cleave__node *copy_parent(struct siblings *s)
+{
+	s->copy = copy_below(s, s->parent, s->at);
+	append_rest(s, s->copy);
+	return &s->copy->node;
+}
+
+/* The parent is full: two, the second of which begins with the new leaves.  What takes the place of the one above. */
+static struct cleave__node *copy_above(struct siblings *s)
+{
+	unsigned int i = cleave__branch_index(s->grown, s->old[0]->first);
+	struct cleave__branch *below = copy_below(s, s->parent, s->at);
+
+	cleave__branch_seal_private(below);
+	s->copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+	cleave__branch_init_private(s->copy, s->parent->node.level, s->fresh[0]->first);
+	append_rest(s, s->copy);
+	s->at = 0;
+	s->above = copy_below(s, s->grown, i);
+	cleave__branch_append_private(s->above, &below->node, below->node.last, cleave__branch_largest_gap(below));
+	cleave__branch_append_private(s->above, &s->copy->node, s->copy->node.last,
+				      cleave__branch_largest_gap(s->copy));
+	cleave__branch_append_copies_private(s->above, s->grown, i + 1, s->grown->node.count);
+	cleave__branch_seal_private(s->above);
+	return &s->above->node;
 }
 
 static bool bound_suffices(const struct siblings *s, const struct cleave__branch *above, unsigned int i)
@@ -262,33 +310,55 @@ static bool lock_above(const struct siblings *s, struct cleave__branch **above) 
 	return false;
 }
 
+/*
+ * The parent and what is above it are locked: that is to be replaced too, if it is a branch with room for another
+ * child.  Lock what is above that.  False: it has none, or that is locked; both are unlocked.
+ */
+static bool lock_grown(struct siblings *s, struct cleave__branch **above) PORT_UNCHECKED
+{
+	struct cleave__branch *branch = *above;
+
+	if (branch && branch->node.count < CLEAVE__FANOUT &&
+	    cleave__lock_above(s->index, s->self, branch->node.level, s->old[0]->first, true, above)) {
+		s->grown = branch;
+		return true;
+	}
+	cleave__unlock(s->index->domain, branch ? &branch->node.lock : &s->index->root_lock, true);
+	cleave__unlock(s->index->domain, &s->parent->node.lock, true);
+	return false;
+}
+
 /* The leaves are shared out: build them, and publish them.  True: the old ones and the parent are dead. */
 static bool replace(struct siblings *s) PORT_UNCHECKED
 {
+	bool grows = !parent_suits(s), fits;
 	struct cleave__branch *above;
+	struct cleave__node *copy;
 	unsigned int i;
-	bool fits;
 
-	if (!parent_suits(s) || !have_nodes(s))
+	if ((grows && !may_grow(s)) || !have_nodes(s, grows ? 3 : 1))
 		return false;
 	build_leaves(s);
-	if (!lock_above(s, &above))
+	if (!lock_above(s, &above) || (grows && !lock_grown(s, &above)))
 		goto give_up;
 	i = above ? cleave__branch_index(above, s->old[0]->first) : 0;
 	fits = !above || bound_suffices(s, above, i);
 	if (fits) {
-		s->copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
-		copy_parent(s, s->copy);
+		copy = grows ? copy_above(s) : copy_parent(s);
 		PORT_YIELD();
 		for (unsigned int k = 0; k < s->nold; k++)
 			cleave__mark_dead_locked(s->old[k]);
 		cleave__mark_dead_locked(&s->parent->node);
+		if (grows)
+			cleave__mark_dead_locked(&s->grown->node);
 		if (above)
-			cleave__link_publish_locked(&above->child[i], &s->copy->node);
+			cleave__link_publish_locked(&above->child[i], copy);
 		else
-			cleave__root_publish_locked(s->index, &s->copy->node);
+			cleave__root_publish_locked(s->index, copy);
 	}
 	cleave__unlock(s->index->domain, above ? &above->node.lock : &s->index->root_lock, true);
+	if (grows)
+		cleave__unlock(s->index->domain, &s->grown->node.lock, !fits);
 	cleave__unlock(s->index->domain, &s->parent->node.lock, !fits);
 	if (!fits)
 		goto give_up;
@@ -311,6 +381,10 @@ static void settle(const struct siblings *s, const struct cleave__node *own, str
 	struct cleave__node *parent = &s->parent->node;
 
 	parent->link = NULL;
+	if (s->grown) {
+		s->grown->node.link = NULL;
+		parent->link = &s->grown->node;
+	}
 	*others = parent;
 	if (s->nold == 2) {
 		struct cleave__node *beside = s->old[s->old[0] == own];
@@ -378,6 +452,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	s.keep_locked = locked;
 	lay(&s, &put);
 	share = locked ? cleave__cut_share(leaf, first, last, s.n) : 0;
+	s.upward = share > 0;
 	if (!share && s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);
@@ -401,7 +476,7 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 	if (replace(&s)) {
 		settle(&s, position->node, others);
 		if (locked) {
-			*locked = (struct cleave__divided){ .parent = s.copy, .at = s.at };
+			*locked = (struct cleave__divided){ .parent = s.copy, .above = s.above, .at = s.at };
 			for (unsigned int k = s.nfresh; k-- > 0; locked->leaves = s.fresh[k])
 				s.fresh[k]->link = locked->leaves;
 		}

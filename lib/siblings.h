@@ -20,8 +20,17 @@
  *	2. T2: replaces P by P2, which has A too (for another child's sake); P is dead
  *	3. T1: locks P, sees that it is dead, gives up.  Had it copied P, the other child's change would be lost.
  *
- * What cannot be done so (P is full, or has too few children; a lock is held; G's bound for P must rise; no nodes)
- * takes a restructure.
+ * If P is full, and more divisions of its rightmost leaves are to come, P stays behind and the new leaves get a branch
+ * Q of their own: G is replaced, too, and published at what is above it.
+ *
+ *	     G			     G'
+ *	     |			    / \
+ *	     P			   P'  Q
+ *	    / \			   |  / \
+ *	  ...  A		  ... A' N
+ *
+ * What cannot be done so (P, or G, is full otherwise; P has too few children; a lock is held; a bound above must rise;
+ * no nodes) takes a restructure.
  */
 #ifndef CLEAVE_SIBLINGS_H
 #define CLEAVE_SIBLINGS_H
@@ -40,6 +49,7 @@
 struct cleave__divided {
 	struct cleave__node *leaves;
 	struct cleave__branch *parent;
+	struct cleave__branch *above; /* the parent's; it may be dead; NULL: that was the root */
 	unsigned int at; /* the number of the first among its children */
 };
 

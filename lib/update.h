@@ -30,8 +30,8 @@ int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struc
 static inline void cleave__prepare(struct cleave_thread *self)
 {
 	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 3 ||
-			  self->nfree[CLEAVE__BRANCH] == self->reserved[CLEAVE__BRANCH]))
-		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 4, true);
+			  self->nfree[CLEAVE__BRANCH] < self->reserved[CLEAVE__BRANCH] + 3))
+		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 6, true);
 }
 
 /* Before a change, outside of read sections: have a few nodes at hand. */

@@ -184,15 +184,19 @@ plant siblings_not_locked siblings.c \
 	border.c 's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
 plant siblings_live_on siblings.c 's/\t\t\tcleave__mark_dead_locked\(s->old\[k\]\);/\t\t\t;/'
 plant siblings_parent_lives_on siblings.c 's/\t\tcleave__mark_dead_locked\(&s->parent->node\);\n//'
+only=hold_cuts_under_a_full_branch
+plant siblings_grown_lives_on siblings.c 's/\t\tif \(grows\)\n\t\t\tcleave__mark_dead_locked\(&s->grown->node\);\n//'
+plant siblings_grown_bound_lost siblings.c 's/cleave__branch_largest_gap\(below\)/0/'
+only=
 plant siblings_dead_after_store siblings.c \
 	's/(\t\tfor \(unsigned int k = 0; k < s->nold; k\+\+\)\n
-		\t\t\tcleave__mark_dead_locked.*?&s->parent->node\);\n)(.*?copy->node\);\n
-		.*?copy->node\);\n)/$2$1/s'
+		\t\t\tcleave__mark_dead_locked.*?&s->parent->node\);\n)(.*?, copy\);\n
+		.*?, copy\);\n)/$2$1/s'
 plant siblings_bound_too_low siblings.c 's/fits = !above \|\| bound_suffices\(s, above, i\);/fits = true;/'
 plant siblings_parent_not_locked siblings.c \
 	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//;
 		s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//;
-		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, !fits\);\n//'
+		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, (!fits|true)\);\n//g'
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 only=hold_begins_where_it_was
 plant hold_begins_at_a_reused_leaf edit.c 's/ && self->last\.begun == begun//'

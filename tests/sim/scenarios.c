@@ -457,6 +457,14 @@ static const struct named named[] = {
 	    .calls = { { RANGE(HOLD, 28, 28, 5), RANGE(HOLD, 29, 29, 6), RANGE(HOLD, 30, 30, 7) },
 		       { RANGE(COVERS, 27, 33, 0) },
 		       { AT(CLIP, 34) } } } },
+	/* The parent is full: the branch above is replaced with it. */
+	{ "hold_cuts_under_a_full_branch", DEEP,
+	  { .nthreads = 2, .ncalls = { 2, 1 },
+	    .calls = { { RANGE(HOLD, 34, 34, 5), RANGE(HOLD, 35, 35, 6) }, { AT(CLIP, 37) } } } },
+	{ "hold_cuts_below_a_growing_gap", DEEP,
+	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
+	    .calls = { { RANGE(HOLD, 34, 34, 5) }, { RANGE(ERASE, 44, 45, 0) },
+		       { SEARCH(FIND, 36, 60, CLEAVE_LOWEST, 6, 0) } } } },
 	/* It goes on in what a division of its own has made, but not under a branch that was replaced since. */
 	{ "hold_cuts_on_under_another", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 2, 3 }, .cold = true,
