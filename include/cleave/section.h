@@ -219,8 +219,6 @@ struct cleave_ck {
 
 struct cleave_ck_thread {
 	struct cleave_thread thread;
-	uint32_t skip;	  /* [t] calls of done that do not look at the other threads */
-	uint32_t backoff; /* [t] the next value of skip */
 	ck_epoch_record_t record;
 };
 

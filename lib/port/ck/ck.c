@@ -53,11 +53,11 @@
 #endif
 
 /*
- * A look at the other threads costs a cache miss for each that is busy, and one for it.  So after a look, advance_to()
- * does nothing for some calls: SKIP, and twice as many each time in vain, up to SKIP_MOST.
+ * A look at the other threads costs a cache miss for each that is busy, and one for it; a new epoch costs each of them
+ * two.  So advance_to() is quiet for some calls after a look, for more if somebody was seen inside.
  */
-#define SKIP 128u
-#define SKIP_MOST 512u
+#define SKIP 64u
+#define SKIP_BUSY 256u
 
 static struct cleave_ck *ck_of(struct cleave_domain *domain)
 {
@@ -106,6 +106,11 @@ static uint64_t widen(uint64_t wide, unsigned int epoch)
 	return wide + (uint64_t)(int64_t)(int32_t)(epoch - (uint32_t)wide);
 }
 
+static uint64_t epoch_now(struct cleave_ck *ck)
+{
+	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch));
+}
+
 /* Take notice of the epoch, which whoever shares it with the embedder may have advanced too. */
 static uint64_t observe(struct cleave_ck *ck)
 {
@@ -123,21 +128,40 @@ static uint64_t observe(struct cleave_ck *ck)
 	}
 }
 
-/* Advance the epoch by one, if every thread lets it.  Return: it has advanced, by whomever. */
-static bool advance(struct cleave_ck *ck)
+/*
+ * Loads before all that follows.  x86 keeps loads in order, and a locked instruction behind them; CK's fence for it
+ * would be an mfence.
+ */
+static void fence_loads(void)
+{
+#ifdef CK_MD_TSO
+	ck_pr_fence_acquire();
+#else
+	ck_pr_fence_memory();
+#endif
+}
+
+/*
+ * Advance the epoch by one, if every thread lets it.  *busy: somebody was inside.
+ * Return: it has advanced, by whomever.
+ */
+static bool advance(struct cleave_ck *ck, bool *busy)
 {
 	unsigned int epoch = ck_pr_load_uint(&ck->epoch.epoch);
 
 	/* Step 3 above: the epoch is read before the threads are looked at. */
-	ck_pr_fence_memory();
+	fence_loads();
 	for (ck_stack_entry_t *entry = first_entry(ck); entry; entry = next_entry(entry)) {
 		ck_epoch_record_t *record = record_of(entry);
 
-		if (ck_pr_load_uint(&record->active) && ck_pr_load_uint(&record->epoch) != epoch)
+		if (!ck_pr_load_uint(&record->active))
+			continue;
+		*busy = true;
+		if (ck_pr_load_uint(&record->epoch) != epoch)
 			return ck_pr_load_uint(&ck->epoch.epoch) != epoch;
 	}
 	/* The readers' accesses that have ended, before the epoch that says so. */
-	ck_pr_fence_memory();
+	fence_loads();
 	/* Somebody else may have been quicker. */
 	ck_pr_cas_uint(&ck->epoch.epoch, epoch, epoch + 1);
 	return true;
@@ -165,7 +189,7 @@ static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
 	(void)self;
 	ck_pr_fence_memory();
 #endif
-	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE + behind;
+	return epoch_now(ck) + GRACE + behind;
 }
 
 /* On x86 a sequentially consistent store is a locked instruction, and so the barrier. */
@@ -175,7 +199,7 @@ static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread
 	struct cleave_ck *ck = ck_of(domain);
 
 	(void)self;
-	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch)) + GRACE;
+	return epoch_now(ck) + GRACE;
 #else
 	return cookie(domain, self);
 #endif
@@ -194,13 +218,12 @@ static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
 }
 #endif
 
-/* Advance until the cookie is done or somebody is in the way. */
-static bool push(struct cleave_ck *ck, uint64_t cookie)
+/* Advance until the cookie is done or somebody is in the way.  (All writers read `wide`: it is written once.) */
+static bool push(struct cleave_ck *ck, uint64_t cookie, bool *busy)
 {
-	while (observe(ck) < cookie)
-		if (!advance(ck))
-			return false;
-	return true;
+	while (epoch_now(ck) < cookie && advance(ck, busy))
+		;
+	return observe(ck) >= cookie;
 }
 
 static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -212,19 +235,16 @@ static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint6
 
 static void advance_to(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
-	struct cleave_ck_thread *thread = thread_of(self);
+	bool busy = false;
 
 	if (done(domain, self, cookie))
 		return;
-	if (thread->skip) {
-		thread->skip--;
+	if (self->quiet) { /* who asks for itself; cleave__pool_nudge() has looked */
+		self->quiet--;
 		return;
 	}
-	if (push(ck_of(domain), cookie))
-		thread->backoff = SKIP;
-	else if (thread->backoff < SKIP_MOST)
-		thread->backoff *= 2;
-	thread->skip = thread->backoff;
+	push(ck_of(domain), cookie, &busy);
+	self->quiet = busy ? SKIP_BUSY : SKIP;
 }
 
 static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -232,9 +252,10 @@ static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint6
 	struct cleave_ck *ck = ck_of(domain);
 	struct timespec nap = { .tv_nsec = 20000 };
 	int saved = errno;
+	bool busy = false;
 
 	(void)self;
-	for (unsigned int turn = 0; !push(ck, cookie); turn++) {
+	for (unsigned int turn = 0; !push(ck, cookie, &busy); turn++) {
 		if (turn < 16)
 			sched_yield();
 		else
@@ -323,8 +344,6 @@ void cleave_ck_register(struct cleave_ck_thread *record, struct cleave_ck *ck)
 	ck_stack_entry_t *entry;
 
 	cleave_thread_init(&record->thread, &ck->domain);
-	record->skip = 0;
-	record->backoff = SKIP;
 	CLEAVE__TSAN_HIDE();
 	cleave__user_lock(&ck->lock);
 	for (entry = first_entry(ck); entry; entry = next_entry(entry))
