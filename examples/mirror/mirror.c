@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "../common/options.h"
 #include "../common/supervise.h"
 #include "layout.h"
 #include "report.h"
@@ -61,14 +62,7 @@ static const char usage[] =
 
 static unsigned int number(const char *text, const char *option)
 {
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (!*text || *end || value > 1000000000) {
-		fprintf(stderr, "cleave-mirror: %s wants a number, not '%s'\n", option, text);
-		exit(2);
-	}
-	return (unsigned int)value;
+	return (unsigned int)option_number("cleave-mirror", option, text, 1000000000);
 }
 
 static void parse(struct options *options, int argc, char **argv)
@@ -97,10 +91,10 @@ static void parse(struct options *options, int argc, char **argv)
 			options->stop = true;
 			break;
 		case 't':
-			options->seconds = number(optarg, "--seconds");
+			options->seconds = number(optarg, "seconds");
 			break;
 		case 'p':
-			options->nap = number(optarg, "--nap");
+			options->nap = number(optarg, "nap");
 			break;
 		case 'j':
 			options->json = optarg;

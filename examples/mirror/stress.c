@@ -22,6 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/options.h"
+
+#define PROGRAM "cleave-mirror-stress"
+
 #define PAGE 4096u
 /* Where nothing is put unasked, so that nobody's memory is overwritten. */
 #define ARENA UINT64_C(0x100000000000)
@@ -265,23 +269,26 @@ static void parse(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			options.threads = (unsigned int)strtoul(optarg, NULL, 10);
+			options.threads = (unsigned int)option_number(PROGRAM, "threads", optarg, THREADS_MOST);
 			break;
 		case 's':
-			options.seconds = (unsigned int)strtoul(optarg, NULL, 10);
+			options.seconds = (unsigned int)option_number(PROGRAM, "seconds", optarg, 1000000);
 			break;
 		case 'e':
-			options.seed = strtoull(optarg, NULL, 0);
+			options.seed = option_number(PROGRAM, "seed", optarg, UINT64_MAX);
 			break;
 		default:
-			printf("usage: cleave-mirror-stress [--threads N] [--seconds N] [--seed N]\n"
+			fprintf(option == 'h' ? stdout : stderr,
+			       "usage: cleave-mirror-stress [--threads N] [--seconds N] [--seed N]\n"
 			       "Threads that map, unmap and protect overlapping ranges.  For cleave-mirror.\n"
 			       "example: cleave-mirror cleave-mirror-stress --threads 8 --seconds 5\n");
 			exit(option == 'h' ? 0 : 2);
 		}
 	}
-	if (optind != argc || options.threads < 1 || options.threads > THREADS_MOST)
+	if (optind != argc || options.threads < 1) {
+		fprintf(stderr, PROGRAM ": at least one thread, and no argument (--help tells more)\n");
 		exit(2);
+	}
 }
 
 static double seconds_since(const struct timespec *begin)

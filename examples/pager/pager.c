@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../common/options.h"
 #include "pager.h"
 
 #define AGENT_NAME "cleave-pager-agent"
@@ -64,12 +65,7 @@ static void __attribute__((noreturn)) misuse(const char *text, const char *what)
 
 static unsigned int number(const char *text, const char *option)
 {
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (!*text || *end || value > 1000000000)
-		misuse(option, " wants a number");
-	return (unsigned int)value;
+	return (unsigned int)option_number("cleave-pager", option, text, 1000000000);
 }
 
 static uint64_t pages(const char *text)
@@ -125,10 +121,10 @@ static void parse(struct options *options, int argc, char **argv)
 			options->compare = true;
 			break;
 		case 'n':
-			options->handlers = number(optarg, "--handlers");
+			options->handlers = number(optarg, "handlers");
 			break;
 		case 't':
-			options->seconds = number(optarg, "--seconds");
+			options->seconds = number(optarg, "seconds");
 			break;
 		case 's':
 			options->svg = optarg;

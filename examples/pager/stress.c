@@ -21,6 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../common/options.h"
+
+#define PROGRAM "cleave-pager-stress"
+
 #define PAGE ((size_t)4096)
 #define WORDS (PAGE / sizeof(uint64_t))
 #define RUN 48u /* pages that a call changes, at most */
@@ -355,16 +359,16 @@ static void parse(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			options.threads = (unsigned int)strtoul(optarg, NULL, 10);
+			options.threads = (unsigned int)option_number(PROGRAM, "threads", optarg, 256);
 			break;
 		case 's':
-			options.seconds = (unsigned int)strtoul(optarg, NULL, 10);
+			options.seconds = (unsigned int)option_number(PROGRAM, "seconds", optarg, 1000000);
 			break;
 		case 'p':
-			options.pages = strtoul(optarg, NULL, 10);
+			options.pages = option_number(PROGRAM, "pages", optarg, 1000000000);
 			break;
 		case 'r':
-			options.seed = strtoull(optarg, NULL, 10);
+			options.seed = option_number(PROGRAM, "seed", optarg, UINT64_MAX);
 			break;
 		case 'n':
 			options.forks = false;
@@ -377,7 +381,7 @@ static void parse(int argc, char **argv)
 			exit(2);
 		}
 	}
-	if (!options.threads || options.threads > 256 || options.pages < 2 * RUN || optind != argc) {
+	if (!options.threads || options.pages < 2 * RUN || optind != argc) {
 		fputs(usage, stderr);
 		exit(2);
 	}

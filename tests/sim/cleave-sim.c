@@ -2,6 +2,8 @@
 /* Runs scenarios of the index under chosen schedules: strategies, reports, options. */
 #include "execution.h"
 
+#include "options.h"
+
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -90,7 +92,6 @@ static double now(void)
 	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-static const char *const strategy_names[] = { "random", "pct", "dfs" };
 
 static void report_failure(const char *name, unsigned int number, const struct sim_options *options, uint64_t i,
 			   const struct sim_execution *execution)
@@ -437,6 +438,7 @@ int main(int argc, char **argv)
 		{ "processor", 0, NULL, 'P' },	 { "whole", 0, NULL, 'w' },
 		{ "help", 0, NULL, 'h' },	 { NULL, 0, NULL, 0 },
 	};
+	static const char *const memory_names[] = { "both", "sc", "weak" };
 	struct settings settings = { .seconds = 60,
 				     .memory = -1,
 				     .sim = { .seed = 1, .bound = UINT32_MAX, .deviations = UINT32_MAX } };
@@ -446,7 +448,7 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			settings.seconds = strtod(optarg, NULL);
+			settings.seconds = option_seconds(optarg);
 			break;
 		case 'w':
 			settings.sim.whole = true;
@@ -455,31 +457,25 @@ int main(int argc, char **argv)
 			which_clock = CLOCK_PROCESS_CPUTIME_ID;
 			break;
 		case 'e':
-			settings.executions = strtoull(optarg, NULL, 0);
+			settings.executions = option_number(optarg);
 			break;
 		case 'c':
 			settings.scenario = optarg;
 			break;
 		case 'y':
-			for (option = SIM_DFS; option > 0 && strcmp(optarg, strategy_names[option]) != 0; option--)
-				;
-			settings.sim.strategy = (enum sim_strategy)option;
-			if (strcmp(optarg, strategy_names[option]) != 0) {
-				usage(stderr);
-				return 2;
-			}
+			settings.sim.strategy = option_strategy(optarg);
 			break;
 		case 'p':
-			settings.sim.bound = (unsigned int)strtoul(optarg, NULL, 0);
+			settings.sim.bound = option_small(optarg);
 			break;
 		case 'd':
-			settings.sim.deviations = (unsigned int)strtoul(optarg, NULL, 0);
+			settings.sim.deviations = option_small(optarg);
 			break;
 		case 'm':
-			settings.memory = strcmp(optarg, "sc") == 0 ? 0 : strcmp(optarg, "weak") == 0 ? 1 : -1;
+			settings.memory = (int)option_word(optarg, memory_names, 3, "memory model") - 1;
 			break;
 		case 'r':
-			settings.sim.seed = strtoull(optarg, NULL, 0);
+			settings.sim.seed = option_number(optarg);
 			break;
 		case 'R':
 			settings.replay = optarg;

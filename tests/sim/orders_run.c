@@ -2,10 +2,9 @@
 /* Scenarios of a few accesses under chosen schedules: options, executions, what failed. */
 #include "orders_run.h"
 
+#include "options.h"
+
 #include <getopt.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 unsigned int variant_now;
 
@@ -67,16 +66,16 @@ int orders_main(int argc, char **argv, const struct scenario *const *lists, unsi
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (option) {
 		case 'e':
-			executions = strtoull(optarg, NULL, 0);
+			executions = option_number(optarg);
 			break;
 		case 's':
-			seed = strtoull(optarg, NULL, 0);
+			seed = option_number(optarg);
 			break;
 		case 'c':
 			only = optarg;
 			break;
 		case 't':
-			trace = (int64_t)strtoull(optarg, NULL, 0);
+			trace = option_small(optarg);
 			executions = UINT64_MAX;
 			break;
 		default:

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "runner.h"
 
+#include "options.h"
+
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -184,27 +186,25 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			budget = strtod(optarg, NULL);
+			budget = option_seconds(optarg);
 			break;
 		case 'e':
-			executions = strtoull(optarg, NULL, 0);
+			executions = option_number(optarg);
 			break;
 		case 'v':
-			only = (unsigned int)strtoul(optarg, NULL, 0);
+			only = option_small(optarg);
 			break;
 		case 'y':
-			options.strategy = strcmp(optarg, "dfs") == 0	? SIM_DFS
-					   : strcmp(optarg, "pct") == 0 ? SIM_PCT
-									: SIM_RANDOM;
+			options.strategy = option_strategy(optarg);
 			break;
 		case 'p':
-			options.bound = (unsigned int)strtoul(optarg, NULL, 0);
+			options.bound = option_small(optarg);
 			break;
 		case 'd':
-			options.deviations = (unsigned int)strtoul(optarg, NULL, 0);
+			options.deviations = option_small(optarg);
 			break;
 		case 'w':
-			options.stale = strtoul(optarg, NULL, 0) != 0;
+			options.stale = option_number(optarg) != 0;
 			break;
 		case 'n':
 			for (only = 0; only < runner->named && strcmp(runner->name(only), optarg); only++)
@@ -215,10 +215,10 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			}
 			break;
 		case 'a':
-			fail = (int)strtoul(optarg, NULL, 0);
+			fail = option_number(optarg) != 0;
 			break;
 		case 'r':
-			options.seed = strtoull(optarg, NULL, 0);
+			options.seed = option_number(optarg);
 			break;
 		case 'R':
 			what = optarg;
