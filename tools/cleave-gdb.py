@@ -213,15 +213,15 @@ Command("lock", "WORD", "what a lock word says", lambda a: gdb.write(text_of_loc
 
 class IndexPrinter:
     def __init__(self, value):
-        self.root = None
-        self.error = None
+        self.root, self.error = None, "not in memory"
         try:
-            self.root = root_of(int(value.address))
-        except (gdb.GdbError, gdb.MemoryError) as error:
+            if value.address is not None:
+                self.root = root_of(int(value.address))
+        except (gdb.GdbError, gdb.error) as error:
             self.error = error
 
     def to_string(self):
-        return f"index ({self.error})" if self.error else f"index of height {self.root.level + 1}"
+        return f"index of height {self.root.level + 1}" if self.root else f"index ({self.error})"
 
     def children(self):
         for _, first, last, value in entries_of(self.root) if self.root else ():

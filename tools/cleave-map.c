@@ -23,7 +23,7 @@ static const char help[] =
 	"    --at N            after its first N events (0: before all)\n"
 	"    --at-peak         where a process has most mappings\n"
 	"    --process P       of this process of the recording (that of the last event; of any at the peak)\n"
-	"  --dump FILE       the text of cleave_dump_rcu(), with nodes or without; - for standard input\n"
+	"  --dump FILE       the text of cleave_dump_rcu(), or of `cleave dump` in gdb; - for standard input\n"
 	"\n"
 	"Options:\n"
 	"  --svg FILE        draw it: open FILE in a browser; - for standard output\n"
