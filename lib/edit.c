@@ -299,9 +299,9 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
  *	   was retired under it
  * (Did begun() say n after the walk only, a branch on the way could have been unlinked before token n - 1, while the
  * walk was under way, and be reused when 1's section ended.  Not the leaf, which is locked by then.)  What it was found
- * under is as safe to look at.  What a division of the thread's own has put in the place of such a leaf, after begun()
- * said n, is so, too: who unlinks that has seen it published, and so what begun() saw, and his token is not below n.
- * An index that is destroyed frees its leaves at once; no other one has its number.
+ * under is as safe to look at.  What a division, or a copy, of the thread's own has put in the place of such a leaf,
+ * after begun() said n, is so, too: who unlinks that has seen it published, and so what begun() saw, and his token is
+ * not below n.  An index that is destroyed frees its leaves at once; no other one has its number.
  */
 static PORT_ALWAYS_INLINE bool remembers(const struct cleave *index, const struct cleave_thread *self, uint64_t begun)
 {

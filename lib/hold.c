@@ -137,6 +137,8 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 			cleave__unlock_dead(hold->txn.index, hold->leaf);
 			hold->dead = hold->leaf;
 			hold->more = true;
+			if (self->last.leaf == hold->leaf)
+				self->last.leaf = copy; /* as remember_divided() */
 			hold->leaf = copy;
 			hold->count = edit.count;
 			return true;
@@ -146,12 +148,20 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 	return false;
 }
 
-/* Is a leaf without clean cells better divided than copied? */
-static bool divides(const struct cleave_hold *hold, uint64_t first, uint64_t last)
+/*
+ * Cells of the first leaf if the leaf, which has no clean cell, is to be divided because it is cut upward; else 0.  What
+ * this thread cuts head by head is the highest entry of its leaf, or becomes so: others may cut what is above it.
+ */
+static unsigned int cut_share(const struct cleave_hold *hold, uint64_t first, uint64_t last)
 {
-	const struct cleave__leaf *leaf = leaf_of(hold);
+	const struct cleave__place *place = &hold->txn.self->last;
+	bool head = first == hold->entry.first, tail = last < hold->entry.last;
+	unsigned int share = cleave__cut_share(leaf_of(hold), first, last, hold->count + !head + tail);
 
-	return cleave__leaf_cramped(leaf, hold->count) || cleave__cut_share(leaf, first, last, hold->count + 1);
+	if (!share && head && tail && place->again && place->leaf == hold->leaf && hold->r + 1 < hold->count &&
+	    hold->count >= CLEAVE__CELLS / 2 && hold->r + 2 <= CLEAVE__FULL)
+		share = hold->r + 2;
+	return share;
 }
 
 /*
@@ -174,7 +184,8 @@ static void remember_divided(struct cleave_thread *self, const struct cleave *in
 }
 
 /* The leaf is full, or to be divided: its place is taken by several, locked. */
-static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
+			   unsigned int share) PORT_UNCHECKED
 {
 	struct cleave *index = hold->txn.index;
 	struct cleave_thread *self = hold->txn.self;
@@ -187,7 +198,7 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 	cleave__enter(index, self);
 	begun = cleave__pool_begun(self);
 	find_held(hold, begun, &position);
-	done = cleave__divide(index, self, &position, first, last, value, &divided, &leaf->link);
+	done = cleave__divide(index, self, &position, first, last, value, share, &divided, &leaf->link);
 	if (done) {
 		remember_divided(self, index, divided, last, begun);
 		cleave__unlock_dead(index, leaf);
@@ -200,13 +211,13 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 }
 
 /* Neither could be done at once: from here on it is a transaction's. */
-static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
+static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value, bool spread)
 {
 	struct cleave_txn *txn = &hold->txn;
 	int error;
 
 	cleave__begin_with(txn, hold->leaf);
-	txn->spread = divides(hold, first, last);
+	txn->spread = spread;
 	hold->handed_over = hold->more = true;
 	error = cleave__put(txn, first, last, value);
 	if (!error) {
@@ -227,9 +238,12 @@ static inline bool may_put(const struct cleave_hold *hold, uint64_t first, uint6
 /* The leaf cannot hold it. */
 static int put_elsewhere(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
 {
-	if ((divides(hold, first, last) || !put_in_copy(hold, first, last, value)) &&
-	    !put_in_several(hold, first, last, value))
-		return put_by_txn(hold, first, last, value);
+	unsigned int share = cut_share(hold, first, last);
+	bool divides = share || cleave__leaf_cramped(leaf_of(hold), hold->count);
+
+	if ((divides || !put_in_copy(hold, first, last, value)) &&
+	    !put_in_several(hold, first, last, value, share))
+		return put_by_txn(hold, first, last, value, divides);
 	return 0;
 }
 

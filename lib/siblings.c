@@ -436,13 +436,13 @@ static struct cleave__node *lock_beside(const struct cleave__position *position,
 }
 
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__divided *locked,
+		    uint64_t first, uint64_t last, void *value, unsigned int share, struct cleave__divided *locked,
 		    struct cleave__node **others) PORT_UNCHECKED
 {
 	const struct cleave__leaf *leaf = cleave__leaf(position->node);
 	const struct put put = { first, last, value };
 	bool spread = cleave__leaf_cramped(leaf, cleave__count12(cleave__live(cleave__order_locked(leaf)))), right;
-	unsigned int full = spread ? CLEAVE__CRAMPED : CLEAVE__FULL, alone, share;
+	unsigned int full = spread ? CLEAVE__CRAMPED : CLEAVE__FULL, alone;
 	struct cleave__node *beside = NULL;
 	struct siblings s;
 
@@ -450,9 +450,8 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		return false;
 	init(&s, index, self, position);
 	s.keep_locked = locked;
-	lay(&s, &put);
-	share = locked ? cleave__cut_share(leaf, first, last, s.n) : 0;
 	s.upward = share > 0;
+	lay(&s, &put);
 	if (!share && s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);

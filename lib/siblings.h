@@ -55,12 +55,12 @@ struct cleave__divided {
 
 /*
  * Divide the leaf, with the put [first, last] = value inside it; or share what it has with a neighbour.  The put does
- * not make a gap that meets another one over the leaf's border.  `locked` (may be NULL): the new leaves are published
- * locked, and it says which; and who cuts upward gets shares of his own, before the leaf is full
- * (cleave__cut_share()).
+ * not make a gap that meets another one over the leaf's border.  `share`: cells that the first of two leaves gets,
+ * before the leaf is full, because it is cut upward (cleave__cut_share()); or 0.  `locked` (may be NULL): the new
+ * leaves are published locked, and it says which.
  */
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
-		    uint64_t first, uint64_t last, void *value, struct cleave__divided *locked,
+		    uint64_t first, uint64_t last, void *value, unsigned int share, struct cleave__divided *locked,
 		    struct cleave__node **others)
 	PORT_INSIDE PORT_LOCKED(position->node->lock);
 

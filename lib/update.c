@@ -156,7 +156,7 @@ static int put_leaf(struct cleave *index, struct cleave_thread *self, struct cle
 		       count + (change->first > entry->first) + (change->last < entry->last) > CLEAVE__CELLS;
 		fits = (!full && copy_leaf(index, self, change, position, order, count, r, entry, &edit)) ||
 		       (!change->copy && cleave__divide(index, self, position, change->first, change->last,
-							change->value, NULL, others));
+							change->value, 0, NULL, others));
 		return fits ? 0 : RESTART;
 	}
 	if (edit.gap && position->parent &&

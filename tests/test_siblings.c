@@ -128,9 +128,11 @@ static unsigned int cells_of(const struct cleave__branch *parent, unsigned int c
 static bool divide(unsigned int leaf, unsigned int entry, void *value, struct cleave__divided *locked)
 {
 	uint64_t first = start_of(leaf, entry) + 3;
+	unsigned int share;
 
 	hold(first);
-	if (!cleave__divide(&world.index, &manual.self, &held.position, first, first + 3, value, locked,
+	share = locked ? cleave__cut_share(cleave__leaf(held.position.node), first, first + 3, CLEAVE__CELLS + 2) : 0;
+	if (!cleave__divide(&world.index, &manual.self, &held.position, first, first + 3, value, share, locked,
 			    &held.others))
 		return false;
 	model_store(&world.model, first, first + 3, value, NULL);
@@ -225,6 +227,27 @@ static void a_cut_at_the_end_leaves_room(void **state)
 		assert_int_equal(cells_of(parent_of(0), 3), full ? CLEAVE__CELLS + 2 - CLEAVE__CRAMPED : 2);
 		world_stop(&world);
 	}
+}
+
+/* One address after the other of an entry below others in its leaf: it is set apart once. */
+static void a_cut_below_other_entries_copies_once(void **state)
+{
+	uint64_t first = start_of(2, 4), last = first + LENGTH - 2;
+	struct cleave_hold hold;
+
+	(void)state;
+	plant(5);
+	manual.grace = GRACE_ON_DEMAND;
+	erase(2, 8, CLEAVE__CELLS - 8);
+	for (uint64_t at = first; at <= last; at++) {
+		cleave_hold_begin(&hold, &world.index, &manual.self, at);
+		assert_int_equal(cleave_hold_put(&hold, at, at, &manual), 0);
+		cleave_hold_end(&hold);
+		model_store(&world.model, at, at, &manual, NULL);
+	}
+	assert_int_equal(manual.self.counters.copies, 1); /* at first: who cuts once need not go on */
+	world_compare(&world);
+	world_stop(&world);
 }
 
 /* To divide a leaf without clean cells is only a wish: it takes more nodes than a copy. */
@@ -560,6 +583,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_leaf_beside_a_locked_one_is_divided_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_at_the_end_leaves_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_below_other_entries_copies_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_without_nodes_to_divide_copies, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),

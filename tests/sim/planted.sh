@@ -245,7 +245,7 @@ plant hold_divides_unlocked siblings.c 's/s->keep_locked \? CLEAVE__LOCKED : 0/0
 plant hold_forgets_a_leaf hold.c \
 	's/\tdo \{\n(\t\tnext = hold->leaf->link;.*?)\} while \(PORT_UNLIKELY\(next != NULL\)\);/\t{\n$1}/s'
 plant hold_hands_over_unlocked hold.c \
-	's/ &&\n\t    !put_in_several\(hold, first, last, value\)//;
+	's/ &&\n\t    !put_in_several\(hold, first, last, value, share\)//;
 		s/cleave__publish\(txn, true\)/cleave__publish(txn, false)/;
 		s/static bool put_in_several/__attribute__((unused)) $&/'
 plant many_word_twice many.h 's/search_entry_many\(leaf, order,/search_entry_many(leaf, cleave__order_rcu(leaf),/'
