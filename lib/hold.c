@@ -149,8 +149,8 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 }
 
 /*
- * Cells of the first leaf if the leaf, which has no clean cell, is to be divided because it is cut upward; else 0.  What
- * this thread cuts head by head is the highest entry of its leaf, or becomes so: others may cut what is above it.
+ * Cells of the first leaf if the leaf, which has no clean cell, is to be divided because it is cut upward; else 0.
+ * What this thread cuts head by head is the highest entry of its leaf, or becomes so: others may cut what is above it.
  */
 static unsigned int cut_share(const struct cleave_hold *hold, uint64_t first, uint64_t last)
 {
