@@ -122,7 +122,7 @@ static void lane_work(struct lane *lane)
 	lane->seconds = stopwatch_seconds(&watch);
 }
 
-/* What the second thread has freed, for the next one that takes its place. */
+/* What the second thread takes, and has freed when it ends: that of the next one that takes its place. */
 static struct cache left_behind[MAPS_CLASSES];
 
 static void *lane_main(void *argument)
@@ -134,6 +134,7 @@ static void *lane_main(void *argument)
 
 	measure_pin(lane->processor);
 	memcpy(maps_classes, left_behind, sizeof(maps_classes));
+	maps_pool_sort();
 	if (world) {
 		lane->record = &record;
 		lane->map_thread = &map_thread;
@@ -181,6 +182,8 @@ static double barrier_run(const struct suite *suite, const struct contender *con
 		if (lanes[i].first < lanes[i].end)
 			lanes[i].first += barrier->step - 1;
 	}
+	if (n == 2)
+		maps_pool_share(left_behind); /* a world's memory goes back to whoever destroys it: the first thread */
 	if (n == 2 && pthread_create(&lanes[1].thread, NULL, lane_main, &lanes[1]))
 		maps_must(-EAGAIN, "thread");
 	if (contender->world) {

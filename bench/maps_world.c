@@ -76,6 +76,26 @@ void maps_pool_sort(void)
 	}
 }
 
+void maps_pool_share(struct cache other[MAPS_CLASSES])
+{
+	for (unsigned int i = 0; i < MAPS_CLASSES; i++) {
+		struct cache *from = &maps_classes[i], *to = other;
+
+		while (to->size && to->size != from->size)
+			to++;
+		to->size = from->size;
+		while (from->n > to->n) {
+			void *object = from->free;
+
+			from->free = *(void **)object;
+			from->n--;
+			*(void **)object = to->free;
+			to->free = object;
+			to->n++;
+		}
+	}
+}
+
 void maps_pool_drain(void)
 {
 	for (unsigned int i = 0; i < MAPS_CLASSES; i++) {

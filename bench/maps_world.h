@@ -34,6 +34,8 @@ void *maps_pool_alloc(const struct cleave_memory *memory, size_t size, size_t al
 void maps_pool_free(const struct cleave_memory *memory, void *object, size_t size);
 /* The thread's lists, in address order: who runs next does not suffer from the order in which the last one freed. */
 void maps_pool_sort(void);
+/* Give half of them to a thread that does not run yet, with what it has. */
+void maps_pool_share(struct cache other[MAPS_CLASSES]);
 void maps_pool_drain(void);
 
 /* A map and an index. */
