@@ -64,7 +64,7 @@ static PORT_ALWAYS_INLINE const struct cleave__leaf *cleave__leaf_const(const st
 
 static PORT_ALWAYS_INLINE unsigned int cleave__live(uint64_t order)
 {
-	return (unsigned int)(order >> 48) & CLEAVE__ALL_CELLS;
+	return (unsigned int)PORT_BITS(order, 48, CLEAVE__CELLS);
 }
 
 /* All lines of a leaf. */
@@ -150,13 +150,14 @@ static PORT_ALWAYS_INLINE void cleave__leaf_entry(const struct cleave__leaf *lea
 static PORT_ALWAYS_INLINE void cleave__leaf_entry_any(const struct cleave__leaf *leaf, uint64_t order, bool more,
 						      unsigned int r, struct cleave_entry *entry)
 {
-	const uint64_t *start = (const uint64_t *)(const void *)leaf + offsetof(struct cleave__leaf, start) / 8;
-	unsigned int cell = cleave__cell(order, r);
-	uint64_t next = start[cleave__cell(order, r + 1)] - 1; /* a number without meaning where there is no more */
-	uint64_t last = leaf->node.last;
+	const uint64_t *word = (const uint64_t *)(const void *)leaf;
+	const size_t start = offsetof(struct cleave__leaf, start) / 8;
+	uint64_t numbers = order >> (4 * r);
+	size_t cell = numbers & 15, next = PORT_BITS(numbers, 4, 4);
+	uint64_t last = leaf->node.last, end = word[start + next] - 1; /* without meaning where there is no more */
 
-	entry->first = start[cell];
-	entry->last = more ? next : last;
+	entry->first = word[start + cell];
+	entry->last = more ? end : last;
 	entry->value = leaf->value[cell];
 }
 

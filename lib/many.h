@@ -18,7 +18,7 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 
-	return cleave__link_read_rcu(&branch->child[search_pivots(branch, addr)]);
+	return cleave__link_read_rcu(cleave__branch_child(branch, search_pivots(branch, addr)));
 }
 
 /*
@@ -29,7 +29,8 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 static PORT_ALWAYS_INLINE const struct cleave__node *leaf_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
-	const struct cleave__node *leaf = cleave__link_read_rcu(&branch->child[search_branch(branch, addr)]);
+	size_t i = search_branch(branch, addr);
+	const struct cleave__node *leaf = cleave__link_read_rcu(cleave__branch_child(branch, i));
 
 	cleave__leaf_prefetch(leaf);
 	return leaf;

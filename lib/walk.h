@@ -131,7 +131,7 @@ static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned
 		struct cleave__branch *branch = cleave__branch(node);
 		size_t i = search(branch, addr);
 
-		node = cleave__link_read_rcu(&branch->child[i]);
+		node = cleave__link_read_rcu(cleave__branch_child(branch, i));
 		position->above = position->parent;
 		position->parent = branch;
 		position->index = (unsigned int)i;

@@ -84,6 +84,7 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 #define PORT_ASSERT(condition, rule) ((condition) ? (void)0 : sim_broken(rule, SIM_SITE))
 
 #define PORT_COUNT(counter) ((void)(counter)++)
+#define PORT_BITS(word, from, count) ((word) >> (from) & ((UINT64_C(1) << (count)) - 1))
 #define PORT_PREFETCH(address) ((void)(address))
 #define PORT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PORT_UNLIKELY(x) __builtin_expect(!!(x), 0)

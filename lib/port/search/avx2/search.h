@@ -36,8 +36,7 @@ static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *bran
 
 static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
 {
-	PORT_PREFETCH(&branch->child[0]);
-	PORT_PREFETCH(&branch->child[8]);
+	cleave__branch_prefetch(branch);
 	return search_pivots(branch, addr);
 }
 
