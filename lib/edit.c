@@ -217,6 +217,29 @@ static int insert_found_leave(struct cleave *index, struct cleave_thread *self, 
 	return fill(index, self, change, position);
 }
 
+/* Has the neighbour that the leaf's first or last cell meets an entry there?  Mostly it is so simple; else false. */
+static PORT_ALWAYS_INLINE bool entry_beside(struct cleave *index, const struct cleave__position *position)
+	PORT_INSIDE PORT_LOCKED(position->node->lock) PORT_UNCHECKED
+{
+	const struct cleave__branch *parent = position->parent;
+	unsigned int left = position->r == 0, right = position->r + 1 == position->count;
+	unsigned int at = position->index + right - left; /* left of the first: above all */
+	struct cleave__node *beside;
+	uint64_t order;
+	const void *value;
+
+	if (PORT_UNLIKELY(!parent || at >= parent->node.count) || PORT_UNLIKELY(left & right))
+		return false;
+	beside = cleave__link_read_rcu(&parent->child[at]);
+	if (PORT_UNLIKELY(!cleave__trylock_live(index, beside)))
+		return false;
+	order = cleave__order_locked(cleave__leaf_const(beside));
+	at = left ? search_count(cleave__live(order)) - 1 : 0;
+	value = PORT_CELL_READ(cleave__leaf_const(beside)->value[cleave__cell(order, at)]);
+	cleave__unlock_node(index, beside);
+	return value != NULL;
+}
+
 /* Does an erasure up to the leaf's border leave its neighbours alone?  (border.h) */
 static bool border_is_clear(struct cleave *index, struct cleave__position position, uint64_t first, uint64_t last)
 	PORT_INSIDE PORT_LOCKED(position.node->lock)
@@ -251,9 +274,6 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->start[at]) != first) |
 			  (cleave__cell_last(leaf, order, position.count, position.r) != last) | !displaced.value))
 		return go_on(index, self, change, position);
-	/* The first cell, or the last?  (0 - 1 is above all, and so is 1 - 2, of a single one.) */
-	if (position.r - 1 >= position.count - 2 && !border_is_clear(index, position, first, last))
-		return go_on(index, self, change, position);
 	/* Where there is nothing below or above, the entry stands for it. */
 	low = cleave__cell(order, position.r - (position.r > 0));
 	high = cleave__cell(order, position.r + (position.r + 1 < position.count));
@@ -264,6 +284,13 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	clean = cleave__pool_recycle_cells(self, leaf, order);
 	cells = position.count - below - above;
 	if (PORT_UNLIKELY(!clean | (cells <= CLEAVE__SMALL)) && (!clean || cells <= cleave__small_now(self)))
+		return go_on(index, self, change, position);
+	/*
+	 * The first cell, or the last?  (0 - 1 is above all, and so is 1 - 2, of a single one.)  That is as good as
+	 * random: it is asked late, so that little is left to be done when it was mispredicted.
+	 */
+	if (position.r - 1 >= position.count - 2 && !entry_beside(index, &position) &&
+	    !border_is_clear(index, position, first, last))
 		return go_on(index, self, change, position);
 	gap = cleave__gap_size(gap_first, gap_last);
 	if (PORT_UNLIKELY(!cleave__bound_allows(&position, gap)) &&

@@ -168,11 +168,23 @@ plant txn_right_neighbour_free txn.c 's/last < UINT64_MAX \? last \+ 1 : last, t
 	repack.c 's/return cleave__leaf_gap_at_end\(cleave__leaf_const\(leaf->link\)/
 		return leaf->link && cleave__leaf_gap_at_end(cleave__leaf_const(leaf->link)/'
 plant border_not_looked_at border.c \
-	's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/'
+	's/if \(cleave__leaf_gap_at_end\(cleave__leaf\(beside\), side == LEFT\)\)/if (false)/' \
+	edit.c 's/return value != NULL;/(void)value;\n\treturn true;/'
 plant border_not_locked border.c \
 	's/cleave__trylock_live\(index, beside\)/cleave__dead_locked(beside) == false/;
-		s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/'
-plant border_of_dead_leaf border.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
+		s/(else\n\t\t\t)cleave__unlock_node\(index, beside\);/$1;/' \
+	edit.c 's/!cleave__trylock_live\(index, beside\)/cleave__dead_locked(beside)/;
+		s/\tcleave__unlock_node\(index, beside\);\n//'
+plant border_of_dead_leaf border.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/' \
+	edit.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
+only=pair/erase/erase
+plant beside_not_looked_at edit.c 's/return value != NULL;/(void)value;\n\treturn true;/'
+plant beside_the_other_end edit.c 's/at = left \? (search_count\([^;]*) - 1 : 0;/at = left ? 0 : $1 - 1;/'
+plant beside_not_locked edit.c 's/!cleave__trylock_live\(index, beside\)/cleave__dead_locked(beside)/;
+		s/\tcleave__unlock_node\(index, beside\);\n//'
+only=triple/erase/erase/insert
+plant beside_of_dead_leaf edit.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
+only=
 # leaves of one branch, replaced
 plant siblings_of_dead_parent siblings.c 's/live = !cleave__dead_locked\(parent\);/live = true;/'
 plant siblings_of_dead_leaf siblings.c 's/cleave__trylock_live\(index, beside\)/cleave__trylock(&beside->lock)/'
