@@ -4,7 +4,8 @@
  * beside the index's own clip.  Neighbours are not joined.
  *
  * Attribute objects and nodes come from lists of the thread that do not run dry, so that the price of an allocator does
- * not count where a protect is judged by a clip; the objects of "memb, libc" come from libc.
+ * not count where a protect is judged by a clip; the objects of "memb, libc" come from libc.  Entries that show the
+ * same, or nothing, get an object together; those of "memb, files" cannot.
  */
 #include "maps_world.h"
 
@@ -50,6 +51,7 @@ static const char *const step_names[STEPS] = {
 
 static void do_step(struct world *world, enum step step, const struct cleave_entry *entry)
 {
+	void *file = world->files ? entry->value : NULL;
 	uint64_t start = entry->first, end = entry->last + 1;
 	uint64_t middle = start + (end - start) / 2 / LAYOUT_PAGE * LAYOUT_PAGE;
 
@@ -76,13 +78,13 @@ static void do_step(struct world *world, enum step step, const struct cleave_ent
 		unmap(world, middle, middle + LAYOUT_PAGE);
 		break;
 	case MAP_PAGE:
-		maps_map(world, middle, middle + LAYOUT_PAGE);
+		maps_map(world, middle, middle + LAYOUT_PAGE, file);
 		break;
 	case UNMAP:
 		unmap(world, start, end);
 		break;
 	case MAP:
-		maps_map(world, start, end);
+		maps_map(world, start, end, file);
 		break;
 	default:
 		maps_must(cleave_map_coalesce(&world->map, &world->thread, start, end), "join");
@@ -123,9 +125,10 @@ static double run_group(struct world *world, enum step first, enum step last, co
 	return stopwatch_seconds(&watch);
 }
 
-#define PARTS 2 /* objects from the pool, objects from libc */
+/* Objects from the pool; from libc; and where each entry shows a file of its own, so that none can be shared. */
+enum { POOL, LIBC, FILES, PARTS };
 
-static const char *const part_names[PARTS] = { "memb", "memb, libc" };
+static const char *const part_names[PARTS] = { "memb", "memb, libc", "memb, files" };
 
 struct part {
 	struct world *world;
@@ -234,10 +237,12 @@ void suite_maps_parts(struct suite *suite)
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 	entries = layout_shuffled(&layout, suite->seed + 1);
 	for (unsigned int i = 0; i < PARTS; i++) {
-		struct world *world = parts[i].world = maps_world_make(suite, i > 0);
+		struct world *world = parts[i].world = maps_world_make(suite, i == LIBC);
 
+		world->files = i == FILES;
 		for (size_t j = 0; j < layout.n; j++) {
-			maps_map(world, entries[j].first, entries[j].last + 1);
+			maps_map(world, entries[j].first, entries[j].last + 1,
+				 world->files ? entries[j].value : NULL);
 			maps_must(cleave_insert(&world->index, &world->record.thread, entries[j].first, entries[j].last,
 						entries[j].value, NULL),
 				  "insert");
@@ -259,7 +264,7 @@ void suite_maps_parts(struct suite *suite)
 	report_one(suite, "protect-object", "libc", "ns", &objects, NULL, 0);
 	for (unsigned int i = 0; i < PARTS; i++) {
 		maps_check_entries(parts[i].world, layout.n);
-		report_part(suite, &parts[i], part_names[i], i == 0);
+		report_part(suite, &parts[i], part_names[i], i != LIBC);
 		maps_world_destroy(parts[i].world);
 	}
 	free(entries);

@@ -225,7 +225,7 @@ static void repeat_barrier(const struct suite *suite, const struct barrier *barr
 
 	if (who == OURS) {
 		contender.world = maps_world_make(suite, false);
-		maps_map(contender.world, BARRIER_START, BARRIER_END);
+		maps_map(contender.world, BARRIER_START, BARRIER_END, NULL);
 	} else {
 		measure_pin(suite->processor[0]);
 		contender.tree = tree_map_make(&contender.pool.memory, kinds[who], LAYOUT_PAGE, LAYOUT_TOP);

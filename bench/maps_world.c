@@ -148,7 +148,7 @@ void maps_world_destroy(struct world *world)
 	free(world);
 }
 
-void maps_map(struct world *world, uint64_t start, uint64_t end)
+void maps_map(struct world *world, uint64_t start, uint64_t end, void *file)
 {
 	struct cleave_map_request request = {
 		.addr = start,
@@ -158,6 +158,8 @@ void maps_map(struct world *world, uint64_t start, uint64_t end)
 		.protection = MAPS_RW,
 		.max_protection = CLEAVE_PROT_ALL,
 		.inheritance = CLEAVE_INHERIT_COPY,
+		.object = file,
+		.offset = file ? start : 0,
 	};
 
 	maps_must(cleave_map_map(&world->map, &world->thread, &request), "map");

@@ -43,6 +43,7 @@ struct world {
 	CLEAVE_SECTION_DOMAIN domain;
 	CLEAVE_SECTION_THREAD record;
 	struct pool pool;
+	bool files; /* each entry shows one of its own */
 	struct cleave_maps maps;
 	struct cleave_map_thread thread;
 	struct cleave_map map;
@@ -54,7 +55,8 @@ struct world *maps_world_make(const struct suite *suite, bool libc);
 void maps_world_destroy(struct world *world);
 
 void maps_must(int error, const char *what);
-void maps_map(struct world *world, uint64_t start, uint64_t end);
+/* file: what is mapped, at the same addresses; NULL: memory. */
+void maps_map(struct world *world, uint64_t start, uint64_t end, void *file);
 /* Say so if the map has another number of entries. */
 void maps_check_entries(struct world *world, uint64_t wanted);
 
