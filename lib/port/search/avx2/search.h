@@ -21,17 +21,24 @@ static PORT_ALWAYS_INLINE unsigned int search_four(const void *four, __m256i key
 	return (unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpgt_epi64(x, key)));
 }
 
+/* Which of four are below the key. */
+static PORT_ALWAYS_INLINE __m256i search_below(const void *four, __m256i key, __m256i sign)
+{
+	return _mm256_cmpgt_epi64(key, _mm256_xor_si256(_mm256_load_si256((const __m256i *)four), sign));
+}
+
+/* A count asks for no order, so the comparisons are packed, to two bytes each: saturation keeps 0 and -1. */
 static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
-	/* pivot >= addr is pivot > addr - 1; 0 is below every pivot */
-	__m256i key = _mm256_xor_si256(_mm256_set1_epi64x((long long)(addr - (addr != 0))), sign);
-	unsigned int above = search_four(&branch->pivot[0], key, sign) |
-			     search_four(&branch->pivot[4], key, sign) << 4 |
-			     search_four(&branch->pivot[8], key, sign) << 8 |
-			     search_four(&branch->pivot[12], key, sign) << 12;
+	__m256i key = _mm256_xor_si256(_mm256_set1_epi64x((long long)addr), sign);
+	__m256i low = _mm256_packs_epi32(search_below(&branch->pivot[0], key, sign),
+					 search_below(&branch->pivot[4], key, sign));
+	__m256i high = _mm256_packs_epi32(search_below(&branch->pivot[8], key, sign),
+					  search_below(&branch->pivot[12], key, sign));
+	unsigned int bytes = (unsigned int)_mm256_movemask_epi8(_mm256_packs_epi16(low, high));
 
-	return (size_t)__builtin_ctzll(above | (unsigned int)(addr == 0));
+	return (size_t)_mm_popcnt_u64(bytes) / 2;
 }
 
 static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
