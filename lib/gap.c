@@ -2,20 +2,28 @@
 /* Free space.  The search itself is in gapwalk.h. */
 #include "edit.h"
 
-static int check(const struct cleave_request *request, uint64_t *align)
-{
-	*align = request->align ? request->align : 1;
-	if (request->size == 0 || (*align & (*align - 1)) != 0 || request->phase >= *align ||
-	    request->min > request->max || (unsigned int)request->order > CLEAVE_BEST)
-		return -EINVAL;
-	return 0;
-}
-
 struct search {
 	const struct cleave *index;
 	struct cleave_thread *self; /* NULL: never lower a bound */
 	struct cleave__gap_search gap;
 };
+
+/* Check a request; the window and the direction are of each search of its own. */
+static PORT_ALWAYS_INLINE int begin(struct search *search, const struct cleave *index, struct cleave_thread *self,
+				    const struct cleave_request *request)
+{
+	uint64_t align = request->align ? request->align : 1;
+
+	if (request->size == 0 || (align & (align - 1)) != 0 || request->phase >= align ||
+	    request->min > request->max || (unsigned int)request->order > CLEAVE_BEST)
+		return -EINVAL;
+	search->index = index;
+	search->self = self;
+	search->gap.size = request->size;
+	search->gap.align = align;
+	search->gap.phase = request->phase;
+	return 0;
+}
 
 /* The largest gap inside a node that is not locked. */
 static uint64_t node_gap_rcu(const struct cleave__node *node) PORT_INSIDE
@@ -38,8 +46,8 @@ static void lower(const struct search *search, const struct cleave__gap_found *f
 	}
 }
 
-static bool search_window(struct search *search, uint64_t min, uint64_t max, bool up,
-			  struct cleave__gap_found *found) PORT_INSIDE
+static PORT_ALWAYS_INLINE bool search_window(struct search *search, uint64_t min, uint64_t max, bool up,
+					     struct cleave__gap_found *found) PORT_INSIDE
 {
 	bool fits;
 
@@ -112,44 +120,47 @@ static bool find_best(struct search *search, const struct cleave_request *reques
 	return any;
 }
 
-static bool find(const struct cleave *index, struct cleave_thread *self, const struct cleave_request *request,
-		 uint64_t align, struct cleave__gap_found *found) PORT_INSIDE
+static PORT_NO_INLINE bool find_otherwise(struct search *search, const struct cleave_request *request,
+					  struct cleave__gap_found *found) PORT_INSIDE
 {
-	struct search search = { .index = index,
-				 .self = self,
-				 .gap = { .size = request->size, .align = align, .phase = request->phase } };
 	uint64_t from;
 
 	switch (request->order) {
-	case CLEAVE_LOWEST:
-		return search_window(&search, request->min, request->max, true, found);
-	case CLEAVE_HIGHEST:
-		return search_window(&search, request->min, request->max, false, found);
 	case CLEAVE_NEAREST:
-		return find_nearest(&search, request, found);
+		return find_nearest(search, request, found);
 	case CLEAVE_NEXT:
 		from = request->hint < request->min ? request->min : request->hint;
-		return search_window(&search, from, request->max, true, found);
+		return search_window(search, from, request->max, true, found);
 	case CLEAVE_BEST:
-		return find_best(&search, request, found);
+		return find_best(search, request, found);
 	default: /* CLEAVE_RANDOM */
 		from = request->max - request->min;
 		from = request->min + (from == UINT64_MAX ? mix(request->hint) : mix(request->hint) % (from + 1));
-		return search_window(&search, from, request->max, true, found) ||
-		       search_window(&search, request->min, request->max, true, found);
+		return search_window(search, from, request->max, true, found) ||
+		       search_window(search, request->min, request->max, true, found);
 	}
+}
+
+static PORT_ALWAYS_INLINE bool find(struct search *search, const struct cleave_request *request,
+				    struct cleave__gap_found *found) PORT_INSIDE
+{
+	bool up = request->order == CLEAVE_LOWEST;
+
+	if (PORT_LIKELY(up || request->order == CLEAVE_HIGHEST))
+		return search_window(search, request->min, request->max, up, found);
+	return find_otherwise(search, request, found);
 }
 
 int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request *request, uint64_t *addr)
 {
+	struct search search;
 	struct cleave__gap_found found;
-	uint64_t align;
-	int error = check(request, &align);
+	int error = begin(&search, index, NULL, request);
 
 	cleave__check_reader(index);
 	if (error)
 		return error;
-	if (!find(index, NULL, request, align, &found))
+	if (!find(&search, request, &found))
 		return -ENOSPC;
 	*addr = found.addr;
 	return 0;
@@ -158,15 +169,15 @@ int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request 
 int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct cleave_request *request, void *value,
 		 uint64_t *addr) PORT_UNCHECKED
 {
-	uint64_t align;
-	int error = value ? check(request, &align) : -EINVAL;
+	struct search search;
+	int error = value ? begin(&search, index, self, request) : -EINVAL;
 
 	while (!error) {
 		struct cleave__gap_found found;
 
 		cleave__prepare_change(index, self);
 		cleave__enter(index, self);
-		if (!find(index, self, request, align, &found)) {
+		if (!find(&search, request, &found)) {
 			cleave__leave(index, self);
 			return -ENOSPC;
 		}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The search for free space in one direction.  Part of search.c, which supplies search_gaps(), search_leaf(),
- * search_free() and search_count().
+ * search_free(), search_ranks() and search_count().
  *
  * It descends only where the bound lets a gap of the size in; bounds are never too low (invariant 7), so that no gap is
  * skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what hangs under a dead
@@ -15,57 +15,51 @@
 
 #include "walk.h"
 
-/* The lowest or highest fitting address of a gap. */
-static PORT_ALWAYS_INLINE bool place_in(const struct cleave__gap_search *search, uint64_t first, uint64_t last,
+/* The lowest or highest fitting address of a gap.  Mostly there is one: what is asked is asked at once. */
+static PORT_ALWAYS_INLINE bool place_in(const struct cleave__gap_search *search, bool up, uint64_t first, uint64_t last,
 					uint64_t *addr)
 {
-	uint64_t skew;
+	uint64_t more = search->size - 1, mask = search->align - 1, room, skew;
+	bool fits;
 
-	if (first < search->min)
-		first = search->min;
-	if (last > search->max)
-		last = search->max;
-	if (first > last || last - first < search->size - 1)
-		return false;
-	if (search->up) {
-		skew = (search->phase - first) & (search->align - 1);
-		if (skew > last - first - (search->size - 1))
-			return false;
-		*addr = first + skew;
-	} else {
-		*addr = last - (search->size - 1);
-		skew = (*addr - search->phase) & (search->align - 1);
-		if (skew > *addr - first)
-			return false;
-		*addr -= skew;
-	}
-	return true;
+	first = first < search->min ? search->min : first;
+	last = last > search->max ? search->max : last;
+	room = last - first;
+	fits = (first <= last) & (room >= more);
+	skew = (up ? search->phase - first : last - more - search->phase) & mask;
+	*addr = up ? first + skew : last - more - skew;
+	return fits & (room - more >= skew);
 }
 
 /* The first of a mask in the direction of the search. */
-static PORT_ALWAYS_INLINE unsigned int next_of(const struct cleave__gap_search *search, unsigned int mask)
+static PORT_ALWAYS_INLINE unsigned int next_of(bool up, unsigned int mask)
 {
-	return search->up ? (unsigned int)__builtin_ctz(mask) : 31 - (unsigned int)__builtin_clz(mask);
+	return up ? (unsigned int)__builtin_ctz(mask) : 31 - (unsigned int)__builtin_clz(mask);
 }
 
-static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *search, struct cleave__node *node,
-					       struct cleave__gap_found *found) PORT_INSIDE
+/* The gaps of a leaf, as cells, that are not behind the edge that the search comes from. */
+static PORT_ALWAYS_INLINE unsigned int gaps_ahead(const struct cleave__gap_search *search, bool up,
+						  const struct cleave__leaf *leaf, uint64_t order)
 {
-	const struct cleave__leaf *leaf = cleave__leaf_const(node);
-	uint64_t order = cleave__order_rcu(leaf);
-	uint64_t from = search->min > node->first ? search->min : node->first;
-	uint64_t down = search->max < node->last ? search->max : node->last;
-	unsigned int count = search_count(cleave__live(order)), edge, ranks;
+	uint64_t first = leaf->node.first, last = leaf->node.last;
+	uint64_t from = up ? (search->min > first ? search->min : first) : (search->max < last ? search->max : last);
+	unsigned int below = search_leaf(leaf, order, from), at = cleave__cell(order, search_count(below) - 1);
 
-	/* Not those behind the edge that the search comes from. */
-	edge = search_count(search_leaf(leaf, order, search->up ? from : down)) - 1;
-	ranks = search_free(leaf, order, count) & (search->up ? 0u - (1u << edge) : (2u << edge) - 1);
-	while (ranks) {
-		unsigned int r = next_of(search, ranks);
+	return search_free(leaf, order) & (up ? ~below | 1u << at : below);
+}
+
+/* Take the first of some gaps of a leaf that fits. */
+static PORT_ALWAYS_INLINE bool take(const struct cleave__gap_search *search, bool up, struct cleave__node *node,
+				    uint64_t order, unsigned int cells, struct cleave__gap_found *found)
+{
+	unsigned int count = search_count(cleave__live(order));
+
+	for (unsigned int ranks = search_ranks(order, count, cells); ranks;) {
+		unsigned int r = next_of(up, ranks);
 		struct cleave_entry entry;
 
-		cleave__leaf_entry(leaf, order, count, r, &entry);
-		if (place_in(search, entry.first, entry.last, &found->addr)) {
+		cleave__leaf_entry(cleave__leaf_const(node), order, count, r, &entry);
+		if (PORT_LIKELY(place_in(search, up, entry.first, entry.last, &found->addr))) {
 			found->position.node = node;
 			found->position.r = r;
 			found->position.count = count;
@@ -77,81 +71,132 @@ static PORT_ALWAYS_INLINE bool search_gap_leaf(const struct cleave__gap_search *
 	return false;
 }
 
-/* Nothing fits in the i-th child, although its bound said so.  (A gap that leaves the window does not count.) */
+/* Nothing fits in the i-th child, although its bound says so.  (A gap that leaves the window does not count.) */
 static inline void misled(const struct cleave__gap_search *search, struct cleave__branch *parent, unsigned int i,
 			  const struct cleave__node *child, struct cleave__gap_found *found)
 {
-	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE)
+	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE ||
+	    cleave__branch_gap(parent, i) < search->size)
 		return;
 	found->stale[found->nstale].parent = parent;
 	found->stale[found->nstale].index = i;
 	found->nstale++;
 }
 
-/* Where the search begins in a branch that it reaches. */
-static PORT_ALWAYS_INLINE uint64_t edge_in(const struct cleave__gap_search *search, const struct cleave__branch *branch)
-{
-	uint64_t last = branch->pivot[CLEAVE__FANOUT - 1]; /* its own, as in unused ones */
+/* The way to a leaf, by level. */
+struct path {
+	struct cleave__branch *branch;
+	unsigned int index; /* of the child */
+};
 
-	return search->up ? search->min : search->max < last ? search->max : last;
+static PORT_ALWAYS_INLINE bool arrive(const struct path *path, unsigned int top, struct cleave__gap_found *found)
+{
+	found->position.parent = top > 0 ? path[1].branch : NULL;
+	found->position.above = top > 1 ? path[2].branch : NULL;
+	found->position.index = top > 0 ? path[1].index : 0;
+	return true;
 }
 
-/* Depth first, without recursion. */
+/* The children that come after the i-th, as the search goes. */
+static PORT_ALWAYS_INLINE unsigned int after(bool up, unsigned int i)
+{
+	return up ? ~1u << i : (1u << i) - 1;
+}
+
+/* Is a child beyond the window, and all that come after it? */
+static PORT_ALWAYS_INLINE bool beyond(const struct cleave__gap_search *search, const struct path *at)
+{
+	const uint64_t *pivot = at->branch->pivot;
+
+	return search->up ? at->index > 0 && pivot[at->index - 1] >= search->max : pivot[at->index] < search->min;
+}
+
+/* This leaf has none: up to where there may be one, and down to it.  Depth first, without recursion. */
+static PORT_NO_INLINE bool next_gap(const struct cleave__gap_search *search, struct path *path, unsigned int top,
+				    struct cleave__node *node, struct cleave__gap_found *found) PORT_INSIDE
+{
+	for (unsigned int level = 0; level < top;) {
+		struct path *at = &path[++level];
+		unsigned int room = search_gaps(at->branch, search->size) & after(search->up, at->index);
+
+		misled(search, at->branch, at->index, node, found);
+		node = &at->branch->node;
+		while (room) {
+			at = &path[level--];
+			at->index = next_of(search->up, room);
+			if (beyond(search, at))
+				return false;
+			node = cleave__link_read_rcu(&at->branch->child[at->index]);
+			if (level == 0) {
+				const struct cleave__leaf *leaf = cleave__leaf_const(node);
+				uint64_t order = cleave__order_rcu(leaf);
+
+				if (take(search, search->up, node, order, search_free(leaf, order), found))
+					return arrive(path, top, found);
+				break;
+			}
+			path[level].branch = cleave__branch(node);
+			room = search_gaps(path[level].branch, search->size);
+		}
+	}
+	return false;
+}
+
+static PORT_ALWAYS_INLINE uint64_t either(bool other, uint64_t a, uint64_t b)
+{
+	return a ^ ((a ^ b) & (0 - (uint64_t)other));
+}
+
+static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struct cleave__gap_search *search, bool up,
+					 struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct path path[CLEAVE__LEVELS];
+	uint64_t edge = up ? search->min : search->max;
+	uint64_t root = cleave__root_rcu(index), order;
+	struct cleave__node *node = cleave__root_node(root);
+	unsigned int top = cleave__root_level(root), gaps;
+
+	found->nstale = 0;
+	for (unsigned int level = top; level > 1; level--) {
+		path[level].branch = cleave__branch(node);
+		path[level].index = (unsigned int)search_branch(path[level].branch, edge);
+		node = cleave__link_read_rcu(&path[level].branch->child[path[level].index]);
+	}
+	if (PORT_LIKELY(top > 0)) {
+		/*
+		 * Whether the leaf at the edge has a gap ahead is as good as random, and known only at the end of a
+		 * walk: to ask takes longer than to look at the next leaf with room, too.  So the choice is computed.
+		 */
+		struct cleave__branch *parent = cleave__branch(node);
+		unsigned int i = (unsigned int)search_branch(parent, edge), room = search_gaps(parent, search->size);
+		unsigned int ahead = room & after(up, i), j = ahead ? next_of(up, ahead) : i;
+		struct cleave__node *here = cleave__link_read_rcu(&parent->child[i]);
+		struct cleave__node *there = cleave__link_read_rcu(&parent->child[j]);
+		uint64_t here_order = cleave__order_rcu(cleave__leaf_const(here));
+		uint64_t there_order = cleave__order_rcu(cleave__leaf_const(there));
+		unsigned int there_gaps = search_free(cleave__leaf_const(there), there_order);
+		bool other;
+
+		gaps = gaps_ahead(search, up, cleave__leaf_const(here), here_order) & (0 - (room >> i & 1));
+		other = !gaps;
+		gaps = (unsigned int)either(other, gaps, there_gaps);
+		order = either(other, here_order, there_order);
+		node = (struct cleave__node *)(uintptr_t)either(other, (uintptr_t)here, (uintptr_t)there);
+		path[1].branch = parent;
+		path[1].index = (unsigned int)either(other, i, j);
+	} else {
+		order = cleave__order_rcu(cleave__leaf_const(node));
+		gaps = gaps_ahead(search, up, cleave__leaf_const(node), order);
+	}
+	if (PORT_LIKELY(take(search, up, node, order, gaps, found)))
+		return arrive(path, top, found);
+	return next_gap(search, path, top, node, found);
+}
+
 static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
 		    struct cleave__gap_found *found) PORT_INSIDE
 {
-	struct {
-		struct cleave__branch *branch;
-		unsigned int index; /* of the child that the search is in */
-		unsigned int ahead; /* children that it has yet to visit */
-	} path[CLEAVE__LEVELS];
-	uint64_t root = cleave__root_rcu(index);
-	struct cleave__node *node = cleave__root_node(root);
-	unsigned int top = cleave__root_level(root), level = top;
-
-	found->nstale = 0;
-	found->position.above = found->position.parent = NULL;
-	found->position.index = 0;
-	if (top == 0)
-		return search_gap_leaf(search, node, found);
-	for (;;) {
-		struct cleave__branch *branch = cleave__branch(node);
-		/* Mostly the child at the edge has room: a guess that is right is a shorter way to it than the mask. */
-		size_t i = search_branch(branch, edge_in(search, branch));
-		unsigned int ahead = search_gaps(branch, search->size, search->min, search->max);
-		bool at_edge = ahead >> i & 1;
-
-		for (;;) {
-			if (PORT_UNLIKELY(!at_edge)) {
-				if (PORT_UNLIKELY(!ahead)) {
-					if (level == top)
-						return false;
-					level++;
-					misled(search, path[level].branch, path[level].index, &branch->node, found);
-					branch = path[level].branch;
-					ahead = path[level].ahead;
-					continue;
-				}
-				i = next_of(search, ahead);
-			}
-			at_edge = false;
-			ahead &= ~(1u << i);
-			node = cleave__link_read_rcu(&branch->child[i]);
-			if (level > 1)
-				break;
-			if (PORT_LIKELY(search_gap_leaf(search, node, found))) {
-				found->position.parent = branch;
-				found->position.above = level < top ? path[level + 1].branch : NULL;
-				found->position.index = (unsigned int)i;
-				return true;
-			}
-			misled(search, branch, (unsigned int)i, node, found);
-		}
-		path[level].branch = branch;
-		path[level].index = (unsigned int)i;
-		path[level].ahead = ahead;
-		level--;
-	}
+	return search->up ? first_gap(index, search, true, found) : first_gap(index, search, false, found);
 }
 
 #endif

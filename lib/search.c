@@ -2,7 +2,7 @@
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
  * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free(),
- * search_cells() and SEARCH_NAME.
+ * search_ranks(), search_cells() and SEARCH_NAME.
  */
 #include "walk.h"
 

@@ -41,10 +41,12 @@
  *		the same, and does not
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
  *		live cells with start <= addr
- *   unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min, uint64_t max)
- *		children with gap >= size that reach into [min, max]
- *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
- *		ranks of the cells that are gaps
+ *   unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
+ *		children with gap >= size
+ *   unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order)
+ *		live cells that are gaps
+ *   unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
+ *		the ranks of some live cells
  *   unsigned int search_cells(const struct cleave__leaf *leaf, uint64_t order, unsigned int count, unsigned int r,
  *			       size_t room, bool gaps, enum cleave__form form, void *to)
  *		cleave__leaf_cells()

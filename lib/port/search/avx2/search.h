@@ -68,13 +68,9 @@ static PORT_ALWAYS_INLINE unsigned int search_sixteen(const void *sixteen, uint6
 	       search_four(four + 2, moved, sign) << 8 | search_four(four + 3, moved, sign) << 12;
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
-						   uint64_t max)
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
 {
-	unsigned int reach = search_sixteen(branch->pivot, min - (min != 0)) | (0u - (min == 0));
-	unsigned int above = search_sixteen(branch->pivot, max - (max != 0)) | (0u - (max == 0));
-
-	return search_sixteen(branch->gap, size - 1) & reach & (~above << 1 | 1);
+	return search_sixteen(branch->gap, size - 1);
 }
 
 /* The ranks of some cells: each number of the order word, as a byte, looks up whether its cell is one of them. */
@@ -91,7 +87,7 @@ static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int
 	return (unsigned int)_mm_movemask_epi8(_mm_shuffle_epi8(table, numbers)) & ((1u << count) - 1);
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order)
 {
 	unsigned int cells = 0;
 
@@ -101,7 +97,7 @@ static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *le
 
 		cells |= (unsigned int)_mm256_movemask_pd(_mm256_castsi256_pd(null)) << cell;
 	}
-	return search_ranks(order, count, cells);
+	return cells & cleave__live(order);
 }
 
 #endif

@@ -41,21 +41,13 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return _mm512_kunpackb(high, low) & cleave__live(order);
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
-						   uint64_t max)
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
 {
 	__m512i wanted = _mm512_set1_epi64((long long)size);
-	__m512i lowest = _mm512_set1_epi64((long long)min), highest = _mm512_set1_epi64((long long)max);
-	unsigned int room = 0, reach = 0, below = 0;
+	__mmask8 low = _mm512_cmpge_epu64_mask(_mm512_load_si512(&branch->gap[0]), wanted);
+	__mmask8 high = _mm512_cmpge_epu64_mask(_mm512_load_si512(&branch->gap[8]), wanted);
 
-	for (unsigned int i = 0; i < 16; i += 8) {
-		__m512i pivots = _mm512_load_si512(&branch->pivot[i]);
-
-		room |= (unsigned int)_mm512_cmpge_epu64_mask(_mm512_load_si512(&branch->gap[i]), wanted) << i;
-		reach |= (unsigned int)_mm512_cmpge_epu64_mask(pivots, lowest) << i;
-		below |= (unsigned int)_mm512_cmplt_epu64_mask(pivots, highest) << i;
-	}
-	return room & reach & (below << 1 | 1);
+	return _mm512_kunpackb(high, low);
 }
 
 /* The ranks of some cells: each number of the order word, as a byte, looks up whether its cell is one of them. */
@@ -69,13 +61,13 @@ static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int
 	return (unsigned int)_mm_movemask_epi8(_mm_shuffle_epi8(table, numbers)) & ((1u << count) - 1);
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order)
 {
 	__m256i low = _mm256_load_si256((const __m256i *)(const void *)&leaf->value[0]);
 	__m512i high = _mm512_load_si512(&leaf->value[4]);
 
-	return search_ranks(order, count,
-			    _mm256_testn_epi64_mask(low, low) | (unsigned int)_mm512_testn_epi64_mask(high, high) << 4);
+	return (_mm256_testn_epi64_mask(low, low) | (unsigned int)_mm512_testn_epi64_mask(high, high) << 4) &
+	       cleave__live(order);
 }
 
 /* ---- Visits and entries, a whole leaf's at once ---- */
@@ -159,7 +151,7 @@ static PORT_ALWAYS_INLINE unsigned int search_cells_all(const struct cleave__lea
 	__m512i ends, eight;
 	unsigned int found;
 
-	ranks &= gaps ? ~0u : ~search_free(leaf, order, count);
+	ranks &= gaps ? ~0u : ~search_ranks(order, count, search_free(leaf, order));
 	found = search_count(ranks);
 	numbers = _pdep_u64(ranks, 0x111111111111) * 15;
 	wanted = _pext_u64(order, numbers);

@@ -29,24 +29,31 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return below;
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
-						   uint64_t max)
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
 {
 	unsigned int children = 0;
 
 	for (unsigned int i = 0; i < branch->node.count; i++)
-		if (branch->pivot[i] >= min && (i == 0 || branch->pivot[i - 1] < max) &&
-		    cleave__branch_gap(branch, i) >= size)
-			children |= 1u << i;
+		children |= (unsigned int)(cleave__branch_gap(branch, i) >= size) << i;
 	return children;
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order)
+{
+	unsigned int free = 0;
+
+	for (unsigned int cell = 0; cell < CLEAVE__CELLS; cell++)
+		if (cleave__live(order) >> cell & 1)
+			free |= (unsigned int)(PORT_CELL_READ(leaf->value[cell]) == NULL) << cell;
+	return free;
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
 {
 	unsigned int ranks = 0;
 
 	for (unsigned int r = 0; r < count; r++)
-		ranks |= (unsigned int)(PORT_CELL_READ(leaf->value[cleave__cell(order, r)]) == NULL) << r;
+		ranks |= (cells >> cleave__cell(order, r) & 1) << r;
 	return ranks;
 }
 

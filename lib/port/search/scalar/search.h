@@ -63,24 +63,32 @@ static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *le
 	return ~(low | high << 6) & cleave__live(order);
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size, uint64_t min,
-						   uint64_t max)
+static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
 {
 	unsigned int small = 0;
 
 #pragma GCC unroll 16
 	for (unsigned int i = 16; i-- > 0;)
 		small = search_above(small, cleave__branch_gap(branch, i), size);
-	/* `max` may be above all pivots: the last child then */
-	return ~small & ((2u << search_pivots(branch, max)) - 1) & (0u - (1u << search_pivots(branch, min)));
+	return ~small & 0xffff;
 }
 
-static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order, unsigned int count)
+static PORT_ALWAYS_INLINE unsigned int search_free(const struct cleave__leaf *leaf, uint64_t order)
+{
+	unsigned int free = 0;
+
+#pragma GCC unroll 12
+	for (unsigned int cell = 12; cell-- > 0;)
+		free = free << 1 | (leaf->value[cell] == NULL);
+	return free & cleave__live(order);
+}
+
+static PORT_ALWAYS_INLINE unsigned int search_ranks(uint64_t order, unsigned int count, unsigned int cells)
 {
 	unsigned int ranks = 0;
 
 	for (unsigned int r = 0; r < count; r++)
-		ranks |= (unsigned int)(leaf->value[cleave__cell(order, r)] == NULL) << r;
+		ranks |= (cells >> cleave__cell(order, r) & 1) << r;
 	return ranks;
 }
 
