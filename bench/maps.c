@@ -184,7 +184,7 @@ static void report_one(struct suite *suite, const char *workload, const char *im
 	suite_report(suite, &row, base ? report_find(&suite->report, base, impl, SUITE_SIZE) : NULL);
 }
 
-/* What a protect takes is judged with objects from the pool: an allocator's price is not the map's. */
+/* What a protect takes is judged where few objects are made, of the pool's memory: the others are reported beside it. */
 static void report_part(struct suite *suite, const struct part *part, const char *impl, bool judged)
 {
 	for (unsigned int i = 0; i < STEPS; i++)
@@ -264,7 +264,7 @@ void suite_maps_parts(struct suite *suite)
 	report_one(suite, "protect-object", "libc", "ns", &objects, NULL, 0);
 	for (unsigned int i = 0; i < PARTS; i++) {
 		maps_check_entries(parts[i].world, layout.n);
-		report_part(suite, &parts[i], part_names[i], i != LIBC);
+		report_part(suite, &parts[i], part_names[i], i == POOL);
 		maps_world_destroy(parts[i].world);
 	}
 	free(entries);
