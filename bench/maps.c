@@ -184,7 +184,7 @@ static void report_one(struct suite *suite, const char *workload, const char *im
 	suite_report(suite, &row, base ? report_find(&suite->report, base, impl, SUITE_SIZE) : NULL);
 }
 
-/* What a protect takes is judged where few objects are made, of the pool's memory: the others are reported beside it. */
+/* What a protect takes is judged where few objects are made, of the pool's memory; the others are reported beside. */
 static void report_part(struct suite *suite, const struct part *part, const char *impl, bool judged)
 {
 	for (unsigned int i = 0; i < STEPS; i++)
