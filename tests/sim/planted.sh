@@ -262,7 +262,7 @@ plant hold_hands_over_unlocked hold.c \
 		s/static bool put_in_several/__attribute__((unused)) $&/'
 plant many_word_twice many.h 's/search_entry_many\(leaf, order,/search_entry_many(leaf, cleave__order_rcu(leaf),/'
 plant many_link_relaxed many.h \
-	's/cleave__link_read_rcu\((&branch->child\[.*?\])\);/
+	's/cleave__link_read_rcu\((cleave__branch_child\(.*?\))\);/
 		(const struct cleave__node *)(uintptr_t)PORT_LOAD($1, PORT_RELAXED);/s'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed
