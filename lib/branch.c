@@ -3,15 +3,7 @@
 
 void cleave__branch_init_private(struct cleave__branch *branch, unsigned int level, uint64_t first)
 {
-	branch->node.first = first;
-	branch->node.last = first;
-	branch->node.level = (uint8_t)level;
-	branch->node.count = 0;
-	branch->node.replaced = 0;
-	branch->node.link = NULL;
-	branch->node.chain = NULL;
-	PORT_STORE(&branch->node.order, 0, PORT_RELAXED);
-	PORT_STORE(&branch->node.lock, 0, PORT_RELAXED);
+	cleave__node_init_private(&branch->node, level, first, first);
 }
 
 void cleave__branch_append_private(struct cleave__branch *branch, struct cleave__node *child, uint64_t last,

@@ -53,19 +53,7 @@ void cleave__leaf_edit_store_private(const struct cleave__edit *edit)
 
 void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64_t last)
 {
-	leaf->node.first = first;
-	leaf->node.last = last;
-	leaf->node.level = 0;
-	leaf->node.count = 0;
-	leaf->node.removals = 0;
-	leaf->node.replaced = 0;
-	leaf->node.cookie = 0;
-	leaf->node.young = 0;
-	leaf->node.old = 0;
-	leaf->node.link = NULL;
-	leaf->node.chain = NULL;
-	PORT_STORE(&leaf->node.order, 0, PORT_RELAXED);
-	PORT_STORE(&leaf->node.lock, 0, PORT_RELAXED);
+	cleave__node_init_private(&leaf->node, 0, first, last);
 }
 
 void cleave__leaf_append_private(struct cleave__leaf *leaf, uint64_t start, void *value)

@@ -61,6 +61,25 @@ static inline enum cleave__kind cleave__kind(const struct cleave__node *node)
 	return node->level ? CLEAVE__BRANCH : CLEAVE__LEAF;
 }
 
+/* Make a private node without contents. */
+static inline void cleave__node_init_private(struct cleave__node *node, unsigned int level, uint64_t first,
+					     uint64_t last)
+{
+	node->first = first;
+	node->last = last;
+	node->level = (uint8_t)level;
+	node->count = 0;
+	node->removals = 0;
+	node->replaced = CLEAVE__STAYS;
+	node->cookie = 0;
+	node->young = 0;
+	node->old = 0;
+	node->link = NULL;
+	node->chain = NULL;
+	PORT_STORE(&node->order, 0, PORT_RELAXED);
+	PORT_STORE(&node->lock, 0, PORT_RELAXED);
+}
+
 /* Was the node replaced?  Final once it is locked: only the holder of the lock marks it. */
 static inline bool cleave__dead_locked(const struct cleave__node *node)
 {
