@@ -102,9 +102,22 @@ static int wait_and_go_on(struct cleave *index, struct cleave_thread *self, stru
 	return cleave__change_leave(index, self, &change, &position);
 }
 
+/*
+ * A clip, or its undoing, takes more than an edit: it begins once more.  If the leaf is held (it is locked, and lives), a
+ * walk finds it again; that is rare, and what only it needs would be in the way of all others.
+ */
+static PORT_NO_INLINE int begin_again(struct cleave *index, struct cleave_thread *self, enum cleave__verb verb,
+				      uint64_t addr, bool held) PORT_LEAVES PORT_UNCHECKED
+{
+	struct cleave__change change = { .verb = verb, .first = addr, .last = addr };
+	struct cleave__position position;
+
+	index->search->seek_rcu(index, addr, &position);
+	return held ? go_on(index, self, change, position) : wait_and_go_on(index, self, change, position);
+}
+
 static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr) PORT_UNCHECKED
 {
-	struct cleave__change change = { .verb = CLEAVE__CLIP, .first = addr, .last = addr };
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
 	unsigned int at, clean, cell;
@@ -113,7 +126,7 @@ static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
 	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
-		return wait_and_go_on(index, self, change, position);
+		return begin_again(index, self, CLEAVE__CLIP, addr, false);
 	leaf = cleave__leaf(position.node);
 	at = cleave__cell(position.order, position.r);
 	value = PORT_CELL_READ(leaf->value[at]);
@@ -123,7 +136,7 @@ static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 		return finish(index, self, position.node, 0);
 	clean = cleave__pool_clean_cells(self, leaf, position.order);
 	if (PORT_UNLIKELY(!clean))
-		return go_on(index, self, change, position);
+		return begin_again(index, self, CLEAVE__CLIP, addr, true);
 	cell = (unsigned int)__builtin_ctz(clean);
 	PORT_CELL_WRITE(leaf->start[cell], addr);
 	PORT_CELL_WRITE(leaf->value[cell], value);
@@ -136,18 +149,17 @@ static int clip(struct cleave *index, struct cleave_thread *self, uint64_t addr)
 
 static int unclip(struct cleave *index, struct cleave_thread *self, uint64_t addr) PORT_UNCHECKED
 {
-	struct cleave__change change = { .verb = CLEAVE__UNCLIP, .first = addr, .last = addr };
 	struct cleave__position position;
 	int result;
 
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
 	if (PORT_UNLIKELY(!lock_leaf(index, addr, &position)))
-		return wait_and_go_on(index, self, change, position);
+		return begin_again(index, self, CLEAVE__UNCLIP, addr, false);
 	result = cleave__unclip_leaf(self, cleave__leaf(position.node), position.order, position.count, position.r,
 				     addr);
 	if (PORT_UNLIKELY(result == CLEAVE__RESTART))
-		return go_on(index, self, change, position);
+		return begin_again(index, self, CLEAVE__UNCLIP, addr, true);
 	return finish(index, self, position.node, result);
 }
 

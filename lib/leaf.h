@@ -424,7 +424,7 @@ struct cleave__exchange {
 	unsigned int n;	      /* how many come, 0 to 2: they are filled */
 	unsigned int fresh;   /* their numbers */
 	unsigned int added;   /* those, as cells */
-	bool displaces;	      /* some address loses its value */
+	bool displaces;	      /* some address loses its value, or a cookie needs the barrier */
 };
 
 /* Publish it: an edit in one place, in few instructions.  What was dropped is the caller's to hand on. */

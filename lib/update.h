@@ -56,8 +56,9 @@ static PORT_ALWAYS_INLINE int cleave__unclip_leaf(struct cleave_thread *self, st
 	if (PORT_CELL_READ(leaf->value[cleave__cell(order, r - 1)]) != value)
 		return -ENOENT;
 	cleave__leaf_exchange(leaf, order, count,
-			      &(struct cleave__exchange){ .at = r, .drop = 1, .dropped = 1u << at });
-	cleave__pool_drop_cells(self, leaf, 1u << at);
+			      &(struct cleave__exchange){
+				      .at = r, .drop = 1, .dropped = 1u << at, .displaces = true });
+	cleave__pool_drop_displaced(self, leaf, 1u << at);
 	PORT_COUNT(self->counters.edits);
 	return 0;
 }

@@ -48,7 +48,7 @@ plant cell_retired_early pool.h \
 plant cell_reused_at_once pool.h 's/if \(cleave__pool_done\(self, node->cookie\)\)/if (true)/'
 plant relaxed_done pool.h 's/PORT_LOAD\(self->done, PORT_ACQUIRE\)/PORT_LOAD(self->done, PORT_RELAXED)/'
 plant unclip_cell_retired_early update.h \
-	's/(\tcleave__leaf_exchange\(.*?\}\);\n)(\tcleave__pool_drop_cells\(self, leaf, 1u << at\);\n)/$2$1/s'
+	's/(\tcleave__leaf_exchange\(.*?\}\);\n)(\tcleave__pool_drop_displaced\(self, leaf, 1u << at\);\n)/$2$1/s'
 # an edit in the middle of a leaf needs more cells
 cells=6
 plant insert_cell_retired_early edit.c \
