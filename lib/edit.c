@@ -103,8 +103,8 @@ static int wait_and_go_on(struct cleave *index, struct cleave_thread *self, stru
 }
 
 /*
- * A clip, or its undoing, takes more than an edit: it begins once more.  A leaf that is held (locked, and live) is found
- * by another walk: this is rare, and what only it needs would be in the way of all others.
+ * A clip, or its undoing, takes more than an edit: it begins once more.  A leaf that is held (locked, and live) is
+ * found by another walk: this is rare, and what only it needs would be in the way of all others.
  */
 static PORT_NO_INLINE int begin_again(struct cleave *index, struct cleave_thread *self, enum cleave__verb verb,
 				      uint64_t addr, bool held) PORT_LEAVES PORT_UNCHECKED
