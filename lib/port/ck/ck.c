@@ -100,15 +100,23 @@ static void acquire_threads(struct cleave_ck *ck)
 #endif
 }
 
-/* Extend the epoch to 64 bits.  It never moves 2^31 steps between two calls. */
-static uint64_t widen(uint64_t wide, unsigned int epoch)
+/*
+ * Extend the epoch to 64 bits: the first number from `from` on that ends in these 32.  Never one before: the embedder
+ * may have advanced by any number of steps since a writer last raised `wide`, and a cookie below that is done at once.
+ * Of 2^32 steps or more, multiples are lost: a cookie from before such a loss is late by as many.
+ */
+static uint64_t widen(uint64_t from, unsigned int epoch)
 {
-	return wide + (uint64_t)(int64_t)(int32_t)(epoch - (uint32_t)wide);
+	return from + (uint32_t)(epoch - (uint32_t)from);
 }
 
+/* `wide` is read first: the epoch is as far by then, or further (but not 2^32 steps while a thread is in between). */
 static uint64_t epoch_now(struct cleave_ck *ck)
 {
-	return widen(PORT_LOAD(&ck->wide, PORT_RELAXED), ck_pr_load_uint(&ck->epoch.epoch));
+	uint64_t wide = PORT_LOAD(&ck->wide, PORT_RELAXED);
+
+	ck_pr_fence_load();
+	return widen(wide, ck_pr_load_uint(&ck->epoch.epoch));
 }
 
 /* Take notice of the epoch, which whoever shares it with the embedder may have advanced too. */
@@ -119,7 +127,7 @@ static uint64_t observe(struct cleave_ck *ck)
 		uint64_t now = widen(seen, ck_pr_load_uint(&ck->epoch.epoch));
 
 		ck_pr_fence_acquire();
-		if (now <= seen)
+		if (now == seen)
 			return seen;
 		acquire_threads(ck);
 		/* [C1-rel] What readers did before the epoch came so far; pairs with [C1-acq] in done(). */
@@ -162,7 +170,10 @@ static bool advance(struct cleave_ck *ck, bool *busy)
 	}
 	/* The readers' accesses that have ended, before the epoch that says so. */
 	fence_loads();
-	/* Somebody else may have been quicker. */
+	/*
+	 * Somebody else may have been quicker.  On x86 the end of this thread's own section, which it has seen, and
+	 * what it unlinked there may still be in its store buffer: a locked instruction comes after them.
+	 */
 	ck_pr_cas_uint(&ck->epoch.epoch, epoch, epoch + 1);
 	return true;
 }
@@ -209,12 +220,13 @@ static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread
 /*
  * With r recorded by this section the epoch comes to r + 1 at most before it ends (step 3): r + 2 is the first cookie
  * that is not done.  What was unlinked before a cookie of e + GRACE below that, e < r, was unlinked before the epoch
- * was raised to r.
+ * was raised to r.  (`wide` is r + 1 at most, too.)
  */
 static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
 {
-	return widen(PORT_LOAD(&ck_of(domain)->wide, PORT_RELAXED), ck_pr_load_uint(&thread_of(self)->record.epoch)) +
-	       GRACE;
+	uint64_t wide = PORT_LOAD(&ck_of(domain)->wide, PORT_RELAXED);
+
+	return widen(wide - 1, ck_pr_load_uint(&thread_of(self)->record.epoch)) + GRACE;
 }
 #endif
 
@@ -351,6 +363,11 @@ void cleave_ck_register(struct cleave_ck_thread *record, struct cleave_ck *ck)
 			break;
 	if (!entry)
 		ck_epoch_register(&ck->epoch, &record->record, NULL);
+	/*
+	 * What a record holds until its first section has recorded an epoch, is to be older than that.  CK's 0 is not,
+	 * once the epoch has wrapped: it would let the epoch pass that thread when it has announced itself.
+	 */
+	ck_pr_store_uint(&record->record.epoch, ck_pr_load_uint(&ck->epoch.epoch));
 	cleave__user_unlock(&ck->lock);
 	CLEAVE__TSAN_SHOW();
 }
