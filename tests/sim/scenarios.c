@@ -465,6 +465,15 @@ static const struct named named[] = {
 	  { .nthreads = 3, .ncalls = { 1, 1, 1 },
 	    .calls = { { RANGE(HOLD, 34, 34, 5) }, { RANGE(ERASE, 44, 45, 0) },
 		       { SEARCH(FIND, 36, 60, CLEAVE_LOWEST, 6, 0) } } } },
+	/*
+	 * Two levels are replaced beside who goes on upward under them, by what he remembers.  (In the least nodes the
+	 * two lie below another branch, not below the root.)
+	 */
+	{ "hold_goes_on_against_cuts", DEEP,
+	  { .nthreads = 2, .ncalls = { 4, 3 }, .cold = true,
+	    .calls = { { RANGE(HOLD, 28, 28, 5), RANGE(HOLD, 29, 29, 6), RANGE(HOLD, 34, 34, 6),
+			 RANGE(HOLD, 38, 38, 6) },
+		       { RANGE(HOLD, 34, 34, 7), RANGE(HOLD, 35, 35, 8), AT(CLIP, 39) } } } },
 	/* It goes on in what a division of its own has made, but not under a branch that was replaced since. */
 	{ "hold_cuts_on_under_another", BOUNDARY,
 	  { .nthreads = 2, .ncalls = { 2, 3 }, .cold = true,
