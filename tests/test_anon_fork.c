@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define BEYOND UINT64_C(1000000000) /* no writer has counted so far */
 #define PAIRS 64
 #define FAR 100000
 
@@ -130,8 +131,8 @@ static _Noreturn void child(struct forks *forks)
 	for (unsigned int round = 0; round < 3; round++) {
 		clone_again(context, forks->store, &clone);
 		for (uint64_t i = 0; i < PAIRS; i++) {
-			slot_write(&it, context, forks->store, i, 1000 + round);
-			CHECK(slot_read(&it, &it.fixture.main, clone, i) != 1000 + round, "a clone changes");
+			slot_write(&it, context, forks->store, i, BEYOND + round);
+			CHECK(slot_read(&it, &it.fixture.main, clone, i) != BEYOND + round, "a clone changes");
 			cleave_section_quiescent(&it.fixture.main);
 		}
 		CHECK(cleave_anon_wipe(context, clone, 0, UINT64_MAX) == 0, "wipe");
