@@ -50,7 +50,6 @@ bool cleave__border_look(struct cleave *index, const struct cleave__position *po
 	return true;
 busy:
 	cleave__border_release(index, border);
-	*border = (struct cleave__border){ 0 }; /* who releases it once more unlocks nothing that is another's by now */
 	return false;
 }
 

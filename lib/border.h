@@ -34,7 +34,7 @@ static PORT_ALWAYS_INLINE bool cleave__border_reached(const struct cleave__node 
 
 /*
  * Which neighbours must be joined if [first, last] of a locked leaf becomes a gap?  Inside a read section.
- * False: a neighbour is locked or dead; nothing is held, and `border` is empty.
+ * False: a neighbour is locked or dead; nothing is held.
  */
 bool cleave__border_look(struct cleave *index, const struct cleave__position *position, uint64_t first, uint64_t last,
 			 struct cleave__border *border) PORT_INSIDE PORT_LOCKED(position->node->lock);

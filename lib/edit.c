@@ -256,12 +256,12 @@ static PORT_ALWAYS_INLINE bool entry_beside(struct cleave *index, const struct c
 static bool border_is_clear(struct cleave *index, struct cleave__position position, uint64_t first, uint64_t last)
 	PORT_INSIDE PORT_LOCKED(position.node->lock)
 {
-	struct cleave__border border = { 0 };
-	bool clear = cleave__border_look(index, &position, first, last, &border) && !border.joins[0] &&
-		     !border.joins[1];
+	struct cleave__border border;
 
+	if (!cleave__border_look(index, &position, first, last, &border))
+		return false;
 	cleave__border_release(index, &border);
-	return clear;
+	return !border.joins[0] && !border.joins[1];
 }
 
 /* Erase one whole entry: gaps beside it are joined, that below in its cell, that above in a new one. */

@@ -234,7 +234,6 @@ plant hold_gap_not_raised hold.c 's/(static void raise\(.*?\n\{\n)/$1\treturn;\n
 plant hold_gap_raised_late hold.c \
 	's/(\traise\(hold, first, cleave__gap_size\(gap_first, gap_last\)\);\n)(.*?\n\t\t\t\s+\}\);\n)/$2$1/s'
 plant hold_gap_at_border hold.c 's/return !seen \|\| border\.joins\[0\] \|\| border\.joins\[1\];/return false;/'
-plant border_released_twice border.c 's/(busy:\n[^\n]*\n)\t\*border = [^\n]*\n/$1/'
 plant store_of_dead_leaf nodelock.h \
 	's/(if \(PORT_LIKELY\(cleave__trylock\(&position->node->lock\)\)\) \{\n
 		\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
