@@ -2,6 +2,7 @@
 #include "report.h"
 #include "layout.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +125,15 @@ void report_summary(const struct report *report)
 			print_row(&report->rows[i]);
 }
 
+/* JSON has no word for what was divided by no time at all (--smoke). */
+static void json_number(FILE *file, const char *name, double number)
+{
+	if (isfinite(number))
+		fprintf(file, ", \"%s\": %.4f", name, number);
+	else
+		fprintf(file, ", \"%s\": null", name);
+}
+
 /* Names are the program's own: no character in them needs an escape. */
 bool report_json(const struct report *report, const char *path, const char *facts)
 {
@@ -138,13 +148,13 @@ bool report_json(const struct report *report, const char *path, const char *fact
 		fprintf(file, "%s\n\t\t{ \"impl\": \"%s\", \"workload\": \"%s\", \"n\": %zu, \"threads\": %u",
 			i ? "," : "", row->impl, row->workload, row->n, row->threads);
 		if (strcmp(row->unit, "ns"))
-			fprintf(file, ", \"unit\": \"%s\", \"value\": %.4f", row->unit, row->figure.median);
-		else
-			fprintf(file, ", \"ns\": %.4f", row->figure.median);
-		fprintf(file, ", \"q1\": %.4f, \"q3\": %.4f", row->figure.q1, row->figure.q3);
-		if (row->limit > 0)
+			fprintf(file, ", \"unit\": \"%s\"", row->unit);
+		json_number(file, strcmp(row->unit, "ns") ? "value" : "ns", row->figure.median);
+		json_number(file, "q1", row->figure.q1);
+		json_number(file, "q3", row->figure.q3);
+		if (row->limit > 0 && isfinite(row->limit))
 			fprintf(file, ", \"limit_ratio\": %.4f", row->limit);
-		if (row->base)
+		if (row->base && isfinite(row->ratio))
 			fprintf(file, ", \"ratio\": %.4f, \"base\": \"%s\"", row->ratio, row->base);
 		if (row->target > 0)
 			fprintf(file, ", \"target\": %g, \"target_is\": \"%s\", \"reached\": %s", row->target,
