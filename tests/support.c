@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include "support.h"
 
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,18 @@ void check_index(struct cleave *index)
 	size_t violations = cleave_check(index, &lines);
 
 	CHECK(violations == 0, "%zu violations", violations);
+}
+
+/* ---- Running ---- */
+
+void run_uncaught(void **test)
+{
+	static const int caught[] = { SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGSYS };
+	void *none = NULL;
+
+	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+		signal(caught[i], SIG_DFL);
+	((CMUnitTestFunction)(uintptr_t)*test)(&none);
 }
 
 /* ---- Seeds ---- */

@@ -33,6 +33,17 @@ _Noreturn void check_failed(const char *file, int line, const char *condition, c
 /* Does the index agree with its own invariants?  Prints the violations. */
 void check_index(struct cleave *index);
 
+/*
+ * cmocka catches what a crash raises and jumps back to the frame of the test's own thread, also from another thread: then
+ * the test hangs, and nothing is said.  Here a crash ends the program.
+ */
+void run_uncaught(void **test);
+#undef cmocka_unit_test
+#define cmocka_unit_test(test) cmocka_unit_test_setup_teardown(test, NULL, NULL)
+#undef cmocka_unit_test_setup_teardown
+#define cmocka_unit_test_setup_teardown(test, setup, teardown) \
+	{ #test, run_uncaught, setup, teardown, (void *)(uintptr_t)(test) }
+
 /* All tests, or those whose names match the pattern (* and ?) in argv[1]. */
 #define RUN_TESTS(tests, argc, argv) \
 	(cmocka_set_test_filter((argc) > 1 ? (argv)[1] : NULL), cmocka_run_group_tests(tests, NULL, NULL))
