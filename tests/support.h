@@ -34,8 +34,8 @@ _Noreturn void check_failed(const char *file, int line, const char *condition, c
 void check_index(struct cleave *index);
 
 /*
- * cmocka catches what a crash raises and jumps back to the frame of the test's own thread, also from another thread: then
- * the test hangs, and nothing is said.  Here a crash ends the program.
+ * cmocka catches what a crash raises and jumps back to the frame of the test's own thread, also from another thread:
+ * then the test hangs, and nothing is said.  Here a crash ends the program.
  */
 void run_uncaught(void **test);
 #undef cmocka_unit_test
