@@ -63,6 +63,15 @@ static inline uint64_t slot_read(struct anon_fixture *it, CLEAVE_SECTION_THREAD 
 	return value;
 }
 
+/*
+ * Dropped anons that a thread leaves in its context.  Steps free nothing, and one of them stocks the context only where
+ * a path is copied:
+ *	1. A clones the store, and does not run for a while
+ *	2. B copies what it writes, and from then on writes in place: each time it takes a page, and drops it unused
+ *	3. all pages are in B's context; A wants one to go on.
+ */
+#define DROPPED_MOST 16384
+
 /* A write fault: in place if that is allowed, else a copy, under the slot's mark. */
 static inline void slot_write(struct anon_fixture *it, struct cleave_anon_context *context, struct cleave_anon *store,
 			      uint64_t slot, uint64_t value)
@@ -99,6 +108,8 @@ static inline void slot_write(struct anon_fixture *it, struct cleave_anon_contex
 		cleave_anon_page_drop(context, fresh);
 	else if (old)
 		cleave_anon_page_drop(context, old);
+	if (context->young.count >= DROPPED_MOST)
+		cleave_anon_flush(context);
 }
 
 /* ---- A table of stores ---- */

@@ -49,10 +49,13 @@ static inline struct pages *pages_make(void)
 /* A new page, or token. */
 static inline uint64_t pages_take(struct pages *pages, bool swapped)
 {
-	uint64_t number = __atomic_add_fetch(&pages->next.word, 1, __ATOMIC_RELAXED) % (PAGES_MOST - 1) + 1;
+	uint32_t tries = 0;
+	uint64_t number;
 
-	while (__atomic_exchange_n(&pages->state[number], 1, __ATOMIC_RELAXED))
+	do {
+		CHECK(tries++ < PAGES_MOST, "all pages are taken, %llu live", LL(pages->live.word));
 		number = __atomic_add_fetch(&pages->next.word, 1, __ATOMIC_RELAXED) % (PAGES_MOST - 1) + 1;
+	} while (__atomic_exchange_n(&pages->state[number], 1, __ATOMIC_RELAXED));
 	__atomic_fetch_add(&pages->live.word, 1, __ATOMIC_RELAXED);
 	return 2 * number + swapped;
 }

@@ -325,6 +325,24 @@ static void slots_go_with_their_last_window_and_not_before(void **state)
 	anon_fixture_stop(&it);
 }
 
+/* ---- Writes in place ---- */
+
+static void writes_in_place_do_not_use_up_the_pages(void **state)
+{
+	struct cleave_anon *store;
+
+	(void)state;
+	anon_fixture_start(&it);
+	CHECK(cleave_anon_create(it.context, 10, &store) == 0, "create");
+	for (uint64_t i = 0; i < 4 * DROPPED_MOST; i++) {
+		slot_write(&it, it.context, store, 5, i);
+		cleave_section_quiescent(&it.fixture.main);
+		CHECK(pages_live(it.pages) <= 2 * DROPPED_MOST, "%llu pages for one slot", LL(pages_live(it.pages)));
+	}
+	cleave_anon_unref(it.context, store);
+	anon_fixture_stop(&it);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +350,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(clones_stay_as_they_are_beside_wipes),
 		cmocka_unit_test(one_of_many_fills_wins_while_nodes_come_and_go),
 		cmocka_unit_test(slots_go_with_their_last_window_and_not_before),
+		cmocka_unit_test(writes_in_place_do_not_use_up_the_pages),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -223,6 +223,9 @@ CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_con
 /*
  * Drop a share, once no translation of the slot that had it remains, and no guard that was set while the slot had it
  * (cleave_anon_wait_guards()): afterwards another sharer may write the page in place.
+ * Frees nothing: an anon without a share waits in the context for a grace period, and then for a prepare, fill,
+ * replace, remove, unref or wipe.  Who takes steps alone (below) calls cleave_anon_prepare() now and then, though they
+ * lack no nodes.
  * Context: any but a guard's.  Complexity: O(1).
  */
 CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
