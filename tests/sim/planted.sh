@@ -14,7 +14,7 @@ build() { # FILE...: the copy in $work/lib
 	rm -f "$work"/now/*
 	sim=$root/tests/sim
 	for source in "$work"/lib/*.c "$work"/lib/port/sim/*.c "$sim/calls.c" "$sim/cleave-sim.c" "$sim/drawn.c" \
-		"$sim/execution.c" "$sim/model.c" "$sim/scenarios.c"; do
+		"$sim/execution.c" "$sim/histories.c" "$sim/model.c" "$sim/scenarios.c" "$sim/shapes.c"; do
 		name=${source##*/}
 		object=$work/objects$cells/$name.o
 		case $source in "$work"/lib/port/*) port=1 ;; *) port=0 ;; esac

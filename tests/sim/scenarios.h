@@ -3,20 +3,9 @@
 #ifndef CLEAVE_SIM_SCENARIOS_H
 #define CLEAVE_SIM_SCENARIOS_H
 
-#include "calls.h"
+#include "shapes.h"
 
-#define MAX_PREPARE 8u
 #define DRAWN UINT32_MAX /* variants of the scenario that is drawn */
-
-/* A prepared index, and the places in it that are of interest. */
-struct shape {
-	const char *name;
-	struct call entries[32];	  /* first, last and value only; until value is 0 */
-	struct call prepare[MAX_PREPARE]; /* until last is 0 */
-	uint8_t a, b, v;		  /* an entry and its value */
-	uint8_t c, d, w;		  /* its right neighbour */
-	uint8_t g, h;			  /* a gap */
-};
 
 /* One way to run a scenario. */
 struct variant {
