@@ -408,6 +408,40 @@ static void test_runs_grace_periods_itself(void **state)
 	STORE(&reader.state, END);
 	pthread_join(reader.thread, NULL);
 }
+
+/* One grace period here is begun. */
+static void begin_one(void)
+{
+	uint64_t started = LOAD(&domain.started.word);
+
+	do {
+		usleep(300); /* longer than any pause */
+		ops->advance(&domain.domain, &own->thread, take_cookie(own));
+	} while (LOAD(&domain.started.word) == started);
+}
+
+/* Two changes of each other thread end what the one before has begun, less do not; then a barrier ends what begins. */
+static void test_among_writers(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	struct cleave_counters *counters;
+
+	(void)state;
+	if (!has_barrier())
+		skip();
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	while (LOAD(&domain.threads) == own)
+		usleep(100);
+	counters = &LOAD(&domain.threads)->thread.counters;
+	begin_one();
+	for (uint64_t round = 0; round < 20; round++) {
+		STORE(&counters->edits, counters->edits + round % 4);
+		begin_one();
+		assert_int_equal(LOAD(&domain.done.word) + (round % 4 >= 2), LOAD(&domain.started.word));
+	}
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+}
 #endif
 
 /* ---- Threads that come and go ---- */
@@ -501,6 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_every_poll_is_heard),
 #if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
 		cmocka_unit_test(test_runs_grace_periods_itself),
+		cmocka_unit_test(test_among_writers),
 #endif
 		cmocka_unit_test(test_storm),
 		cmocka_unit_test(test_two_domains),

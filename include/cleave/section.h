@@ -106,7 +106,9 @@ struct cleave_urcu {
 	struct cleave_urcu_thread *threads;	    /* [l] */
 	struct cleave_word32 lock;		    /* around liburcu's registration */
 	struct cleave_word32 command;		    /* [a] what the worker shall do */
-	uint64_t pad[9];
+	uint64_t begun;				    /* [l] by the last thread that tried to run a grace period */
+	uint64_t hindered;			    /* [l] ns; since when somebody is in the way of that; 0: nobody */
+	uint64_t pad[7];
 	struct cleave_word started; /* [a] grace periods begun */
 	struct cleave_word wanted;  /* [a] the newest cookie that was left to the worker */
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
@@ -126,6 +128,7 @@ struct cleave_urcu_thread {
 	struct cleave_word32 inside;	 /* [a] in a section that a call of the library has opened (memb, bp) */
 	struct cleave_word32 awaited;	 /* [a] the worker wants to know when it leaves that */
 	bool stays;			 /* [l] it was inside at each look */
+	uint64_t changes;		 /* [l] that it had made when somebody last tried to run a grace period */
 };
 
 /*

@@ -137,7 +137,7 @@ struct cleave_domain {
 
 /* Counters of one thread, summed up by whoever wants a total. */
 struct cleave_counters {
-	uint64_t edits;	       /* changes made by one store of an order word */
+	uint64_t edits;	       /* changes made by one store of an order word, each under a lock taken for it */
 	uint64_t restructures; /* changes that replaced nodes */
 	uint64_t copies;       /* of those: a leaf copied only because it had no clean cell */
 	uint64_t splits;       /* leaves made above those replaced */

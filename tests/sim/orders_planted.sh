@@ -36,14 +36,24 @@ plant() {
 }
 
 plant barrier_left_out here port/urcu/urcu.c \
-	's/flavour->barrier\(\) && all_outside\(urcu\) && /all_outside(urcu) \&\& /'
-plant last_barrier_left_out here port/urcu/urcu.c 's/ && \(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
+	's/ && flavour->barrier\(\) && all_outside\(urcu\) &&/ \&\& all_outside(urcu) \&\&/'
+plant last_barrier_left_out here port/urcu/urcu.c 's/ &&\s+\(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
 plant looks_only_before here port/urcu/urcu.c \
-	's/flavour->barrier\(\) && all_outside\(urcu\) && /flavour->barrier() \&\& /'
+	's/ && flavour->barrier\(\) && all_outside\(urcu\) &&/ \&\& flavour->barrier() \&\&/'
 plant number_after_barrier here port/urcu/urcu.c \
-	's/(\t\tnumber = begin\(urcu\);\n)\t\tover = (flavour->barrier\(\)) && (.*?;\n)/
-		\t\tover = $2;\n$1\t\tover = over \&\& $3/s'
-plant given_up_and_done here port/urcu/urcu.c 's/\tif \(over\) \{\n/\tif (number) {\n/'
+	's/(last = urcu->begun, number) = begin\(urcu\);/$1;/; s/\turcu->begun = number;\n//;
+		s/(\tover = all_outside\(urcu\) && flavour->barrier\(\)) && /
+		$1;\n\tnumber = begin(urcu);\n\tover = over && /'
+plant given_up_and_done here port/urcu/urcu.c 's/return over \? number : 0;/return number;/'
+plant writers_not_asked writers port/urcu/urcu.c 's/return write && others;/return others;/'
+plant changes_not_remembered writers port/urcu/urcu.c 's/\t\trecord->changes = changes;\n//'
+plant changes_before_number writers port/urcu/urcu.c \
+	's/(last = urcu->begun, number) = begin\(urcu\);/$1;
+		\n\tbool write = others_write(urcu, own);/;
+		s/(urcu->begun =) number;/$1 number = begin(urcu);/; s/if \(others_write\(urcu, own\)\)/if (write)/'
+plant writers_end_what_they_begin writers port/urcu/urcu.c \
+	's/all_outside\(urcu\) \? last : 0/all_outside(urcu) ? number : 0/'
+plant writers_not_looked_at writers port/urcu/urcu.c 's/return all_outside\(urcu\) \? last : 0/return last/'
 plant done_shrinks here port/urcu/urcu.c \
 	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n
 		/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'
@@ -51,8 +61,8 @@ plant cookie_without_barrier here port/urcu/urcu.c \
 	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/
 		return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
 plant waiters_not_woken wait-here port/urcu/urcu.c \
-	's/(\t\tpause_after\(urcu, began\);\n)\t\tend\(urcu, number\);/
-		$1\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);/'
+	's/\t\tend\(urcu, number\);\n\treturn true;/
+		\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);\n\treturn true;/'
 plant lock_not_heeded register-here port/urcu/urcu.c \
 	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
 # Once refused is not gone: another may be there now.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Memory orders of the liburcu port under chosen schedules: its own sources, its worker as a coroutine, the simulator's
- * grace periods.  Protocols U1 to U7 of doc/memory-order.md, and who parks (M4).
+ * grace periods.  Protocols U1 to U8 of doc/memory-order.md, and who parks (M4).
  */
 /* As for Thread Sanitizer: read-modify-writes, where x86 has a barrier of its own; but without what it is told. */
 #define CLEAVE_SECTION_TSAN 1
@@ -32,6 +32,7 @@ static struct shared {
 	uint64_t grace_list;   /* plain: what synchronize_rcu() takes apart */
 	uint64_t readers_list; /* plain: what a registration changes */
 	struct cleave_word inside[SIM_THREADS]; /* a section, as others see it */
+	struct cleave_word changes[SIM_THREADS];
 } *shared;
 
 /* ---- What the port calls ---- */
@@ -239,10 +240,17 @@ static bool barrier(void)
 	return true;
 }
 
+static uint64_t changes(const struct cleave_thread *thread)
+{
+	const struct cleave_urcu_thread *record = cleave__container(thread, struct cleave_urcu_thread, thread);
+
+	return PORT_LOAD(&shared->changes[record - shared->records], PORT_SEQ_CST);
+}
+
+static struct cleave__urcu_flavour here;
+
 static void prepare_here(unsigned int variant)
 {
-	static struct cleave__urcu_flavour here;
-
 	prepare_grace(variant);
 	here = flavour;
 	here.reader = registered;
@@ -340,6 +348,76 @@ static void grace_here(unsigned int thread)
 	}
 	if (variant_now & BESIDE_WORKER)
 		finish(2);
+}
+
+enum { WRITTEN = 1, WRITERS = 2 };
+
+/* WRITTEN: all have, since somebody was last here.  So the first who is, needs no barrier either, which hides much. */
+static void prepare_writers(unsigned int variant)
+{
+	prepare_here(0);
+	here.changes = changes;
+	for (unsigned int t = 0; t < THREADS && variant & WRITTEN; t++)
+		shared->records[t].changes = UINT64_C(0) - 2;
+}
+
+/*
+ * A change: a full barrier and the count as one step, for the simulator has no stores that wait behind others
+ * (tests/test_urcu_changes.c has).
+ */
+static void change(unsigned int thread)
+{
+	PORT_FETCH_ADD(&shared->changes[thread], 1, PORT_SEQ_CST);
+}
+
+static void ask_among_writers(unsigned int thread, uint64_t cookie)
+{
+	change(thread);
+	change(thread);
+	ask(&shared->urcu.domain, &shared->records[thread].thread, cookie);
+}
+
+/*
+ * All write, so that nobody needs a barrier on all threads: one asks; one is in two sections, of which the first is the
+ * program's and has changes inside, that did not wait; one unlinks and asks.
+ */
+static void writers(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_thread *self = &shared->records[thread].thread;
+	uint64_t cookie;
+	bool found;
+
+	switch (thread) {
+	case 0:
+		for (unsigned int i = 0; i < 2; i++)
+			ask_among_writers(thread, cleave__urcu_cookie(domain, self));
+		break;
+	case 1:
+		for (unsigned int i = 0; i < 2; i++) {
+			enter_both(&shared->inside[1]);
+			found = PORT_LOAD(&shared->pointer, PORT_SEQ_CST);
+			if (i == 0) {
+				change(thread);
+				change(thread);
+			}
+			if (found)
+				use_object();
+			leave_both(&shared->inside[1]);
+		}
+		break;
+	case 2:
+		PORT_STORE(&shared->pointer, 0, PORT_SEQ_CST);
+		cookie = cleave__urcu_cookie(domain, self);
+		for (unsigned int i = 0; i < 4; i++) {
+			if (cleave__urcu_done(domain, self, cookie)) {
+				PORT_CELL_WRITE(shared->object, 1);
+				break;
+			}
+			ask_among_writers(thread, cookie);
+		}
+		break;
+	}
 }
 
 /* Who waits is woken, whoever ends the grace period. */
@@ -463,6 +541,7 @@ static void park_and_wake(unsigned int thread)
 const struct scenario orders_port[] = {
 	{ "grace", 3, GRACES, prepare_grace, grace, NULL, false },
 	{ "here", 3, HERE, prepare_here, grace_here, NULL, false },
+	{ "writers", 3, WRITERS, prepare_writers, writers, NULL, false },
 	{ "wait-here", 3, 1, prepare_here, wait_here, NULL, false },
 	{ "register-here", 3, 1, prepare_here, register_here, NULL, false },
 	{ "wait", 3, 2, prepare_wait, wait_twice, NULL, false },

@@ -33,6 +33,20 @@ static bool outside(const void *reader)
 	return !(__atomic_load_n(&((const struct urcu_reader *)reader)->ctr, __ATOMIC_ACQUIRE) & URCU_GP_CTR_NEST_MASK);
 }
 
+/*
+ * [U8-acq] what the thread did before.  [U8-rel] On x86, which stores in order, any store.  A change locks its leaf,
+ * which takes a locked instruction.
+ */
+#if defined(__x86_64__)
+static uint64_t changes(const struct cleave_thread *thread)
+{
+	return __atomic_load_n(&thread->counters.edits, __ATOMIC_ACQUIRE);
+}
+#define CHANGES changes
+#else
+#define CHANGES NULL
+#endif
+
 /* Where the kernel has it, liburcu has told it at the start that the process will ask. */
 static bool barrier(void)
 {
@@ -50,6 +64,7 @@ static const struct cleave__urcu_flavour memb = {
 	.outside = outside,
 	.leave_releases = LEAVE_RELEASES,
 	.barrier = barrier,
+	.changes = CHANGES,
 };
 
 int cleave_urcu_memb_start(struct cleave_urcu *urcu, const struct cleave_memory *memory, uint64_t garbage_limit)

@@ -32,18 +32,40 @@
  *	it does not wait.
  *
  * Here
- *	1. Who wants a grace period looks whether all threads of the domain are outside of their sections; if not, it
- *	   leaves that to the worker.  It waits for nobody, but for the system to interrupt those that run.
- *	2. s = RMW(started) + 1; a barrier on all threads, by sys_membarrier: who enters a section after it, sees what
- *	   was unlinked; who is in an older one, is seen inside.
+ *	1. s = RMW(started) + 1.  Who wants a grace period looks whether all threads of the domain are outside of their
+ *	   sections; if not, it tries again later.  It waits for nobody, but for the system to interrupt those that run.
+ *	2. A barrier on all threads, by sys_membarrier: who enters a section after it, sees what was unlinked; who is in
+ *	   an older one, is seen inside.
  *	3. It looks again, at each thread until that is seen outside; the section that it has left may be any.
  *	4. What was read in that section was read before (a store comes after older loads on x86: the section's end is a
  *	   release; elsewhere another barrier on all threads sees to it).  done = max(done, s).
- *	Given up between 2 and 4, a number is begun and never ends; the next one does.  It covers the threads that are
+ *	Given up between 1 and 4, a number is begun and never ends; the next one does.  It covers the threads that are
  *	registered in the domain, as readers of its indexes have to be; synchronize_rcu() covers all that liburcu knows.
  *	`lock` is held from 1 to 4: nobody registers meanwhile, and a thread that does so later sees what was unlinked.
+ *	If somebody stays in the way (PATIENCE_HERE), that is left to the worker, not sooner: it may take the processor
+ *	of one who is inside, and so be in the way of the next try itself.
  *	(One writer, two processors of a virtual machine: 0.4 us a grace period, and 3 on the worker if that runs on the
- *	writer's processor, 29 with interrupts if on the other; clips 31 ns and 45.  Two writers: 11 us.)
+ *	writer's processor, 29 with interrupts if on the other; clips 31 ns and 45.)
+ *
+ * Among writers
+ *	A barrier on all threads takes 7 to 11 us where another one runs, and interrupts that.  But who writes passes
+ *	barriers all the time.  So, if each other thread has made two changes (`changes`: two in a row have a barrier in
+ *	between) since somebody has begun s - 1, that one ends instead of s, without a barrier on all threads:
+ *
+ *		R, that writes				whoever is here
+ *		--------------				---------------
+ *		changes = c + 1 [U8-rel]		s - 1 = RMW(started) + 1; c = R's changes
+ *		a barrier: locks a leaf
+ *		changes = c + 2				R's changes are c + 2 [U8-acq]; R is outside [U7-acq]
+ *
+ *	c + 1 was still in R's store buffer, or not yet made, when c was read.  So R's barrier is later than that, and
+ *	what R loads after it sees what was unlinked before s - 1.  The sections that R entered before it, it has left:
+ *	who sees c + 2 sees those entered.  If c + 1 were enough:
+ *		1. R: changes = c + 1; enters; both wait in its store buffer; loads a pointer
+ *		2. W: unlinks that; T: RMW(started); c
+ *		3. c + 1 comes out, the entry does not; T sees c + 1, and R outside; `done`: W reuses it under R.
+ *	(Two writers together, of what two threads of private work do: 0.90 with barriers, of which each took both
+ *	processors 10 us, and a worker that was asked too soon; 0.97 without.)
  *
  * Pauses
  *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each,
@@ -107,6 +129,8 @@ enum command {
 #define PAUSE_MOST 200000u
 #define QUIET 64u	   /* changes from one look at the clock to the next */
 #define QUIET_BEHIND 1024u /* and from one kick to the next, if somebody was in the way */
+
+#define PATIENCE_HERE 1000000u /* ns that somebody may be in the way, until that is the worker's business */
 
 /* The worker's choice of a moment, below. */
 #define LOOKS 40u     /* at a thread, until it counts as one that does not run: some 2 us */
@@ -289,27 +313,61 @@ static bool all_outside(const struct cleave_urcu *urcu)
 	return true;
 }
 
+/* Has each other thread made two changes since the last call?  Under `lock`, after begin(). */
+static bool others_write(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
+{
+	uint64_t changes;
+	bool write = true, others = false;
+
+	if (!urcu->flavour->changes)
+		return false;
+	for (struct cleave_urcu_thread *record = urcu->threads; record; record = record->next) {
+		if (record == own)
+			continue;
+		changes = urcu->flavour->changes(&record->thread); /* [U8-acq] */
+		write &= changes - record->changes >= 2;
+		record->changes = changes;
+		others = true;
+	}
+	return write && others;
+}
+
+/* Under `lock`.  Return: the number of a grace period that is over, or 0. */
+static uint64_t try_here(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
+{
+	const struct cleave__urcu_flavour *flavour = urcu->flavour;
+	uint64_t last = urcu->begun, number = begin(urcu);
+	bool over;
+
+	urcu->begun = number;
+	if (others_write(urcu, own))
+		return all_outside(urcu) ? last : 0;
+	over = all_outside(urcu) && flavour->barrier() && all_outside(urcu) &&
+	       (flavour->leave_releases || flavour->barrier());
+	return over ? number : 0;
+}
+
 /* Run a grace period, if nobody is in the way.  False: the worker's business. */
 static bool grace_period_here(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
 {
 	const struct cleave__urcu_flavour *flavour = urcu->flavour;
-	uint64_t began = now_ns(), number = 0;
-	bool over = false;
+	uint64_t began = now_ns(), number;
+	bool later;
 
 	if (CLEAVE__TSAN || !flavour->outside || !flavour->outside(own->reader))
 		return false;
 	if (!cleave__user_trylock(&urcu->lock))
 		return true; /* mostly, another one is running it */
-	if (all_outside(urcu)) {
-		number = begin(urcu);
-		over = flavour->barrier() && all_outside(urcu) && (flavour->leave_releases || flavour->barrier());
-	}
+	number = try_here(urcu, own);
+	urcu->hindered = number ? 0 : urcu->hindered ? urcu->hindered : began;
+	later = began - urcu->hindered < PATIENCE_HERE;
 	cleave__user_unlock(&urcu->lock);
-	if (over) {
-		pause_after(urcu, began);
+	if (!number && !later)
+		return false;
+	pause_after(urcu, began);
+	if (number)
 		end(urcu, number);
-	}
-	return over;
+	return true;
 }
 
 static void stand_still(struct cleave_urcu *urcu)
@@ -529,6 +587,7 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	record->reader = urcu->flavour->reader ? urcu->flavour->reader() : NULL;
 	PORT_STORE(&record->inside, 0, PORT_RELAXED);
 	PORT_STORE(&record->awaited, 0, PORT_RELAXED);
+	record->changes = 0;
 	record->next = urcu->threads;
 	urcu->threads = record;
 	cleave__user_unlock(&urcu->lock);
@@ -611,5 +670,6 @@ int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleave_thread *s
 	PORT_STORE(&urcu->waiters, 0, PORT_RELAXED);
 	PORT_STORE(&urcu->lock, 0, PORT_RELAXED);
 	PORT_STORE(&urcu->resume, 0, PORT_RELAXED);
+	urcu->hindered = 0;
 	return start_worker(urcu);
 }

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Grace periods among writers (lib/port/urcu/urcu.c) under total store order: a model, of which all interleavings are
+ * tried.
+ *
+ *	reader	again and again: enters a section, loads the pointer, reads the object if it is linked, leaves; or the
+ *		same with a change: a locked instruction after the load, then one more counted, before it leaves or
+ *		after
+ *	writer	unlinks the object, reads the reader's count, waits until that has grown by so many and the reader is
+ *		outside, and reuses the object
+ *
+ * Each line of a program is one access to memory.  A store of the reader's waits in its buffer, first in, first out,
+ * until the memory takes it, at any time; a locked instruction waits until the buffer is empty.  The writer's unlinking
+ * is visible at once: its cookie sees to that.
+ *
+ * It is wrong if the object is reused while the reader may still read it.
+ */
+#include "support.h"
+
+enum { ENTERS, LOADS, LOCKS, COUNTS, LEAVES, COUNTS_LATE }; /* lines of the reader */
+enum { UNLINKS, COUNTS_FIRST, WAITS, LOOKS, REUSES };	    /* lines of the writer */
+enum { INSIDE, COUNT };					    /* what is stored through the buffer */
+
+#define BUFFERED 6u
+#define COUNT_ENDS 8u /* counts are modulo this */
+
+/* Bytes only, so that two states are equal if their bytes are. */
+struct state {
+	uint8_t linked, word[2]; /* INSIDE, COUNT */
+	uint8_t reader, writer;	 /* lines */
+	uint8_t changes;	 /* the reader does in this section: 0 no change, 1 counted inside, 2 outside */
+	uint8_t made;		 /* the reader's own count */
+	uint8_t reads;		 /* it has seen the object linked */
+	uint8_t first;		 /* the count that the writer read */
+	uint8_t n;
+	struct {
+		uint8_t at, value;
+	} buffer[BUFFERED];
+};
+
+struct rules {
+	uint8_t enough;	   /* the count grows by so many */
+	bool unlocked;	   /* the reader's changes pass no locked instruction */
+	bool count_first;  /* the count is read before the object is unlinked */
+	bool do_not_look;  /* whether the reader is outside */
+};
+
+static bool store(struct state *state, uint8_t at, uint8_t value)
+{
+	if (state->n == BUFFERED)
+		return false;
+	state->buffer[state->n].at = at;
+	state->buffer[state->n++].value = value;
+	return true;
+}
+
+/* The memory takes the oldest store. */
+static bool take(struct state *state)
+{
+	if (state->n == 0)
+		return false;
+	state->word[state->buffer[0].at] = state->buffer[0].value;
+	state->n--;
+	memmove(&state->buffer[0], &state->buffer[1], sizeof(state->buffer) - sizeof(state->buffer[0]));
+	memset(&state->buffer[BUFFERED - 1], 0, sizeof(state->buffer[0]));
+	return true;
+}
+
+/* One access.  False: the thread must wait, or has finished.  `changes`: what to do in the section that begins. */
+static bool read_side(struct state *state, const struct rules *rules, uint8_t changes)
+{
+	uint8_t next = (uint8_t)((state->made + 1) % COUNT_ENDS);
+
+	switch (state->reader) {
+	case ENTERS:
+		state->changes = changes;
+		state->reader = LOADS;
+		return store(state, INSIDE, 1);
+	case LOADS:
+		state->reads = state->linked;
+		state->reader = state->changes ? LOCKS : LEAVES;
+		return true;
+	case LOCKS:
+		state->reader = state->changes == 1 ? COUNTS : LEAVES;
+		return rules->unlocked || state->n == 0;
+	case COUNTS:
+		state->made = next;
+		state->reader = LEAVES;
+		return store(state, COUNT, next);
+	case LEAVES: /* all that is read in the section has been read */
+		state->reads = 0;
+		state->reader = state->changes == 2 ? COUNTS_LATE : ENTERS;
+		return store(state, INSIDE, 0);
+	default:
+		state->made = next;
+		state->reader = ENTERS;
+		return store(state, COUNT, next);
+	}
+}
+
+static bool write_side(struct state *state, const struct rules *rules)
+{
+	uint8_t grown = (uint8_t)((state->word[COUNT] + COUNT_ENDS - state->first) % COUNT_ENDS);
+
+	switch (state->writer) {
+	case UNLINKS:
+	case COUNTS_FIRST:
+		if ((state->writer == UNLINKS) != rules->count_first)
+			state->linked = 0;
+		else
+			state->first = state->word[COUNT];
+		break;
+	case WAITS:
+		if (grown < rules->enough)
+			return false;
+		break;
+	case LOOKS:
+		if (state->word[INSIDE] && !rules->do_not_look)
+			return false;
+		break;
+	default:
+		return false;
+	}
+	state->writer++;
+	return true;
+}
+
+/* ---- All interleavings ---- */
+
+struct search {
+	struct state *state; /* all that were reached, in the order of their finding */
+	uint32_t *table;     /* by hash: a number + 1 */
+	size_t n, most, buckets;
+};
+
+static void reach(struct search *search, const struct state *state)
+{
+	const unsigned char *bytes = (const unsigned char *)state;
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+	size_t bucket;
+
+	for (size_t i = 0; i < sizeof(*state); i++)
+		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+	for (bucket = (hash ^ hash >> 32) & (search->buckets - 1); search->table[bucket];
+	     bucket = (bucket + 1) & (search->buckets - 1))
+		if (!memcmp(&search->state[search->table[bucket] - 1], state, sizeof(*state)))
+			return;
+	assert_true(search->n < search->most);
+	search->state[search->n++] = *state;
+	search->table[bucket] = (uint32_t)search->n;
+}
+
+/* Does it go wrong, ever?  *n: how many states there are, up to the first that is wrong. */
+static bool goes_wrong(const struct rules *rules, size_t *n, bool *reused)
+{
+	struct search search = { .most = (size_t)1 << 20, .buckets = (size_t)1 << 21 };
+	struct state start = { .linked = 1 }, next;
+	bool wrong = false;
+
+	search.state = malloc(search.most * sizeof(*search.state));
+	search.table = calloc(search.buckets, sizeof(*search.table));
+	assert_true(search.state && search.table);
+	reach(&search, &start);
+	*reused = false;
+	for (size_t i = 0; i < search.n && !wrong; i++) {
+		wrong = search.state[i].writer == REUSES && search.state[i].reads;
+		*reused |= search.state[i].writer == REUSES;
+		for (uint8_t changes = 0; changes < 3; changes++) {
+			next = search.state[i];
+			if (read_side(&next, rules, changes))
+				reach(&search, &next);
+		}
+		next = search.state[i];
+		if (write_side(&next, rules))
+			reach(&search, &next);
+		next = search.state[i];
+		if (take(&next))
+			reach(&search, &next);
+	}
+	*n = search.n;
+	free(search.state);
+	free(search.table);
+	return wrong;
+}
+
+static void check(const char *what, struct rules rules, bool wrong)
+{
+	bool reused;
+	size_t n;
+
+	CHECK(goes_wrong(&rules, &n, &reused) == wrong, "%s: %s", what,
+	      wrong ? "a fault is not found" : "reused too early");
+	assert_true(reused);
+	print_message("%-50s %8zu states%s\n", what, n, wrong ? ", then the fault" : "");
+}
+
+/* ---- Tests ---- */
+
+static void two_changes_are_enough(void **state)
+{
+	(void)state;
+	check("two changes", (struct rules){ .enough = 2 }, false);
+}
+
+static void less_is_not(void **state)
+{
+	(void)state;
+	check("one change", (struct rules){ .enough = 1 }, true);
+	check("two without a locked instruction", (struct rules){ .enough = 2, .unlocked = true }, true);
+	check("two, counted from before the unlinking", (struct rules){ .enough = 2, .count_first = true }, true);
+	check("two, and no look", (struct rules){ .enough = 2, .do_not_look = true }, true);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_changes_are_enough),
+		cmocka_unit_test(less_is_not),
+	};
+
+	return RUN_TESTS(tests, argc, argv);
+}
