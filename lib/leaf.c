@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 #include "leaf.h"
 
+/* For each number of 2, 4 ... 12 bits, how many of these are set, and n more. */
+#define COUNTS2(n) n, (n) + 1, (n) + 1, (n) + 2
+#define COUNTS4(n) COUNTS2(n), COUNTS2((n) + 1), COUNTS2((n) + 1), COUNTS2((n) + 2)
+#define COUNTS6(n) COUNTS4(n), COUNTS4((n) + 1), COUNTS4((n) + 1), COUNTS4((n) + 2)
+#define COUNTS8(n) COUNTS6(n), COUNTS6((n) + 1), COUNTS6((n) + 1), COUNTS6((n) + 2)
+#define COUNTS10(n) COUNTS8(n), COUNTS8((n) + 1), COUNTS8((n) + 1), COUNTS8((n) + 2)
+#define COUNTS12(n) COUNTS10(n), COUNTS10((n) + 1), COUNTS10((n) + 1), COUNTS10((n) + 2)
+
+const unsigned char cleave__counts[] __attribute__((aligned(64))) = { COUNTS12(0) };
+
+_Static_assert(sizeof(cleave__counts) == 1u << CLEAVE__CELL_ROOM, "a count for each set of cells");
+
 uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 {
 	unsigned int count = cleave__count12(cleave__live(order));

@@ -105,6 +105,9 @@ static PORT_ALWAYS_INLINE unsigned int cleave__count12(unsigned int mask)
 	return (mask + (mask >> 8)) & 15;
 }
 
+/* The same as a table, where time counts more than a line of cache: searches without SIMD. */
+extern const unsigned char cleave__counts[1u << CLEAVE__CELL_ROOM];
+
 /*
  * [M2-acq] the cells after the word that lists them; pairs with [M2-rel] cleave__order_publish_locked().
  * Without it a reader finds a new cell's number and reads what the cell held before.

@@ -10,15 +10,10 @@
 
 _Static_assert(CLEAVE__FANOUT == CLEAVE__CHILD_ROOM, "this search looks at every pivot that a branch has room for");
 
-/* Bits among six: one line of memory, and quicker than to add up bits in a register. */
-static const unsigned char search_counts[64] __attribute__((aligned(64))) = {
-	0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 1, 2, 2, 3, 2, 3, 3, 4, 2, 3, 3, 4, 3, 4, 4, 5,
-	1, 2, 2, 3, 2, 3, 3, 4, 2, 3, 3, 4, 3, 4, 4, 5, 2, 3, 3, 4, 3, 4, 4, 5, 3, 4, 4, 5, 4, 5, 5, 6,
-};
-
+/* One load; two smaller tables are six instructions, at the end of what a lookup waits for. */
 static PORT_ALWAYS_INLINE unsigned int search_count(unsigned int live)
 {
-	return (unsigned int)search_counts[live & 63] + search_counts[live >> 6];
+	return cleave__counts[live];
 }
 
 /* Every 4th pivot, then the three of the group: 6 comparisons in place of 15. */
@@ -39,10 +34,7 @@ static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *bran
 	return search_pivots(branch, addr);
 }
 
-/*
- * Which live cells start at or below `addr`.  Two chains of compare and add with carry, two instructions a cell;
- * without the empty asm gcc makes setcc and lea of them, which fill the scheduler so that lookups do not overlap.
- */
+/* The mask with one bit more: addr < start.  Without the empty asm gcc makes setcc and lea of compare and add. */
 static PORT_ALWAYS_INLINE unsigned int search_above(unsigned int mask, uint64_t addr, uint64_t start)
 {
 	unsigned int same = mask;
@@ -51,16 +43,26 @@ static PORT_ALWAYS_INLINE unsigned int search_above(unsigned int mask, uint64_t 
 	return mask + same + (addr < start);
 }
 
+/* The same in two instructions; of the above gcc makes three, one of which moves a register. */
+static PORT_ALWAYS_INLINE unsigned int search_cell(unsigned int mask, uint64_t addr, const uint64_t *start)
+{
+#ifdef __x86_64__
+	__asm__("cmp %2, %1\n\tadc %0, %0" : "+r"(mask) : "r"(addr), "m"(*start) : "cc");
+	return mask;
+#else
+	return search_above(mask, addr, *start);
+#endif
+}
+
+/* Which live cells start at or below `addr`. */
 static PORT_ALWAYS_INLINE unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)
 {
-	unsigned int low = 0, high = 0;
+	unsigned int above = 0;
 
-#pragma GCC unroll 6
-	for (unsigned int cell = 6; cell-- > 0;) {
-		low = search_above(low, addr, leaf->start[cell]);
-		high = search_above(high, addr, leaf->start[cell + 6]);
-	}
-	return ~(low | high << 6) & cleave__live(order);
+#pragma GCC unroll 12
+	for (unsigned int cell = 12; cell-- > 0;)
+		above = search_cell(above, addr, &leaf->start[cell]);
+	return ~above & cleave__live(order);
 }
 
 static PORT_ALWAYS_INLINE unsigned int search_gaps(const struct cleave__branch *branch, uint64_t size)
