@@ -59,12 +59,17 @@ static PORT_ALWAYS_INLINE void cleave__branch_prefetch(const struct cleave__bran
 	PORT_PREFETCH(&branch->child[15]);
 }
 
-/* The i-th child.  Of `&branch->child[i]`, to be loaded from, gcc makes an addition and a load; of this a load. */
-static PORT_ALWAYS_INLINE const struct cleave__link *cleave__branch_child(const struct cleave__branch *branch, size_t i)
+/*
+ * The child that a search found, which counts `twos` (1 or 2) to a child: a load scales its address in any case, and
+ * to halve a number first is an instruction on the way to the child.  (Of `&branch->child[i]`, to be loaded from, gcc
+ * makes an addition and a load; of this a load.)
+ */
+static PORT_ALWAYS_INLINE const struct cleave__link *cleave__branch_child(const struct cleave__branch *branch,
+									  size_t found, size_t twos)
 {
-	const struct cleave__link *child = branch->child;
+	const void *child = (const char *)branch->child + found * (sizeof(struct cleave__link) / twos);
 
-	return child + i;
+	return (const struct cleave__link *)child;
 }
 
 /* The number of the child that holds `addr`. */

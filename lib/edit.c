@@ -61,7 +61,7 @@ static PORT_ALWAYS_INLINE bool lock_found(struct cleave *index, uint64_t addr, s
 static PORT_ALWAYS_INLINE bool lock_leaf(struct cleave *index, uint64_t addr, struct cleave__position *position)
 	PORT_INSIDE PORT_TRYLOCKS(position->node->lock)
 {
-	cleave__walk(index, 0, addr, search_branch, position);
+	cleave__walk(index, 0, addr, search_branch, search_twos, position);
 	return lock_this(index, addr, position);
 }
 
@@ -269,11 +269,11 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 		 struct cleave_sink *sink) PORT_UNCHECKED
 {
 	struct cleave__change change = { .verb = CLEAVE__STORE, .first = first, .last = last, .sink = sink };
-	struct cleave_entry displaced = { .first = first, .last = last };
 	struct cleave__position position;
 	struct cleave__leaf *leaf;
 	unsigned int at, clean, cells, one, below, above, low, high, dropped;
 	uint64_t order, gap_first, gap_last, gap;
+	void *value;
 
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
@@ -282,9 +282,9 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	leaf = cleave__leaf(position.node);
 	order = position.order;
 	at = cleave__cell(order, position.r);
-	displaced.value = PORT_CELL_READ(leaf->value[at]);
+	value = PORT_CELL_READ(leaf->value[at]);
 	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->start[at]) != first) |
-			  (cleave__cell_last(leaf, order, position.count, position.r) != last) | !displaced.value))
+			  (cleave__cell_last(leaf, order, position.count, position.r) != last) | !value))
 		return go_on(index, self, change, position);
 	/* Where there is nothing below or above, the entry stands for it. */
 	low = cleave__cell(order, position.r - (position.r > 0));
@@ -324,7 +324,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	PORT_COUNT(self->counters.edits);
 	finish(index, self, position.node, 0);
 	if (sink)
-		sink->each(sink, &displaced);
+		sink->each(sink, &(struct cleave_entry){ first, last, value });
 	return 0;
 }
 
@@ -416,7 +416,7 @@ static PORT_NO_INLINE void hold_begin_anew(struct cleave_hold *hold, struct clea
 	struct cleave__position position;
 
 	if (!find_next(index, self, addr, begun, &position))
-		cleave__walk(index, 0, addr, search_branch, &position);
+		cleave__walk(index, 0, addr, search_branch, search_twos, &position);
 	if (PORT_UNLIKELY(!lock_this(index, addr, &position)))
 		position = lock_leaf_slowly(index, self, addr, position);
 	self->last = (struct cleave__place){

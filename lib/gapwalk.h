@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The search for free space in one direction.  Part of search.c, which supplies search_gaps(), search_leaf(),
- * search_free(), search_ranks() and search_count().
+ * The search for free space in one direction.  Part of search.c, which supplies search_branch(), search_twos,
+ * search_gaps(), search_leaf(), search_free(), search_ranks() and search_count().
  *
  * It descends only where the bound lets a gap of the size in; bounds are never too low (invariant 7), so that no gap is
  * skipped that existed for the whole call.  The path's branches may be replaced meanwhile: what hangs under a dead
@@ -159,7 +159,7 @@ static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struc
 	found->nstale = 0;
 	for (unsigned int level = top; level > 1; level--) {
 		path[level].branch = cleave__branch(node);
-		path[level].index = (unsigned int)search_branch(path[level].branch, edge);
+		path[level].index = (unsigned int)search_branch(path[level].branch, edge) / search_twos;
 		node = cleave__link_read_rcu(&path[level].branch->child[path[level].index]);
 	}
 	if (PORT_LIKELY(top > 0)) {
@@ -168,7 +168,8 @@ static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struc
 		 * walk: to ask takes longer than to look at the next leaf with room, too.  So the choice is computed.
 		 */
 		struct cleave__branch *parent = cleave__branch(node);
-		unsigned int i = (unsigned int)search_branch(parent, edge), room = search_gaps(parent, search->size);
+		unsigned int i = (unsigned int)search_branch(parent, edge) / search_twos;
+		unsigned int room = search_gaps(parent, search->size);
 		unsigned int ahead = room & after(up, i), j = ahead ? next_of(up, ahead) : i;
 		struct cleave__node *here = cleave__link_read_rcu(&parent->child[i]);
 		struct cleave__node *there = cleave__link_read_rcu(&parent->child[j]);

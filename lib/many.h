@@ -4,7 +4,7 @@
  * for comes while the others compute.  All walks of one group start at the same root and so have the same height, and a
  * child of a branch of level l has level l - 1: no walk ends before the others.
  *
- * Part of search.c, which supplies search_branch(), search_pivots() and search_leaf().
+ * Part of search.c, which supplies search_branch(), search_pivots(), search_twos and search_leaf().
  */
 #ifndef CLEAVE_MANY_H
 #define CLEAVE_MANY_H
@@ -18,7 +18,7 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
 
-	return cleave__link_read_rcu(cleave__branch_child(branch, search_pivots(branch, addr)));
+	return cleave__link_read_rcu(cleave__branch_child(branch, search_pivots(branch, addr), search_twos));
 }
 
 /*
@@ -29,8 +29,8 @@ static PORT_ALWAYS_INLINE const struct cleave__node *child_of(const struct cleav
 static PORT_ALWAYS_INLINE const struct cleave__node *leaf_of(const struct cleave__node *node, uint64_t addr) PORT_INSIDE
 {
 	const struct cleave__branch *branch = cleave__branch_const(node);
-	size_t i = search_branch(branch, addr);
-	const struct cleave__node *leaf = cleave__link_read_rcu(cleave__branch_child(branch, i));
+	size_t found = search_branch(branch, addr);
+	const struct cleave__node *leaf = cleave__link_read_rcu(cleave__branch_child(branch, found, search_twos));
 
 	cleave__leaf_prefetch(leaf);
 	return leaf;

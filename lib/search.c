@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The walk's instances for one way of searching a node.  Compiled once for each folder of port/search/, whose
- * "search.h" defines search_branch(), search_pivots(), search_leaf(), search_gaps(), search_free(),
+ * "search.h" defines search_branch(), search_pivots(), search_twos, search_leaf(), search_gaps(), search_free(),
  * search_ranks(), search_cells() and SEARCH_NAME.
  */
 #include "walk.h"
@@ -26,7 +26,7 @@ static PORT_ALWAYS_INLINE const struct cleave__leaf *find(const struct cleave *i
 	const struct cleave__leaf *leaf;
 	unsigned int below;
 
-	cleave__walk(index, 0, addr, search_branch, &position);
+	cleave__walk(index, 0, addr, search_branch, search_twos, &position);
 	leaf = cleave__leaf_const(position.node);
 	PORT_PREFETCH(&leaf->value[4]);
 	*order = cleave__order_rcu(leaf);
@@ -53,7 +53,7 @@ static void *value_rcu(const struct cleave *index, uint64_t addr) PORT_INSIDE
 	const struct cleave__leaf *leaf;
 	uint64_t order;
 
-	cleave__walk(index, 0, addr, search_branch, &position);
+	cleave__walk(index, 0, addr, search_branch, search_twos, &position);
 	leaf = cleave__leaf_const(position.node);
 	PORT_PREFETCH(&leaf->value[4]);
 	order = cleave__order_rcu(leaf);
@@ -79,7 +79,7 @@ static PORT_ALWAYS_INLINE void seek(const struct cleave *index, uint64_t addr,
 {
 	const struct cleave__leaf *leaf;
 
-	cleave__walk(index, 0, addr, search_branch, position);
+	cleave__walk(index, 0, addr, search_branch, search_twos, position);
 	leaf = cleave__leaf_const(position->node);
 	position->order = cleave__order_rcu(leaf);
 	position->r = search_count(search_leaf(leaf, position->order, addr)) - 1;
@@ -108,7 +108,7 @@ static PORT_ALWAYS_INLINE void look_ahead(const struct cleave *index, const stru
 		cleave__prefetch_child(parent, position->index + 1);
 	cleave__prefetch_child(parent, position->index + 2);
 	if (position->index + 2 == parent->node.count && parent->node.last < CLEAVE_LAST) {
-		cleave__walk(index, 0, parent->node.last + 1, search_branch, &ahead);
+		cleave__walk(index, 0, parent->node.last + 1, search_branch, search_twos, &ahead);
 		cleave__leaf_prefetch(ahead.node);
 		*beyond = ahead.parent;
 	}
@@ -210,7 +210,7 @@ static size_t lookup_range_rcu(const struct cleave *index, uint64_t first, uint6
 static bool climb_rcu(const struct cleave *index, unsigned int level, uint64_t addr,
 		      struct cleave__position *position) PORT_INSIDE
 {
-	return cleave__walk(index, level, addr, search_branch, position);
+	return cleave__walk(index, level, addr, search_branch, search_twos, position);
 }
 
 extern const struct cleave__edits EDITS_OF(SEARCH_NAME);

@@ -106,8 +106,9 @@ static inline void cleave__check_reader(const struct cleave *index) PORT_ASSUMES
 }
 
 /*
- * A way of searching a node, inlined into every instance of the walk.  The result is as wide as an address: to extend
- * it is an instruction on the path to the child, and 5 % of a lookup.
+ * A way of searching a node, inlined into every instance of the walk: the number of the child, times `twos`
+ * (cleave__branch_child()).  The result is as wide as an address: to extend it is an instruction on the path to the
+ * child, and 5 % of a lookup.
  */
 typedef size_t cleave__search_branch(const struct cleave__branch *branch, uint64_t addr);
 
@@ -116,8 +117,8 @@ typedef size_t cleave__search_branch(const struct cleave__branch *branch, uint64
  * False: the root is below that level.
  */
 static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned int level, uint64_t addr,
-					    cleave__search_branch *search, struct cleave__position *position)
-	PORT_INSIDE
+					    cleave__search_branch *search, size_t twos,
+					    struct cleave__position *position) PORT_INSIDE
 {
 	uint64_t root = cleave__root_rcu(index);
 	struct cleave__node *node = cleave__root_node(root);
@@ -129,12 +130,12 @@ static PORT_ALWAYS_INLINE bool cleave__walk(const struct cleave *index, unsigned
 		return false;
 	while (at > level) {
 		struct cleave__branch *branch = cleave__branch(node);
-		size_t i = search(branch, addr);
+		size_t found = search(branch, addr);
 
-		node = cleave__link_read_rcu(cleave__branch_child(branch, i));
+		node = cleave__link_read_rcu(cleave__branch_child(branch, found, twos));
 		position->above = position->parent;
 		position->parent = branch;
-		position->index = (unsigned int)i;
+		position->index = (unsigned int)(found / twos);
 		at--;
 	}
 	position->node = node;

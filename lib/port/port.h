@@ -36,7 +36,7 @@
  * for each):
  *
  *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)
- *		the number of pivots < addr; may bring in the children
+ *		the number of pivots < addr, times search_twos (1u or 2u); may bring in the children
  *   size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
  *		the same, and does not
  *   unsigned int search_leaf(const struct cleave__leaf *leaf, uint64_t order, uint64_t addr)

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #define SEARCH_NAME avx2
+#define search_twos 2u
 #define search_entry cleave__leaf_entry_any
 #define search_cells cleave__leaf_cells
 #define search_entry_many entry_by_arithmetic
@@ -27,7 +28,10 @@ static PORT_ALWAYS_INLINE __m256i search_below(const void *four, __m256i key, __
 	return _mm256_cmpgt_epi64(key, _mm256_xor_si256(_mm256_load_si256((const __m256i *)four), sign));
 }
 
-/* A count asks for no order, so the comparisons are packed, to two bytes each: saturation keeps 0 and -1. */
+/*
+ * A count asks for no order, so the comparisons are packed, to two bytes each (saturation keeps 0 and -1), and these
+ * are counted (search_twos).
+ */
 static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *branch, uint64_t addr)
 {
 	__m256i sign = _mm256_set1_epi64x(INT64_MIN);
@@ -38,7 +42,7 @@ static PORT_ALWAYS_INLINE size_t search_pivots(const struct cleave__branch *bran
 					  search_below(&branch->pivot[12], key, sign));
 	unsigned int bytes = (unsigned int)_mm256_movemask_epi8(_mm256_packs_epi16(low, high));
 
-	return (size_t)_mm_popcnt_u64(bytes) / 2;
+	return (size_t)_mm_popcnt_u64(bytes);
 }
 
 static PORT_ALWAYS_INLINE size_t search_branch(const struct cleave__branch *branch, uint64_t addr)

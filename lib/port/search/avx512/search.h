@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #define SEARCH_NAME avx512
+#define search_twos 1u
 #define search_entry cleave__leaf_entry_any
 #define search_entry_many entry_by_arithmetic
 #define search_count(live) ((unsigned int)__builtin_popcount(live))

@@ -8,6 +8,7 @@
 #define CLEAVE_SEARCH_H
 
 #define SEARCH_NAME live
+#define search_twos 1u
 #define search_entry(leaf, order, more, r, entry) cleave__leaf_entry(leaf, order, (r) + 1 + (more), r, entry)
 #define search_cells cleave__leaf_cells
 #define search_entry_many search_entry

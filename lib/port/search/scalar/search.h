@@ -4,6 +4,7 @@
 #define CLEAVE_SEARCH_H
 
 #define SEARCH_NAME scalar
+#define search_twos 1u
 #define search_entry cleave__leaf_entry_any
 #define search_cells cleave__leaf_cells
 #define search_entry_many entry_by_arithmetic
