@@ -183,7 +183,7 @@ static bool spaces_wanted(const struct suite *suite, const struct bench_impl *im
 static void clips_of(struct suite *suite, size_t n)
 {
 	struct subject subjects[SUITE_IMPLS];
-	struct task pairs[SUITE_IMPLS], apart[SUITE_IMPLS];
+	struct task pairs[2 * SUITE_IMPLS], apart[SUITE_IMPLS];
 	struct layout layout;
 	size_t nsubjects = 0, npairs = 0, napart = 0;
 	bool judged = n == SUITE_SIZE;
@@ -197,6 +197,7 @@ static void clips_of(struct suite *suite, size_t n)
 	layout_make(&layout, n, suite->seed);
 
 	uint64_t *middles = layout_middles(&layout, 0, n, draws, suite->seed + 3);
+	uint64_t *addrs = layout_addresses(&layout, 0, n, TASK_ADDRESSES, suite->seed + 2, NULL);
 
 	for (size_t i = 0; i < suite->nimpls; i++) {
 		if (!clips_wanted(suite, suite->impls[i], n))
@@ -209,6 +210,7 @@ static void clips_of(struct suite *suite, size_t n)
 		struct task pair = {
 			.workload = { "clip", subject->impl->counters ? "clip-copies" : NULL },
 			.subject = subject,
+			.base = judged && !subject->impl->peer ? "clip-lookup" : NULL,
 			.run = run_clip_pair,
 			.addrs = middles,
 			.n = draws,
@@ -217,10 +219,12 @@ static void clips_of(struct suite *suite, size_t n)
 		};
 		struct task turns = pair;
 
+		turns.base = NULL;
 		turns.workload[0] = NULL;
 		turns.workload[1] = "clip-alone";
 		turns.workload[2] = "unclip-alone";
 		turns.run = run_clip_apart;
+		tasks_add_lookup(pairs, &npairs, &pair, addrs);
 		tasks_add(suite, pairs, &npairs, &pair);
 		if (judged)
 			tasks_add(suite, apart, &napart, &turns);
@@ -234,24 +238,27 @@ static void clips_of(struct suite *suite, size_t n)
 	for (size_t i = 0; i < nsubjects; i++)
 		subject_close(&subjects[i]);
 	free(middles);
+	free(addrs);
 	layout_free(&layout);
 }
 
 static void remaps(struct suite *suite)
 {
 	struct subject subjects[SUITE_IMPLS];
-	struct task tasks[SUITE_IMPLS];
+	struct task tasks[2 * SUITE_IMPLS];
 	struct layout layout;
 	size_t nsubjects = 0, ntasks = 0;
 
 	layout_make(&layout, SUITE_SIZE, suite->seed);
 
 	struct cleave_entry *entries = layout_drawn(&layout, 0, layout.n, DRAWS, suite->seed + 4);
+	uint64_t *addrs = layout_addresses(&layout, 0, layout.n, TASK_ADDRESSES, suite->seed + 2, NULL);
 
 	for (size_t i = 0; i < suite->nimpls; i++) {
 		struct task task = {
 			.workload = { "map+unmap", "unmap", "map", "map+unmap-copies" },
 			.subject = &subjects[nsubjects],
+			.base = suite->impls[i]->peer ? NULL : "map+unmap-lookup",
 			.run = run_remap,
 			.entries = entries,
 			.n = DRAWS,
@@ -265,6 +272,7 @@ static void remaps(struct suite *suite)
 		    !tasks_wanted(suite, task.workload, TASK_OUTPUTS, suite->impls[i]->name))
 			continue;
 		subjects[nsubjects++] = subject_open(suite, suite->impls[i], &layout, false);
+		tasks_add_lookup(tasks, &ntasks, &task, addrs);
 		tasks[ntasks++] = task;
 	}
 	tasks_run(suite, tasks, ntasks);
@@ -275,6 +283,7 @@ static void remaps(struct suite *suite)
 	for (size_t i = 0; i < nsubjects; i++)
 		subject_close(&subjects[i]);
 	free(entries);
+	free(addrs);
 	layout_free(&layout);
 }
 
@@ -364,6 +373,7 @@ struct space {
 	const char *alloc;
 	const char *release;
 	const char *find;
+	const char *lookup;
 	enum cleave_order order;
 	bool anywhere;
 };
@@ -371,14 +381,17 @@ struct space {
 void suite_spaces(struct suite *suite)
 {
 	static const struct space spaces[] = {
-		{ "alloc-lowest", "free-lowest", "find-lowest", CLEAVE_LOWEST, false },
-		{ "alloc-highest", "free-highest", "find-highest", CLEAVE_HIGHEST, false },
-		{ "alloc-above", "free-above", "find-above", CLEAVE_LOWEST, true },
-		{ "alloc-below", "free-below", "find-below", CLEAVE_HIGHEST, true },
+		{ "alloc-lowest", "free-lowest", "find-lowest", "alloc-lowest-lookup", CLEAVE_LOWEST, false },
+		{ "alloc-highest", "free-highest", "find-highest", "alloc-highest-lookup", CLEAVE_HIGHEST, false },
+		{ "alloc-above", "free-above", "find-above", "alloc-above-lookup", CLEAVE_LOWEST, true },
+		{ "alloc-below", "free-below", "find-below", "alloc-below-lookup", CLEAVE_HIGHEST, true },
 	};
 	struct layout layout;
 
 	layout_make(&layout, SUITE_SIZE, suite->seed);
+
+	uint64_t *addrs = layout_addresses(&layout, 0, layout.n, TASK_ADDRESSES, suite->seed + 2, NULL);
+
 	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
 		const char *const names[] = { spaces[i].alloc, spaces[i].release, spaces[i].find };
 		bool any = false;
@@ -390,7 +403,7 @@ void suite_spaces(struct suite *suite)
 
 		struct cleave_request *requests = make_requests(suite, &layout, spaces[i].order, spaces[i].anywhere);
 		struct subject subjects[SUITE_IMPLS];
-		struct task taking[SUITE_IMPLS], finds[SUITE_IMPLS];
+		struct task taking[2 * SUITE_IMPLS], finds[SUITE_IMPLS];
 		size_t nsubjects = 0, nallocs = 0, nfinds = 0;
 
 		for (size_t j = 0; j < suite->nimpls; j++) {
@@ -404,6 +417,7 @@ void suite_spaces(struct suite *suite)
 			struct task alloc = {
 				.workload = { NULL, spaces[i].alloc, spaces[i].release },
 				.subject = subject,
+				.base = subject->impl->peer ? NULL : spaces[i].lookup,
 				.run = run_alloc,
 				.requests = requests,
 				.n = DRAWS,
@@ -412,21 +426,25 @@ void suite_spaces(struct suite *suite)
 			};
 			struct task find = alloc;
 
+			find.base = NULL;
 			find.workload[0] = spaces[i].find;
 			find.workload[1] = NULL;
 			find.workload[2] = NULL;
 			find.run = run_find;
+			tasks_add_lookup(taking, &nallocs, &alloc, addrs);
 			tasks_add(suite, taking, &nallocs, &alloc);
 			tasks_add(suite, finds, &nfinds, &find);
 		}
 		tasks_run(suite, finds, nfinds);
 		tasks_run(suite, taking, nallocs);
 		tasks_report(suite, finds, nfinds, 0, "ns", 0);
+		tasks_report(suite, taking, nallocs, 0, "ns", 0);
 		tasks_report(suite, taking, nallocs, 1, "ns", 6);
 		tasks_report(suite, taking, nallocs, 2, "ns", 0);
 		for (size_t j = 0; j < nsubjects; j++)
 			subject_close(&subjects[j]);
 		free(requests);
 	}
+	free(addrs);
 	layout_free(&layout);
 }

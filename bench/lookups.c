@@ -74,7 +74,7 @@ static double time_reads(struct task *task, size_t ops, double *out, read_batch 
 	return seconds;
 }
 
-static double run_lookup(struct task *task, size_t ops, double *out)
+double task_lookup(struct task *task, size_t ops, double *out)
 {
 	return time_reads(task, ops, out, task->subject->impl->lookup);
 }
@@ -192,7 +192,7 @@ static void report_lookup(struct suite *suite, const struct task *task)
 		base = report_find(&suite->report, same, row.base, task->size);
 		if (task->run == run_many)
 			row.target = 1.3;
-		else if (dependent || task->run == run_lookup)
+		else if (dependent || task->run == task_lookup)
 			row.target = lookup_target(task->size, dependent, scalar);
 	}
 	suite_report(suite, &row, base);
@@ -204,7 +204,7 @@ static void lookups_of(struct suite *suite, size_t n)
 		{ limit_simd(), true }, { &limit_scalar, true },       { &bench_memb, false },
 		{ &bench_memb, true },	{ &bench_memb_scalar, false }, { &bench_memb_scalar, true },
 	};
-	static double (*const runs[READ_KINDS])(struct task *, size_t, double *) = { run_lookup, run_chase, run_each,
+	static double (*const runs[READ_KINDS])(struct task *, size_t, double *) = { task_lookup, run_chase, run_each,
 										     run_first, run_many };
 	struct subject subjects[SUBJECTS];
 	struct task tasks[READ_KINDS * SUBJECTS];

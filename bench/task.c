@@ -120,8 +120,10 @@ void tasks_report(struct suite *suite, const struct task *tasks, size_t ntasks, 
 		  double target)
 {
 	for (size_t i = 0; i < ntasks; i++) {
+		bool beside = tasks[i].run == task_lookup;
+
 		if (!tasks[i].workload[output] ||
-		    !suite_wants(suite, tasks[i].workload[output], tasks[i].subject->impl->name))
+		    (!beside && !suite_wants(suite, tasks[i].workload[output], tasks[i].subject->impl->name)))
 			continue;
 
 		struct row row = task_row(&tasks[i], output, unit);
@@ -131,10 +133,10 @@ void tasks_report(struct suite *suite, const struct task *tasks, size_t ntasks, 
 			suite_report_peer(suite, &row);
 			continue;
 		}
-		row.target = target;
+		row.target = beside ? 0 : target;
 		if (!strcmp(unit, "ns")) {
-			base = report_find(&suite->report, "lookup", row.impl, row.n);
-			row.base = "lookup";
+			row.base = tasks[i].base ? tasks[i].base : "lookup";
+			base = report_find(&suite->report, row.base, row.impl, row.n);
 		}
 		suite_report(suite, &row, base);
 	}
@@ -146,6 +148,21 @@ bool tasks_wanted(const struct suite *suite, const char *const *workloads, unsig
 		if (workloads[i] && suite_wants(suite, workloads[i], impl))
 			return true;
 	return false;
+}
+
+void tasks_add_lookup(struct task *tasks, size_t *n, const struct task *judged, const uint64_t *addrs)
+{
+	if (!judged->base)
+		return;
+	tasks[(*n)++] = (struct task){
+		.workload = { judged->base },
+		.subject = judged->subject,
+		.run = task_lookup,
+		.addrs = addrs,
+		.n = TASK_ADDRESSES,
+		.size = judged->size,
+		.warm = judged->warm,
+	};
 }
 
 void tasks_add(const struct suite *suite, struct task *tasks, size_t *n, const struct task *task)

@@ -21,6 +21,7 @@ struct subject {
 struct task {
 	const char *workload[TASK_OUTPUTS];
 	const struct subject *subject;
+	const char *base; /* the lookups beside it that it is judged by; NULL: those of the lookups' own rounds */
 	double (*run)(struct task *task, size_t ops, double *out); /* seconds */
 	const uint64_t *addrs;
 	const struct cleave_entry *entries;
@@ -47,12 +48,24 @@ size_t task_take(struct task *task, size_t *count);
 /* The leaves that this thread copied so far. */
 uint64_t task_copies(const struct task *task);
 
+/* Lookups in sections of TASK_READS. */
+double task_lookup(struct task *task, size_t ops, double *out);
+
+/*
+ * A machine that others share has times of one speed and times of another, and a lookup and a change are not slowed by
+ * as much.  So what is judged by the library's lookup has one beside it, on the same index in the same rounds.
+ */
+void tasks_add_lookup(struct task *tasks, size_t *n, const struct task *judged, const uint64_t *addrs);
+
 /* Find how many operations fill a repetition, then go round all tasks. */
 void tasks_run(const struct suite *suite, struct task *tasks, size_t n);
 
 struct row task_row(const struct task *task, unsigned int output, const char *unit);
 
-/* Report one output of all tasks, so that like stands by like; ns are judged by the implementation's own lookup. */
+/*
+ * Report one output of all tasks, so that like stands by like; ns are judged by the implementation's own lookup, by the
+ * one beside it if there is one.
+ */
 void tasks_report(struct suite *suite, const struct task *tasks, size_t ntasks, unsigned int output, const char *unit,
 		  double target);
 
