@@ -81,6 +81,7 @@ static PORT_ALWAYS_INLINE int finish(struct cleave *index, struct cleave_thread 
 				     int result) PORT_LEAVES PORT_UNLOCKS(leaf->lock) PORT_UNCHECKED
 {
 	cleave__unlock_node(index, leaf);
+	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	cleave__leave(index, self);
 	cleave__pool_nudge(self);
 	return result;

@@ -311,6 +311,7 @@ static PORT_NO_INLINE void end_slowly(struct cleave_hold *hold) PORT_UNCHECKED
 		cleave__unlock_node(hold->txn.index, hold->leaf);
 		hold->leaf = next;
 	} while (PORT_UNLIKELY(next != NULL));
+	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	if (hold->dead)
 		cleave__pool_retire_with(self, hold->dead, hold->dead->link);
 	if (small)
@@ -328,5 +329,6 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 	}
 	self->txns = hold->txn.next;
 	cleave__unlock_node(hold->txn.index, hold->leaf);
+	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	cleave__pool_nudge(self);
 }

@@ -455,7 +455,8 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	struct cleave_thread *self = txn->self;
 	const struct cleave_memory *memory = self->domain->memory;
 
-	unlock_leaves(txn);
+	unlock_leaves(txn); /* or the commit has */
+	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	cleave__unlist(txn);
 	unpromise(txn);
 	if (sink && txn->published)

@@ -424,7 +424,7 @@ static void begin_one(void)
 static void test_among_writers(void **state)
 {
 	struct reader reader = { .state = OUTSIDE };
-	struct cleave_counters *counters;
+	uint64_t *unlocks;
 
 	(void)state;
 	if (!has_barrier())
@@ -432,10 +432,10 @@ static void test_among_writers(void **state)
 	pthread_create(&reader.thread, NULL, stay_inside, &reader);
 	while (LOAD(&domain.threads) == own)
 		usleep(100);
-	counters = &LOAD(&domain.threads)->thread.counters;
+	unlocks = &LOAD(&domain.threads)->thread.unlocks;
 	begin_one();
 	for (uint64_t round = 0; round < 20; round++) {
-		STORE(&counters->edits, counters->edits + round % 4);
+		STORE(unlocks, *unlocks + round % 4);
 		begin_one();
 		assert_int_equal(LOAD(&domain.done.word) + (round % 4 >= 2), LOAD(&domain.started.word));
 	}

@@ -41,6 +41,7 @@ struct state {
 struct rules {
 	uint8_t enough;	   /* the count grows by so many */
 	bool unlocked;	   /* the reader's changes pass no locked instruction */
+	bool twice;	   /* what is counted inside is counted again outside, without another one in between */
 	bool count_first;  /* the count is read before the object is unlinked */
 	bool do_not_look;  /* whether the reader is outside */
 };
@@ -89,7 +90,7 @@ static bool read_side(struct state *state, const struct rules *rules, uint8_t ch
 		return store(state, COUNT, next);
 	case LEAVES: /* all that is read in the section has been read */
 		state->reads = 0;
-		state->reader = state->changes == 2 ? COUNTS_LATE : ENTERS;
+		state->reader = state->changes == 2 || (rules->twice && state->changes) ? COUNTS_LATE : ENTERS;
 		return store(state, INSIDE, 0);
 	default:
 		state->made = next;
@@ -207,6 +208,7 @@ static void less_is_not(void **state)
 	(void)state;
 	check("one change", (struct rules){ .enough = 1 }, true);
 	check("two without a locked instruction", (struct rules){ .enough = 2, .unlocked = true }, true);
+	check("two with one locked instruction", (struct rules){ .enough = 2, .twice = true }, true);
 	check("two, counted from before the unlinking", (struct rules){ .enough = 2, .count_first = true }, true);
 	check("two, and no look", (struct rules){ .enough = 2, .do_not_look = true }, true);
 }

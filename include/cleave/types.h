@@ -137,7 +137,7 @@ struct cleave_domain {
 
 /* Counters of one thread, summed up by whoever wants a total. */
 struct cleave_counters {
-	uint64_t edits;	       /* changes made by one store of an order word, each under a lock taken for it */
+	uint64_t edits;	       /* changes made by one store of an order word */
 	uint64_t restructures; /* changes that replaced nodes */
 	uint64_t copies;       /* of those: a leaf copied only because it had no clean cell */
 	uint64_t splits;       /* leaves made above those replaced */
@@ -186,6 +186,7 @@ struct cleave_thread {
 	uint32_t quiet;			/* [t] calls that do not push anything on: the port's */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
 	uint64_t divided;		/* [t] its edits when it last divided a leaf */
+	uint64_t unlocks;		/* [t/a] calls that have unlocked nodes: for the port (U8) */
 	struct cleave_counters counters; /* [t/a] */
 };
 

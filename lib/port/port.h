@@ -25,6 +25,7 @@
  *   PORT_ASSERT(condition, rule)	      programming errors; off in release builds.  Need: prints the rule, stops.
  *   PORT_DEBUG				      1 if PORT_ASSERT is on, else 0
  *   PORT_COUNT(counter)		      counter++ by the only writer, racy readers allowed
+ *   PORT_COUNT_RELEASE(counter)	      the same; what came before is released
  *   PORT_BITS(word, from, count)	      `count` bits of 64, from bit `from` on; both are constants
  *   PORT_PREFETCH(address)
  *   PORT_LIKELY(x), PORT_UNLIKELY(x)

@@ -263,5 +263,8 @@ plant many_word_twice many.h 's/search_entry_many\(leaf, order,/search_entry_man
 plant many_link_relaxed many.h \
 	's/cleave__link_read_rcu\((cleave__branch_child\(.*?\))\);/
 		(const struct cleave__node *)(uintptr_t)PORT_LOAD($1, PORT_RELAXED);/s'
+# U8: where the leaf was to be merged, a transaction has counted since it was unlocked
+plant unlock_counted_late update.c \
+	's/(\tPORT_COUNT_RELEASE\(self->unlocks\);).*?\n(.*?)(\tcleave__pool_nudge\(self\);\n)/$2$1\n$3/s'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed

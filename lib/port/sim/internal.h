@@ -37,6 +37,7 @@ struct thread {
 	uint64_t awaited;   /* the cookie that it waits for */
 	clock_vector seen;
 	clock_vector stored; /* as it was at the last sequentially consistent store */
+	bool updated;	    /* by a read-modify-write, something, since it last counted that */
 	uint64_t chain; /* hash of all that it did and learned */
 	int64_t priority;
 	const char *call;

@@ -486,6 +486,7 @@ static struct store *newest_for_update(const void *p, unsigned int size, int ord
 {
 	struct store *store;
 
+	self()->updated = true;
 	point(p, true);
 	reach(p, site);
 	*word = find_word(p, size, true);
@@ -541,6 +542,7 @@ bool sim_cas(void *p, unsigned int size, uint64_t *expected, uint64_t value, int
 			write_memory(p, size, value);
 		return *expected == wanted;
 	}
+	self()->updated = true;
 	point(p, true);
 	reach(p, site);
 	word = find_word(p, size, true);
@@ -554,6 +556,15 @@ bool sim_cas(void *p, unsigned int size, uint64_t *expected, uint64_t value, int
 	sim_trace("cas", p, size, ok, value, "", site);
 	append(p, size, word, value, ok, store);
 	return true;
+}
+
+void sim_count(const struct sim_site *site)
+{
+	if (!sim.running)
+		return;
+	if (!self()->updated)
+		sim_broken("between two counts of a thread there is a locked instruction", site);
+	self()->updated = false;
 }
 
 /* ---- Cells ---- */

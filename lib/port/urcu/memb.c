@@ -34,13 +34,13 @@ static bool outside(const void *reader)
 }
 
 /*
- * [U8-acq] what the thread did before.  [U8-rel] On x86, which stores in order, any store.  A change locks its leaf,
- * which takes a locked instruction.
+ * [U8-acq] what the thread did before; on x86, which stores in order, all of that.  To unlock takes a locked
+ * instruction.
  */
 #if defined(__x86_64__)
 static uint64_t changes(const struct cleave_thread *thread)
 {
-	return __atomic_load_n(&thread->counters.edits, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&thread->unlocks, __ATOMIC_ACQUIRE);
 }
 #define CHANGES changes
 #else

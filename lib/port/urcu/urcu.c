@@ -49,18 +49,21 @@
  *
  * Among writers
  *	A barrier on all threads takes 7 to 11 us where another one runs, and interrupts that.  But who writes passes
- *	barriers all the time.  So, if each other thread has made two changes (`changes`: two in a row have a barrier in
- *	between) since somebody has begun s - 1, that one ends instead of s, without a barrier on all threads:
+ *	barriers all the time.  So, if each other thread has made two changes since somebody has begun s - 1, that one
+ *	ends instead of s, without a barrier on all threads.  (`changes` counts calls that have unlocked nodes, and so
+ *	has a locked instruction between any two.  To count what is put would not do: a thread that holds entries of
+ *	two indexes puts both by plain stores, and nothing is locked or unlocked in between.)
  *
  *		R, that writes				whoever is here
  *		--------------				---------------
  *		changes = c + 1 [U8-rel]		s - 1 = RMW(started) + 1; c = R's changes
- *		a barrier: locks a leaf
+ *		a barrier: unlocks a leaf
  *		changes = c + 2				R's changes are c + 2 [U8-acq]; R is outside [U7-acq]
  *
  *	c + 1 was still in R's store buffer, or not yet made, when c was read.  So R's barrier is later than that, and
  *	what R loads after it sees what was unlinked before s - 1.  The sections that R entered before it, it has left:
- *	who sees c + 2 sees those entered.  If c + 1 were enough:
+ *	who sees c + 2 sees those entered.  (Who began s - 1 itself was outside then: that was its barrier.)  If c + 1
+ *	were enough:
  *		1. R: changes = c + 1; enters; both wait in its store buffer; loads a pointer
  *		2. W: unlinks that; T: RMW(started); c
  *		3. c + 1 comes out, the entry does not; T sees c + 1, and R outside; `done`: W reuses it under R.
@@ -313,7 +316,10 @@ static bool all_outside(const struct cleave_urcu *urcu)
 	return true;
 }
 
-/* Has each other thread made two changes since the last call?  Under `lock`, after begin(). */
+/*
+ * Has each other thread made two changes since the last call, or since one before if that was its own?  Under `lock`,
+ * after begin().
+ */
 static bool others_write(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
 {
 	uint64_t changes;

@@ -59,6 +59,8 @@ _Noreturn void cleave__port_broken(const char *rule, const char *condition, cons
 
 #define PORT_COUNT(counter) \
 	__atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED)
+#define PORT_COUNT_RELEASE(counter) \
+	__atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + 1, __ATOMIC_RELEASE)
 
 /* One instruction waits for the word; of the other form gcc makes two. */
 #ifdef __BMI__
