@@ -18,7 +18,7 @@
  *	if the epoch is more than one ahead of what a section has loaded, before that ends: what begun() says there is
  *	done too early.
  */
-#include "support.h"
+#include "states.h"
 
 #include "port/ck/cookie.h"
 
@@ -205,12 +205,6 @@ static bool advances(const struct state *state, unsigned int thread, const struc
 
 /* ---- All interleavings ---- */
 
-struct search {
-	struct state *state; /* all that were reached, in the order of their finding */
-	uint32_t *table;     /* by hash: a number + 1 */
-	size_t n, most, buckets;
-};
-
 static void swap(uint8_t *pair)
 {
 	uint8_t first = pair[0];
@@ -219,26 +213,14 @@ static void swap(uint8_t *pair)
 	pair[1] = first;
 }
 
-static void reach(struct search *search, struct state *state)
+static void reach(struct states *states, struct state *state)
 {
-	const unsigned char *bytes = (const unsigned char *)state;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	size_t bucket;
-
 	/* The advancers are alike. */
 	if (state->look[ADVANCER] > state->look[ADVANCER + 1]) {
 		swap(&state->look[ADVANCER]);
 		swap(&state->seen[ADVANCER]);
 	}
-	for (size_t i = 0; i < sizeof(*state); i++)
-		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-	for (bucket = (hash ^ hash >> 32) & (search->buckets - 1); search->table[bucket];
-	     bucket = (bucket + 1) & (search->buckets - 1))
-		if (!memcmp(&search->state[search->table[bucket] - 1], state, sizeof(*state)))
-			return;
-	assert_true(search->n < search->most);
-	search->state[search->n++] = *state;
-	search->table[bucket] = (uint32_t)search->n;
+	states_reach(states, state);
 }
 
 /* What a thread does next, unless it is in the middle of advance(). */
@@ -267,42 +249,41 @@ static bool is_wrong(const struct state *state)
 /* Does it go wrong, ever?  *n: how many states there are, up to the first that is wrong. */
 static bool goes_wrong(const struct cookie *cookie, size_t *n, bool *reused)
 {
-	struct search search = { .most = (size_t)1 << 22, .buckets = (size_t)1 << 23 };
+	struct states states;
 	struct state start = { .linked = 1 };
 	bool wrong = false;
 
-	search.state = malloc(search.most * sizeof(*search.state));
-	search.table = calloc(search.buckets, sizeof(*search.table));
-	assert_true(search.state && search.table);
-	reach(&search, &start);
+	states_start(&states, sizeof(start), (size_t)1 << 22);
+	reach(&states, &start);
 	*reused = false;
-	for (size_t i = 0; i < search.n && !wrong; i++) {
-		if (is_over(&search.state[i])) {
+	for (size_t i = 0; i < states.n && !wrong; i++) {
+		const struct state *state = states_at(&states, i);
+
+		if (is_over(state)) {
 			*reused = true;
 			continue;
 		}
 		for (unsigned int thread = 0; thread < THREADS; thread++) {
-			struct state next = search.state[i];
+			struct state next = *state;
 
 			if (advances(&next, thread, cookie) && advance(&next, thread, cookie))
-				reach(&search, &next);
+				reach(&states, &next);
 		}
 		for (unsigned int thread = READER; thread <= WRITER; thread++) {
-			struct state next = search.state[i];
+			struct state next = *state;
 
 			if (move(&next, thread, cookie))
-				reach(&search, &next);
-			next = search.state[i];
+				reach(&states, &next);
+			next = *state;
 			if (!is_empty(&next, thread)) {
 				take(&next, thread);
-				reach(&search, &next);
+				reach(&states, &next);
 			}
 		}
-		wrong = is_wrong(&search.state[i]);
+		wrong = is_wrong(state);
 	}
-	*n = search.n;
-	free(search.state);
-	free(search.table);
+	*n = states.n;
+	states_end(&states);
 	return wrong;
 }
 

@@ -15,7 +15,7 @@
  *
  * It is wrong if the object is reused while the reader may still read it.
  */
-#include "support.h"
+#include "states.h"
 
 enum { ENTERS, LOADS, LOCKS, COUNTS, LEAVES, COUNTS_LATE }; /* lines of the reader */
 enum { UNLINKS, COUNTS_FIRST, WAITS, LOOKS, REUSES };	    /* lines of the writer */
@@ -128,59 +128,35 @@ static bool write_side(struct state *state, const struct rules *rules)
 
 /* ---- All interleavings ---- */
 
-struct search {
-	struct state *state; /* all that were reached, in the order of their finding */
-	uint32_t *table;     /* by hash: a number + 1 */
-	size_t n, most, buckets;
-};
-
-static void reach(struct search *search, const struct state *state)
-{
-	const unsigned char *bytes = (const unsigned char *)state;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-	size_t bucket;
-
-	for (size_t i = 0; i < sizeof(*state); i++)
-		hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-	for (bucket = (hash ^ hash >> 32) & (search->buckets - 1); search->table[bucket];
-	     bucket = (bucket + 1) & (search->buckets - 1))
-		if (!memcmp(&search->state[search->table[bucket] - 1], state, sizeof(*state)))
-			return;
-	assert_true(search->n < search->most);
-	search->state[search->n++] = *state;
-	search->table[bucket] = (uint32_t)search->n;
-}
-
 /* Does it go wrong, ever?  *n: how many states there are, up to the first that is wrong. */
 static bool goes_wrong(const struct rules *rules, size_t *n, bool *reused)
 {
-	struct search search = { .most = (size_t)1 << 20, .buckets = (size_t)1 << 21 };
+	struct states states;
 	struct state start = { .linked = 1 }, next;
 	bool wrong = false;
 
-	search.state = malloc(search.most * sizeof(*search.state));
-	search.table = calloc(search.buckets, sizeof(*search.table));
-	assert_true(search.state && search.table);
-	reach(&search, &start);
+	states_start(&states, sizeof(start), (size_t)1 << 20);
+	states_reach(&states, &start);
 	*reused = false;
-	for (size_t i = 0; i < search.n && !wrong; i++) {
-		wrong = search.state[i].writer == REUSES && search.state[i].reads;
-		*reused |= search.state[i].writer == REUSES;
+	for (size_t i = 0; i < states.n && !wrong; i++) {
+		const struct state *state = states_at(&states, i);
+
+		wrong = state->writer == REUSES && state->reads;
+		*reused |= state->writer == REUSES;
 		for (uint8_t changes = 0; changes < 3; changes++) {
-			next = search.state[i];
+			next = *state;
 			if (read_side(&next, rules, changes))
-				reach(&search, &next);
+				states_reach(&states, &next);
 		}
-		next = search.state[i];
+		next = *state;
 		if (write_side(&next, rules))
-			reach(&search, &next);
-		next = search.state[i];
+			states_reach(&states, &next);
+		next = *state;
 		if (take(&next))
-			reach(&search, &next);
+			states_reach(&states, &next);
 	}
-	*n = search.n;
-	free(search.state);
-	free(search.table);
+	*n = states.n;
+	states_end(&states);
 	return wrong;
 }
 
