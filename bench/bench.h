@@ -46,6 +46,9 @@ struct bench_impl {
 
 	/* The sum of the values found / the last value found: each address is addrs[i] + (the last value & zero). */
 	uint64_t (*lookup)(void *thread, const uint64_t *addrs, size_t n);
+	/* As lookup and chase, where a call for the value alone is another one than for the whole entry. */
+	uint64_t (*lookup_value)(void *thread, const uint64_t *addrs, size_t n);
+	uint64_t (*chase_value)(void *thread, const uint64_t *addrs, size_t n, uint64_t zero);
 	/* As lookup, several at once. */
 	uint64_t (*lookup_many)(void *thread, const uint64_t *addrs, size_t n);
 	/* As lookup, but each in a read section, or under the lock, of its own. */

@@ -58,6 +58,12 @@ static void compare_at(const struct side *side, const struct side *model, uint64
 	if (side->impl->chase &&
 	    side->impl->chase(side->thread, &addr, 1, 0) != model->impl->lookup(model->thread, &addr, 1))
 		fail(side, "another value of a chain", addr);
+	if (side->impl->lookup_value &&
+	    side->impl->lookup_value(side->thread, &addr, 1) != model->impl->lookup(model->thread, &addr, 1))
+		fail(side, "another value alone", addr);
+	if (side->impl->chase_value &&
+	    side->impl->chase_value(side->thread, &addr, 1, 0) != model->impl->lookup(model->thread, &addr, 1))
+		fail(side, "another value alone, of a chain", addr);
 }
 
 static void compare_around(const struct side *side, const struct side *model, const struct cleave_entry *entry)

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 
 #define SUBJECTS (8 + SUITE_IMPLS)
-#define READ_KINDS 5
+
+/* What is asked for. */
+enum kind { LOOKUP, CHASE, VALUE, CHASE_VALUE, EACH, FIRST, MANY, KINDS };
 
 static volatile uint64_t sink;
 static volatile uint64_t zero; /* what the compiler does not know to be 0 */
@@ -54,6 +56,7 @@ void suite_sections(struct suite *suite)
 /* ---- Lookups ---- */
 
 typedef uint64_t read_batch(void *thread, const uint64_t *addrs, size_t n);
+typedef uint64_t chase_batch(void *thread, const uint64_t *addrs, size_t n, uint64_t zero);
 
 static double time_reads(struct task *task, size_t ops, double *out, read_batch *batch)
 {
@@ -79,6 +82,11 @@ double task_lookup(struct task *task, size_t ops, double *out)
 	return time_reads(task, ops, out, task->subject->impl->lookup);
 }
 
+static double run_value(struct task *task, size_t ops, double *out)
+{
+	return time_reads(task, ops, out, task->subject->impl->lookup_value);
+}
+
 static double run_each(struct task *task, size_t ops, double *out)
 {
 	return time_reads(task, ops, out, task->subject->impl->lookup_each);
@@ -96,7 +104,7 @@ static double run_first(struct task *task, size_t ops, double *out)
 	return time_reads(task, ops, out, impl->lookup_first ? impl->lookup_first : impl->lookup);
 }
 
-static double run_chase(struct task *task, size_t ops, double *out)
+static double time_chase(struct task *task, size_t ops, double *out, chase_batch *batch)
 {
 	struct stopwatch watch;
 
@@ -105,7 +113,7 @@ static double run_chase(struct task *task, size_t ops, double *out)
 		size_t count = TASK_READS;
 		size_t at = task_take(task, &count);
 
-		sink += task->subject->impl->chase(task->subject->thread, task->addrs + at, count, zero);
+		sink += batch(task->subject->thread, task->addrs + at, count, zero);
 		done += count;
 	}
 
@@ -114,6 +122,21 @@ static double run_chase(struct task *task, size_t ops, double *out)
 	out[0] = seconds / (double)ops * 1e9;
 	return seconds;
 }
+
+static double run_chase(struct task *task, size_t ops, double *out)
+{
+	return time_chase(task, ops, out, task->subject->impl->chase);
+}
+
+static double run_chase_value(struct task *task, size_t ops, double *out)
+{
+	return time_chase(task, ops, out, task->subject->impl->chase_value);
+}
+
+static double (*const runs[KINDS])(struct task *, size_t, double *) = {
+	[LOOKUP] = task_lookup, [CHASE] = run_chase, [VALUE] = run_value, [CHASE_VALUE] = run_chase_value,
+	[EACH] = run_each,	[FIRST] = run_first, [MANY] = run_many,
+};
 
 struct lookup_subject {
 	const struct bench_impl *impl;
@@ -133,7 +156,7 @@ static double lookup_target(size_t n, bool dependent, bool scalar)
 
 /* The kinds of lookup that an implementation is asked for: a name for each, or NULL. */
 static bool kinds_of(const struct suite *suite, const struct lookup_subject *subject, size_t n,
-		     const char *names[READ_KINDS])
+		     const char *names[KINDS])
 {
 	const struct bench_impl *impl = subject->impl;
 	bool limit = impl == limit_simd() || impl == &limit_scalar;
@@ -141,12 +164,14 @@ static bool kinds_of(const struct suite *suite, const struct lookup_subject *sub
 	bool peers_too = impl == &bench_memb || impl->peer;
 	bool any = false;
 
-	names[0] = !impl->lookup ? NULL : dense ? "lookup-dense" : "lookup";
-	names[1] = !impl->chase ? NULL : dense ? "lookup-dep-dense" : "lookup-dep";
-	names[2] = impl->lookup_each && !dense ? "lookup-each" : NULL;
-	names[3] = n == SUITE_SIZE && !dense && peers_too ? "lookup-first" : NULL;
-	names[4] = !impl->lookup_many ? NULL : dense ? "lookup-many-dense" : "lookup-many";
-	for (unsigned int i = 0; i < READ_KINDS; i++) {
+	names[LOOKUP] = !impl->lookup ? NULL : dense ? "lookup-dense" : "lookup";
+	names[CHASE] = !impl->chase ? NULL : dense ? "lookup-dep-dense" : "lookup-dep";
+	names[VALUE] = !impl->lookup_value ? NULL : dense ? "value-dense" : "value";
+	names[CHASE_VALUE] = !impl->chase_value ? NULL : dense ? "value-dep-dense" : "value-dep";
+	names[EACH] = impl->lookup_each && !dense ? "lookup-each" : NULL;
+	names[FIRST] = n == SUITE_SIZE && !dense && peers_too ? "lookup-first" : NULL;
+	names[MANY] = !impl->lookup_many ? NULL : dense ? "lookup-many-dense" : "lookup-many";
+	for (unsigned int i = 0; i < KINDS; i++) {
 		if (names[i] && !suite_wants(suite, names[i], impl->name))
 			names[i] = NULL;
 		any = any || names[i];
@@ -172,13 +197,13 @@ static void check_answers(const struct subject *subject, read_batch *batch, cons
 		impl->offline(subject->thread);
 }
 
-/* Ratios to the limit for the library, to the library for peers. */
+/* Ratios to the limit, which finds a value alone, for the library; to the library for peers. */
 static void report_lookup(struct suite *suite, const struct task *task)
 {
 	struct row row = task_row(task, 0, "ns");
 	const struct bench_impl *impl = task->subject->impl;
 	bool scalar = impl == &bench_memb_scalar;
-	bool dependent = task->run == run_chase;
+	bool dependent = task->run == run_chase || task->run == run_chase_value;
 	const struct row *base = NULL;
 
 	if (impl->peer) {
@@ -192,7 +217,7 @@ static void report_lookup(struct suite *suite, const struct task *task)
 		base = report_find(&suite->report, same, row.base, task->size);
 		if (task->run == run_many)
 			row.target = 1.3;
-		else if (dependent || task->run == task_lookup)
+		else if (dependent || task->run == task_lookup || task->run == run_value)
 			row.target = lookup_target(task->size, dependent, scalar);
 	}
 	suite_report(suite, &row, base);
@@ -204,11 +229,9 @@ static void lookups_of(struct suite *suite, size_t n)
 		{ limit_simd(), true }, { &limit_scalar, true },       { &bench_memb, false },
 		{ &bench_memb, true },	{ &bench_memb_scalar, false }, { &bench_memb_scalar, true },
 	};
-	static double (*const runs[READ_KINDS])(struct task *, size_t, double *) = { task_lookup, run_chase, run_each,
-										     run_first, run_many };
 	struct subject subjects[SUBJECTS];
-	struct task tasks[READ_KINDS * SUBJECTS];
-	const char *names[READ_KINDS];
+	struct task tasks[KINDS * SUBJECTS];
+	const char *names[KINDS];
 	struct layout layout;
 	size_t count = n >= 1000000 ? 4 * TASK_ADDRESSES : TASK_ADDRESSES;
 	size_t nwanted = 6, nsubjects = 0, ntasks = 0;
@@ -237,18 +260,20 @@ static void lookups_of(struct suite *suite, size_t n)
 		*subject = subject_open(suite, impl, &layout, wanted[i].dense);
 		if (impl->lookup)
 			check_answers(subject, impl->lookup, addrs, count, sum);
+		if (impl->lookup_value)
+			check_answers(subject, impl->lookup_value, addrs, count, sum);
 		if (impl->lookup_many)
 			check_answers(subject, impl->lookup_many, addrs, count, sum);
 		if (impl->lookup_first)
 			check_answers(subject, impl->lookup_first, firsts, count, sum_first);
-		for (unsigned int j = 0; j < READ_KINDS; j++) {
+		for (unsigned int j = 0; j < KINDS; j++) {
 			if (!names[j])
 				continue;
 			tasks[ntasks++] = (struct task){
 				.workload = { names[j] },
 				.subject = subject,
 				.run = runs[j],
-				.addrs = j == 3 ? firsts : addrs,
+				.addrs = j == FIRST ? firsts : addrs,
 				.n = count,
 				.size = n,
 				.warm = n < 100000 ? n : n / 2,
@@ -256,7 +281,7 @@ static void lookups_of(struct suite *suite, size_t n)
 		}
 	}
 	tasks_run(suite, tasks, ntasks);
-	for (unsigned int j = 0; j < READ_KINDS; j++)
+	for (unsigned int j = 0; j < KINDS; j++)
 		for (size_t i = 0; i < ntasks; i++)
 			if (tasks[i].run == runs[j])
 				report_lookup(suite, &tasks[i]);

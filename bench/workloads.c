@@ -137,6 +137,19 @@ static uint64_t lookup(void *self, const uint64_t *addrs, size_t n)
 	return sum;
 }
 
+static uint64_t lookup_value(void *self, const uint64_t *addrs, size_t n)
+{
+	struct bench_thread *thread = self;
+	uint64_t sum = 0;
+
+	cleave_section_enter(&thread->record);
+	for (size_t i = 0; i < n; i++)
+		sum += (uintptr_t)cleave_value_rcu(thread->index, addrs[i]);
+	cleave_section_leave(&thread->record);
+	cleave_section_quiescent(&thread->record);
+	return sum;
+}
+
 static uint64_t lookup_many(void *self, const uint64_t *addrs, size_t n)
 {
 	struct bench_thread *thread = self;
@@ -180,6 +193,19 @@ static uint64_t chase(void *self, const uint64_t *addrs, size_t n, uint64_t zero
 	cleave_section_enter(&thread->record);
 	for (size_t i = 0; i < n; i++)
 		value = (uintptr_t)cleave_lookup_rcu(thread->index, addrs[i] + (value & zero), &entry);
+	cleave_section_leave(&thread->record);
+	cleave_section_quiescent(&thread->record);
+	return value;
+}
+
+static uint64_t chase_value(void *self, const uint64_t *addrs, size_t n, uint64_t zero)
+{
+	struct bench_thread *thread = self;
+	uint64_t value = 0;
+
+	cleave_section_enter(&thread->record);
+	for (size_t i = 0; i < n; i++)
+		value = (uintptr_t)cleave_value_rcu(thread->index, addrs[i] + (value & zero));
 	cleave_section_leave(&thread->record);
 	cleave_section_quiescent(&thread->record);
 	return value;
@@ -314,11 +340,12 @@ static void counters(void *self, struct bench_counters *result)
 	result->waits = counts->gp_waits;
 }
 
-#define FUNCTIONS                                                                                                     \
-	.make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online, .offline = offline,   \
-	.lookup = lookup, .lookup_many = lookup_many, .lookup_each = lookup_each, .chase = chase, .clip = clip,       \
-	.unclip = unclip, .clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, .find = find, \
-	.alloc = alloc, .iterate = iterate, .size = size, .counters = counters
+#define FUNCTIONS                                                                                                   \
+	.make = make, .destroy = destroy, .attach = attach, .detach = detach, .online = online, .offline = offline, \
+	.lookup = lookup, .chase = chase, .lookup_value = lookup_value, .chase_value = chase_value,                 \
+	.lookup_many = lookup_many, .lookup_each = lookup_each, .clip = clip, .unclip = unclip,                     \
+	.clip_unclip = clip_unclip, .erase = erase, .insert = insert, .store = store, .find = find, .alloc = alloc, \
+	.iterate = iterate, .size = size, .counters = counters
 
 const struct bench_impl BENCH_FLAVOUR = { .name = BENCH_NAME, .concurrent = true, FUNCTIONS };
 
