@@ -76,7 +76,7 @@ static void report(const char *workload, const char *impl, size_t n, unsigned in
 		   const struct samples *samples, double target)
 {
 	struct row row = { .workload = workload, .impl = impl, .n = n, .threads = threads, .unit = unit,
-			   .figure = samples_figure(samples), .target = target };
+			   .samples = *samples, .target = target };
 
 	report_add(&bench.report, &row);
 }
@@ -237,7 +237,6 @@ static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool 
 static void fill_together(void)
 {
 	struct samples s = { 0 }, blocks[IMPLS] = { { 0 } }, slots[IMPLS] = { { 0 } };
-	double base;
 
 	if (bench.processor[1] < 0)
 		return;
@@ -250,12 +249,11 @@ static void fill_together(void)
 	}
 	measure_pin(bench.processor[0]);
 	report("S", "private", PAIR_PAGES, 2, "x", &s, 0);
-	base = samples_figure(&s).median;
 	for (size_t i = 0; i < IMPLS; i++) {
 		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAIR_PAGES, .threads = 2,
-				   .unit = "x", .figure = samples_figure(&blocks[i]), .base = "S" };
+				   .unit = "x", .samples = blocks[i], .base = "S" };
 
-		row.ratio = row.figure.median / base;
+		row.ratio = samples_ratio_by_turns(&blocks[i], &s);
 		row.target = i == 0 ? 0.9 : 0;
 		row.at_least = true;
 		report_add(&bench.report, &row);

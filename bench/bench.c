@@ -52,9 +52,9 @@ void suite_report(struct suite *suite, struct row *row, const struct row *base)
 	const struct row *limit = report_find(&suite->report, "lookup", limit_simd()->name, row->n);
 
 	if (limit && !strcmp(row->unit, "ns"))
-		row->limit = row->figure.median / limit->figure.median;
+		row->limit = samples_ratio(&row->samples, &limit->samples);
 	if (base) {
-		row->ratio = row->figure.median / base->figure.median;
+		row->ratio = samples_ratio(&row->samples, &base->samples);
 	} else if (row->base) {
 		/* Without what it is compared to, there is nothing to judge. */
 		row->base = NULL;

@@ -43,7 +43,7 @@ static void report(const char *workload, const char *impl, unsigned int threads,
 			   .n = bench.pages,
 			   .threads = threads,
 			   .unit = unit,
-			   .figure = samples_figure(samples),
+			   .samples = *samples,
 			   .target = target };
 
 	report_add(&bench.report, &row);
@@ -223,10 +223,10 @@ static void together(void)
 				   .n = bench.pages,
 				   .threads = 2,
 				   .unit = "x",
-				   .figure = samples_figure(i < IMPLS ? &blocks[i] : &turns[i - IMPLS]),
+				   .samples = i < IMPLS ? blocks[i] : turns[i - IMPLS],
 				   .base = "S" };
 
-		row.ratio = row.figure.median / samples_figure(&s).median;
+		row.ratio = samples_ratio_by_turns(&row.samples, &s);
 		row.target = i == 0 ? 0.9 : 0;
 		row.at_least = true;
 		report_add(&bench.report, &row);

@@ -8,8 +8,8 @@
 
 #define SUBJECTS (8 + SUITE_IMPLS)
 
-/* What is asked for. */
-enum kind { LOOKUP, CHASE, VALUE, CHASE_VALUE, EACH, FIRST, MANY, KINDS };
+/* What is asked for, in the order of a round: near to each other what is compared. */
+enum kind { LOOKUP, VALUE, CHASE, CHASE_VALUE, EACH, FIRST, MANY, KINDS };
 
 static volatile uint64_t sink;
 static volatile uint64_t zero; /* what the compiler does not know to be 0 */
@@ -46,7 +46,7 @@ void suite_sections(struct suite *suite)
 			.impl = sections[i]->name,
 			.threads = 1,
 			.unit = "ns",
-			.figure = samples_figure(&samples),
+			.samples = samples,
 		};
 
 		suite_report(suite, &row, NULL);
@@ -134,7 +134,7 @@ static double run_chase_value(struct task *task, size_t ops, double *out)
 }
 
 static double (*const runs[KINDS])(struct task *, size_t, double *) = {
-	[LOOKUP] = task_lookup, [CHASE] = run_chase, [VALUE] = run_value, [CHASE_VALUE] = run_chase_value,
+	[LOOKUP] = task_lookup, [VALUE] = run_value, [CHASE] = run_chase, [CHASE_VALUE] = run_chase_value,
 	[EACH] = run_each,	[FIRST] = run_first, [MANY] = run_many,
 };
 
@@ -171,7 +171,7 @@ static bool kinds_of(const struct suite *suite, const struct lookup_subject *sub
 	names[EACH] = impl->lookup_each && !dense ? "lookup-each" : NULL;
 	names[FIRST] = n == SUITE_SIZE && !dense && peers_too ? "lookup-first" : NULL;
 	names[MANY] = !impl->lookup_many ? NULL : dense ? "lookup-many-dense" : "lookup-many";
-	for (unsigned int i = 0; i < KINDS; i++) {
+	for (enum kind i = 0; i < KINDS; i++) {
 		if (names[i] && !suite_wants(suite, names[i], impl->name))
 			names[i] = NULL;
 		any = any || names[i];
@@ -231,7 +231,7 @@ static void lookups_of(struct suite *suite, size_t n)
 	};
 	struct subject subjects[SUBJECTS];
 	struct task tasks[KINDS * SUBJECTS];
-	const char *names[KINDS];
+	const char *names[SUBJECTS][KINDS];
 	struct layout layout;
 	size_t count = n >= 1000000 ? 4 * TASK_ADDRESSES : TASK_ADDRESSES;
 	size_t nwanted = 6, nsubjects = 0, ntasks = 0;
@@ -241,7 +241,7 @@ static void lookups_of(struct suite *suite, size_t n)
 	for (size_t i = 1; i < suite->nimpls; i++)
 		wanted[nwanted++] = (struct lookup_subject){ suite->impls[i], false };
 	for (size_t i = 0; i < nwanted && !any; i++)
-		any = kinds_of(suite, &wanted[i], n, names);
+		any = kinds_of(suite, &wanted[i], n, names[0]);
 	if (!any)
 		return;
 	layout_make(&layout, n, suite->seed);
@@ -252,7 +252,7 @@ static void lookups_of(struct suite *suite, size_t n)
 	for (size_t i = 0; i < nwanted; i++) {
 		const struct bench_impl *impl = wanted[i].impl;
 
-		if ((i == 1 && limit_simd() == &limit_scalar) || !kinds_of(suite, &wanted[i], n, names))
+		if ((i == 1 && limit_simd() == &limit_scalar) || !kinds_of(suite, &wanted[i], n, names[nsubjects]))
 			continue;
 
 		struct subject *subject = &subjects[nsubjects++];
@@ -266,14 +266,16 @@ static void lookups_of(struct suite *suite, size_t n)
 			check_answers(subject, impl->lookup_many, addrs, count, sum);
 		if (impl->lookup_first)
 			check_answers(subject, impl->lookup_first, firsts, count, sum_first);
-		for (unsigned int j = 0; j < KINDS; j++) {
-			if (!names[j])
+	}
+	for (enum kind kind = 0; kind < KINDS; kind++) {
+		for (size_t i = 0; i < nsubjects; i++) {
+			if (!names[i][kind])
 				continue;
 			tasks[ntasks++] = (struct task){
-				.workload = { names[j] },
-				.subject = subject,
-				.run = runs[j],
-				.addrs = j == FIRST ? firsts : addrs,
+				.workload = { names[i][kind] },
+				.subject = &subjects[i],
+				.run = runs[kind],
+				.addrs = kind == FIRST ? firsts : addrs,
 				.n = count,
 				.size = n,
 				.warm = n < 100000 ? n : n / 2,
@@ -281,10 +283,8 @@ static void lookups_of(struct suite *suite, size_t n)
 		}
 	}
 	tasks_run(suite, tasks, ntasks);
-	for (unsigned int j = 0; j < KINDS; j++)
-		for (size_t i = 0; i < ntasks; i++)
-			if (tasks[i].run == runs[j])
-				report_lookup(suite, &tasks[i]);
+	for (size_t i = 0; i < ntasks; i++)
+		report_lookup(suite, &tasks[i]);
 	for (size_t i = 0; i < nsubjects; i++)
 		subject_close(&subjects[i]);
 	free(addrs);
@@ -336,7 +336,7 @@ static void report_size(struct suite *suite, const struct subject *subject, cons
 		.n = n,
 		.threads = 1,
 		.unit = "B",
-		.figure = samples_figure(&samples),
+		.samples = samples,
 		.target = target,
 	};
 

@@ -176,7 +176,7 @@ static void report_one(struct suite *suite, const char *workload, const char *im
 		.n = SUITE_SIZE,
 		.threads = 1,
 		.unit = unit,
-		.figure = samples_figure(samples),
+		.samples = *samples,
 		.base = base,
 		.target = target,
 	};
@@ -248,6 +248,9 @@ void suite_maps_parts(struct suite *suite)
 				  "insert");
 		}
 	}
+	for (unsigned int i = 0, rounds = samples_rounds(); i < PARTS; i++)
+		for (unsigned int step = CLIP; step <= PAGE_JOIN; step++)
+			parts[i].ns[step].rounds = rounds;
 	/* A page in the middle, with something on both sides of it. */
 	for (size_t i = 0; i < layout.n; i++)
 		if (entries[i].last - entries[i].first >= 3 * LAYOUT_PAGE - 1)

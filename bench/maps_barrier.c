@@ -250,7 +250,6 @@ static void repeat_barrier(const struct suite *suite, const struct barrier *barr
 static void report_barrier(struct suite *suite, const char *workload, enum company company,
 			   const struct samples samples[CONTENDERS], double target)
 {
-	double ours = samples_figure(&samples[OURS]).median;
 	char *name = need(malloc(64)); /* for as long as the report */
 
 	snprintf(name, 64, "%s%s", workload, company_names[company]);
@@ -261,12 +260,12 @@ static void report_barrier(struct suite *suite, const char *workload, enum compa
 			.n = BARRIER_PAGES,
 			.threads = company == ALONE ? 1 : 2,
 			.unit = "ns",
-			.figure = samples_figure(&samples[who]),
+			.samples = samples[who],
 		};
 
 		if (who != OURS) {
 			row.base = "cleave_map's: over that";
-			row.ratio = row.figure.median / ours;
+			row.ratio = samples_ratio_by_turns(&samples[who], &samples[OURS]);
 			row.target = who == UVM ? target : 0;
 			row.at_least = true;
 		}

@@ -92,6 +92,29 @@ struct figure samples_figure(const struct samples *samples)
 	};
 }
 
+unsigned int samples_rounds(void)
+{
+	static unsigned int rounds;
+
+	return ++rounds;
+}
+
+double samples_ratio_by_turns(const struct samples *a, const struct samples *b)
+{
+	struct samples ratios = { .n = 0 };
+
+	for (unsigned int i = 0; i < a->n && i < b->n; i++)
+		samples_add(&ratios, a->value[i] / b->value[i]);
+	return samples_figure(&ratios).median;
+}
+
+double samples_ratio(const struct samples *a, const struct samples *b)
+{
+	if (a->rounds && a->rounds == b->rounds)
+		return samples_ratio_by_turns(a, b);
+	return samples_figure(a).median / samples_figure(b).median;
+}
+
 static void find_allowed(void)
 {
 	if (!allowed_known && sched_getaffinity(0, sizeof(allowed), &allowed)) {

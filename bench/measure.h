@@ -32,11 +32,24 @@ struct figure {
 
 struct samples {
 	unsigned int n;
+	unsigned int rounds; /* which ones: what is measured by turns has the same number; 0: nothing else is */
 	double value[SAMPLES_MAX];
 };
 
 void samples_add(struct samples *samples, double value);
 struct figure samples_figure(const struct samples *samples);
+
+/* A number for samples::rounds. */
+unsigned int samples_rounds(void);
+
+/*
+ * How many times b a is, which were measured by turns: the median of the rounds' own ratios, for a machine that others
+ * share changes its speed from one round to the next.
+ */
+double samples_ratio_by_turns(const struct samples *a, const struct samples *b);
+
+/* The same where the rounds have one number; elsewhere one median over the other. */
+double samples_ratio(const struct samples *a, const struct samples *b);
 
 /* Two processors for the threads, on different cores where there are; second < 0: there is one only. */
 void measure_processors(int *first, int *second);

@@ -86,7 +86,7 @@ static void report_ns(struct suite *suite, const char *workload, const struct be
 		.n = SUITE_SIZE,
 		.threads = threads,
 		.unit = "ns",
-		.figure = samples_figure(samples),
+		.samples = *samples,
 	};
 
 	if (!suite_wants(suite, workload, impl->name))

@@ -295,7 +295,7 @@ static void report(struct suite *suite, const char *workload, const char *impl, 
 	full.n = SUITE_SIZE;
 	full.threads = threads;
 	full.unit = unit;
-	full.figure = samples_figure(samples);
+	full.samples = *samples;
 	if (lanes[0].impl && lanes[0].impl->peer && !full.base && !strcmp(unit, "ns"))
 		suite_report_peer(suite, &full);
 	else
@@ -378,15 +378,9 @@ static void one_round(const struct suite *suite, struct outcome *outcome)
 	samples_add(&outcome->writers_speedup, speedup(ns[WRITERS], ns[WRITER_ALONE][0]));
 }
 
-static double median(const struct samples *samples)
-{
-	return samples_figure(samples).median;
-}
-
 static void report_outcome(struct suite *suite, const char *impl, const struct outcome *outcome)
 {
 	const struct samples(*ns)[2] = outcome->ns;
-	double s = median(&outcome->private_speedup);
 	struct row row;
 
 	report(suite, "S-again", impl, 2, "x", &outcome->private_speedup, NULL);
@@ -397,7 +391,7 @@ static void report_outcome(struct suite *suite, const char *impl, const struct o
 	if (!lanes[0].impl->peer)
 		row = (struct row){
 			.base = "reader+private",
-			.ratio = median(&ns[READER_WRITER][0]) / median(&ns[READER_PRIVATE][0]),
+			.ratio = samples_ratio_by_turns(&ns[READER_WRITER][0], &ns[READER_PRIVATE][0]),
 			.target = 1.25,
 		};
 	report(suite, "reader+writer", impl, 2, "ns", &ns[READER_WRITER][0], &row);
@@ -411,7 +405,7 @@ static void report_outcome(struct suite *suite, const char *impl, const struct o
 	report(suite, "writers", impl, 2, "ns", &ns[WRITERS][0], NULL);
 	row = (struct row){
 		.base = "S-again",
-		.ratio = median(&outcome->writers_speedup) / s,
+		.ratio = samples_ratio_by_turns(&outcome->writers_speedup, &outcome->private_speedup),
 		.target = lanes[0].impl->peer ? 0 : 0.9,
 		.at_least = true,
 	};

@@ -165,7 +165,7 @@ static void report(struct suite *suite, const struct faults_impl *path, unsigned
 		.n = SUITE_SIZE,
 		.threads = threads,
 		.unit = rows[what].unit,
-		.figure = samples_figure(samples),
+		.samples = *samples,
 	};
 
 	if (path->peer && what != ENTRIES)

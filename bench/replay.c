@@ -200,7 +200,7 @@ static void report(struct suite *suite, const char *workload, const struct bench
 		.n = n,
 		.threads = 1,
 		.unit = "ns",
-		.figure = samples_figure(samples),
+		.samples = *samples,
 	};
 
 	if (impl->peer)

@@ -38,8 +38,9 @@ static void print_row(const struct row *row)
 	fflush(stdout);
 }
 
-void report_add(struct report *report, const struct row *row)
+void report_add(struct report *report, struct row *row)
 {
+	row->figure = samples_figure(&row->samples);
 	if (report->n == report->capacity) {
 		report->capacity = report->capacity ? 2 * report->capacity : 64;
 		report->rows = need(realloc(report->rows, report->capacity * sizeof(*row)));

@@ -11,10 +11,11 @@ struct row {
 	size_t n;
 	unsigned int threads;
 	const char *unit; /* "ns" per operation, "%", "B" per entry, "x" times */
-	struct figure figure;
-	double limit; /* times the limit's independent lookup at the same n; 0: no such figure */
+	struct samples samples;
+	struct figure figure; /* of these: report_add() makes it */
+	double limit;	      /* times the limit's independent lookup at the same n; 0: no such figure */
 
-	/* Judged is `ratio`, the median over `base`; where there is no base, the median itself. */
+	/* Judged is `ratio`, samples_ratio() to `base`; where there is no base, the median itself. */
 	const char *base;
 	double ratio;
 	double target; /* 0: none */
@@ -32,7 +33,7 @@ struct report {
 };
 
 void report_header(void);
-void report_add(struct report *report, const struct row *row);
+void report_add(struct report *report, struct row *row);
 /* NULL if that was not measured. */
 const struct row *report_find(const struct report *report, const char *workload, const char *impl, size_t n);
 const struct row *report_find_threads(const struct report *report, const char *workload, const char *impl, size_t n,

@@ -54,11 +54,15 @@ static double run_task(struct task *task, size_t ops, double *out)
 
 void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
 {
+	const unsigned int rounds = samples_rounds();
 	double out[TASK_OUTPUTS];
 
 	for (size_t i = 0; i < n; i++) {
 		struct task *task = &tasks[i];
 		double seconds = 0;
+
+		for (unsigned int j = 0; j < TASK_OUTPUTS; j++)
+			task->samples[j].rounds = rounds;
 
 		task->ops = task->fixed ? task->fixed : TASK_READS;
 		if (task->fixed)
@@ -103,7 +107,7 @@ struct row task_row(const struct task *task, unsigned int output, const char *un
 		.n = task->size,
 		.threads = 1,
 		.unit = unit,
-		.figure = samples_figure(&task->samples[output]),
+		.samples = task->samples[output],
 	};
 }
 

@@ -248,7 +248,7 @@ static void report(struct suite *suite, const char *workload, const struct bench
 		.n = SUITE_SIZE,
 		.threads = threads,
 		.unit = unit,
-		.figure = samples_figure(samples),
+		.samples = *samples,
 	};
 
 	if (impl->peer && !strcmp(unit, "ns"))
