@@ -164,6 +164,28 @@ static int unclip(struct cleave *index, struct cleave_thread *self, uint64_t add
 	return finish(index, self, position.node, result);
 }
 
+/* As fill(), below, in a copy: the leaf has too few clean cells.  Or there is no such gap. */
+static PORT_NO_INLINE int fill_copy(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
+				    const struct cleave__position *position) PORT_LEAVES
+	PORT_UNLOCKS(position->node->lock) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+	unsigned int at = cleave__cell(position->order, position->r);
+	uint64_t tail = cleave__cell_last(leaf, position->order, position->count, position->r);
+	bool below = PORT_CELL_READ(leaf->start[at]) < change.first;
+
+	if (!PORT_CELL_READ(leaf->value[at]) && change.last <= tail &&
+	    cleave__copy_exchange_leave(
+		    index, self, position,
+		    (struct cleave__exchange){ .at = position->r + below,
+					       .drop = !below,
+					       .dropped = (unsigned int)!below << at,
+					       .n = 1 + (change.last < tail) },
+		    &(struct cleave__filling){ { change.first, change.last + 1 }, { change.value, NULL } }))
+		return 0;
+	return go_on(index, self, change, *position);
+}
+
 /*
  * Fill a part of the gap at a position of a locked leaf: what is left of it below keeps its cell, what is left above
  * gets another.
@@ -184,7 +206,7 @@ static PORT_ALWAYS_INLINE int fill(struct cleave *index, struct cleave_thread *s
 	others = clean & (clean - 1);
 	if (PORT_UNLIKELY((PORT_CELL_READ(leaf->value[at]) != NULL) | (tail < change.last) | !clean |
 			  (above & !others)))
-		return go_on(index, self, change, *position);
+		return fill_copy(index, self, change, position);
 	/* Both cells are written, even where only one is needed. */
 	one = (unsigned int)__builtin_ctz(clean);
 	other = (unsigned int)__builtin_ctz(others ? others : clean);
@@ -265,6 +287,24 @@ static bool border_is_clear(struct cleave *index, struct cleave__position positi
 	return !border.joins[0] && !border.joins[1];
 }
 
+/* The same where there is neither a gap below nor a clean cell: in a copy. */
+static PORT_NO_INLINE int erase_copy(struct cleave *index, struct cleave_thread *self, struct cleave__change change,
+				     struct cleave__position position, unsigned int dropped,
+				     void *value) PORT_UNCHECKED
+{
+	if (!cleave__copy_exchange_leave(
+		    index, self, &position,
+		    (struct cleave__exchange){ .at = position.r,
+					       .drop = cleave__count12(dropped),
+					       .dropped = dropped,
+					       .n = 1 },
+		    &(struct cleave__filling){ { change.first }, { NULL } }))
+		return go_on(index, self, change, position);
+	if (change.sink)
+		change.sink->each(change.sink, &(struct cleave_entry){ change.first, change.last, value });
+	return 0;
+}
+
 /* Erase one whole entry: gaps beside it are joined, that below in its cell, that above in a new one. */
 static int erase(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t last,
 		 struct cleave_sink *sink) PORT_UNCHECKED
@@ -296,7 +336,7 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	gap_last = cleave__cell_last(leaf, order, position.count, position.r + above);
 	clean = cleave__pool_recycle_cells(self, leaf, order);
 	cells = position.count - below - above;
-	if (PORT_UNLIKELY(!clean | (cells <= CLEAVE__SMALL)) && (!clean || cells <= cleave__small_now(self)))
+	if (PORT_UNLIKELY(cells <= CLEAVE__SMALL) && cells <= cleave__small_now(self))
 		return go_on(index, self, change, position);
 	/*
 	 * The first cell, or the last?  (0 - 1 is above all, and so is 1 - 2, of a single one.)  That is as good as
@@ -309,10 +349,15 @@ static int erase(struct cleave *index, struct cleave_thread *self, uint64_t firs
 	if (PORT_UNLIKELY(!cleave__bound_allows(&position, gap)) &&
 	    !cleave__raise(index, self, 0, first, gap, position.parent, true))
 		return go_on(index, self, change, position);
-	one = (unsigned int)__builtin_ctz(clean);
-	PORT_CELL_WRITE(leaf->start[one], first);
-	PORT_CELL_WRITE(leaf->value[one], NULL);
 	dropped = 1u << at | above << high;
+	one = 0;
+	if (PORT_LIKELY(clean)) {
+		one = (unsigned int)__builtin_ctz(clean);
+		PORT_CELL_WRITE(leaf->start[one], first);
+		PORT_CELL_WRITE(leaf->value[one], NULL);
+	} else if (!below) {
+		return erase_copy(index, self, change, position, dropped, value);
+	}
 	cleave__leaf_exchange(leaf, order, position.count,
 			      &(struct cleave__exchange){ .at = position.r,
 							  .drop = 1 + above,

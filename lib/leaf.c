@@ -28,17 +28,22 @@ uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 	return gap;
 }
 
-void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
-				 uint64_t order, unsigned int count)
+void cleave__leaf_copy_private(struct cleave__leaf *copy, const struct cleave__leaf *leaf)
 {
-	unsigned int live = cleave__live(order);
-
 	cleave__leaf_init_private(copy, leaf->node.first, leaf->node.last);
 	/* All cells, where they are: which ones are live is as good as random. */
 	for (unsigned int cell = 0; cell < CLEAVE__CELL_ROOM; cell++)
 		PORT_CELL_WRITE(copy->start[cell], PORT_CELL_READ(leaf->start[cell]));
 	for (unsigned int cell = 0; cell < CLEAVE__CELL_ROOM; cell++)
 		PORT_CELL_WRITE(copy->value[cell], PORT_CELL_READ(leaf->value[cell]));
+}
+
+void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
+				 uint64_t order, unsigned int count)
+{
+	unsigned int live = cleave__live(order);
+
+	cleave__leaf_copy_private(copy, leaf);
 	cleave__leaf_edit_init(edit, copy, order, count, CLEAVE__ALL_CELLS & ~live);
 	edit->added = live; /* none was published yet */
 }

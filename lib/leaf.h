@@ -270,6 +270,9 @@ static PORT_ALWAYS_INLINE void cleave__leaf_edit_init(struct cleave__edit *edit,
 void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf *copy, const struct cleave__leaf *leaf,
 				 uint64_t order, unsigned int count);
 
+/* Make a private leaf with the range of another, and all its cells, where they are; without an order word. */
+void cleave__leaf_copy_private(struct cleave__leaf *copy, const struct cleave__leaf *leaf);
+
 /* End the edit of a private leaf. */
 void cleave__leaf_edit_store_private(const struct cleave__edit *edit);
 
@@ -430,15 +433,22 @@ struct cleave__exchange {
 	bool displaces;	      /* some address loses its value, or a cookie needs the barrier */
 };
 
+/* The order word then, without `removals`. */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_exchange(uint64_t order, unsigned int count,
+							  const struct cleave__exchange *exchange)
+{
+	unsigned int live = (cleave__live(order) & ~exchange->dropped) | exchange->added;
+
+	return cleave__numbers_exchange(order, count, exchange->at, exchange->drop, exchange->fresh, exchange->n) |
+	       (uint64_t)live << 48;
+}
+
 /* Publish it: an edit in one place, in few instructions.  What was dropped is the caller's to hand on. */
 static PORT_ALWAYS_INLINE void cleave__leaf_exchange(struct cleave__leaf *leaf, uint64_t order, unsigned int count,
 						     const struct cleave__exchange *exchange)
 	PORT_LOCKED(leaf->node.lock)
 {
-	unsigned int live = (cleave__live(order) & ~exchange->dropped) | exchange->added;
-
-	order = cleave__numbers_exchange(order, count, exchange->at, exchange->drop, exchange->fresh, exchange->n) |
-		(uint64_t)live << 48;
+	order = cleave__order_exchange(order, count, exchange);
 	count += exchange->n - exchange->drop;
 	leaf->node.removals = (leaf->node.removals + (exchange->n == 0)) & 15;
 	if (exchange->displaces)

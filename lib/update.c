@@ -94,6 +94,31 @@ static PORT_ALWAYS_INLINE bool put_edit(struct cleave__edit *edit, const struct 
 	return cleave__leaf_edit_put(edit, r, change->first, change->last, change->value);
 }
 
+/* Put a private copy into the place of a locked leaf, if its parent is free; else give it back. */
+static PORT_ALWAYS_INLINE bool swing_copy(struct cleave *index, struct cleave_thread *self,
+					  const struct cleave__position *position, struct cleave__node *copy)
+	PORT_INSIDE PORT_LOCKED(position->node->lock) PORT_UNCHECKED
+{
+	struct cleave__branch *parent = position->parent;
+
+	copy->count = (uint8_t)(position->node->count + 1);
+	/*
+	 * A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf.  Its bound
+	 * is still what it was found, or raised, to be: none is lowered without the child's lock.
+	 */
+	if (PORT_UNLIKELY(!cleave__trylock_live(index, &parent->node))) {
+		cleave__pool_give(self, copy);
+		return false;
+	}
+	PORT_YIELD();
+	cleave__mark_dead_locked(position->node);
+	cleave__link_publish_locked(&parent->child[position->index], copy);
+	cleave__unlock_node(index, &parent->node);
+	PORT_COUNT(self->counters.restructures);
+	PORT_COUNT(self->counters.copies);
+	return true;
+}
+
 /*
  * The leaf has no clean cell left: copy it, with the put, if that needs no wait and the copy holds it.  `edit` is of
  * the copy then, published in the place of the leaf, which is dead.
@@ -119,23 +144,46 @@ static bool copy_leaf(struct cleave *index, struct cleave_thread *self, struct c
 	     !cleave__raise(index, self, 0, change->first, edit->gap, parent, true)))
 		goto give_up;
 	cleave__leaf_edit_store_private(edit);
-	copy->count = (uint8_t)(position->node->count + 1);
-	/*
-	 * A live branch found by the walk is the parent of a locked live leaf: its child there is this leaf.  Its bound
-	 * is still what it was found, or raised, to be: none is lowered without the child's lock.
-	 */
-	if (!cleave__trylock_live(index, &parent->node))
-		goto give_up;
-	PORT_YIELD();
-	cleave__mark_dead_locked(position->node);
-	cleave__link_publish_locked(&parent->child[position->index], copy);
-	cleave__unlock_node(index, &parent->node);
-	PORT_COUNT(self->counters.restructures);
-	PORT_COUNT(self->counters.copies);
-	return true;
+	return swing_copy(index, self, position, copy);
 give_up:
 	cleave__pool_give(self, copy);
 	return false;
+}
+
+bool cleave__copy_exchange_leave(struct cleave *index, struct cleave_thread *self,
+				 const struct cleave__position *position, struct cleave__exchange exchange,
+				 const struct cleave__filling *filling) PORT_UNCHECKED
+{
+	struct cleave__leaf *leaf = cleave__leaf(position->node);
+	struct cleave__branch *parent = position->parent;
+	uint64_t order = position->order;
+	unsigned int count = position->count, clean = CLEAVE__ALL_CELLS & ~(cleave__live(order) & ~exchange.dropped);
+	struct cleave__node *copy;
+
+	if (count + exchange.n - exchange.drop > CLEAVE__CELLS || cleave__leaf_cramped(leaf, count) || !parent ||
+	    self->nfree[CLEAVE__LEAF] <= self->reserved[CLEAVE__LEAF])
+		return false;
+	copy = cleave__pool_take(self, CLEAVE__LEAF);
+	cleave__leaf_copy_private(cleave__leaf(copy), leaf);
+	exchange.fresh = exchange.added = 0;
+	for (unsigned int k = 0; k < exchange.n; k++) {
+		unsigned int cell = (unsigned int)__builtin_ctz(clean);
+
+		clean &= clean - 1;
+		PORT_CELL_WRITE(cleave__leaf(copy)->start[cell], filling->start[k]);
+		PORT_CELL_WRITE(cleave__leaf(copy)->value[cell], filling->value[k]);
+		exchange.fresh |= cell << (4 * k);
+		exchange.added |= 1u << cell;
+	}
+	PORT_STORE(&copy->order, cleave__order_exchange(order, count, &exchange), PORT_RELAXED);
+	if (!swing_copy(index, self, position, copy))
+		return false;
+	cleave__unlock_dead(index, position->node);
+	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
+	cleave__leave(index, self);
+	cleave__pool_retire(self, position->node);
+	cleave__pool_nudge(self);
+	return true;
 }
 
 /* The put of a change, in a locked leaf that can hold it; what it needs beside that leaf is held too. */

@@ -34,6 +34,21 @@ static inline void cleave__prepare(struct cleave_thread *self)
 		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 6, true);
 }
 
+/* The cells that are to be filled for an exchange. */
+struct cleave__filling {
+	uint64_t start[2];
+	void *value[2];
+};
+
+/*
+ * An edit in one place of a locked leaf that has too few clean cells for it: a copy takes the leaf's place.  As after
+ * an edit, the leaf is unlocked then, and the section left.  Bounds are high enough.  `exchange` without `fresh` and
+ * `added`.  False: this cannot be done at once, or the leaf is better divided; nothing has changed.
+ */
+bool cleave__copy_exchange_leave(struct cleave *index, struct cleave_thread *self,
+				 const struct cleave__position *position, struct cleave__exchange exchange,
+				 const struct cleave__filling *filling) PORT_UNCHECKED;
+
 /* Before a change, outside of read sections: have a few nodes at hand. */
 static inline void cleave__prepare_change(struct cleave *index, struct cleave_thread *self) PORT_OUTSIDE PORT_UNCHECKED
 {
