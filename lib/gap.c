@@ -25,13 +25,13 @@ static PORT_ALWAYS_INLINE int begin(struct search *search, const struct cleave *
 	return 0;
 }
 
-/* The largest gap inside a node that is not locked. */
-static uint64_t node_gap_rcu(const struct cleave__node *node) PORT_INSIDE
+/* The largest gap inside a node that is not locked; of a leaf, when it had that order word. */
+static uint64_t node_gap_rcu(const struct cleave__node *node, uint64_t *order) PORT_INSIDE
 {
-	const struct cleave__leaf *leaf = cleave__leaf_const(node);
-
-	return node->level ? cleave__branch_largest_gap(cleave__branch_const(node))
-			   : cleave__leaf_gap(leaf, cleave__order_rcu(leaf));
+	if (node->level)
+		return cleave__branch_largest_gap(cleave__branch_const(node));
+	*order = cleave__order_rcu(cleave__leaf_const(node));
+	return cleave__leaf_gap(cleave__leaf_const(node), *order);
 }
 
 /* Nothing fitted in these nodes: lower their bounds, if they are higher than what is there. */
@@ -40,9 +40,11 @@ static void lower(const struct search *search, const struct cleave__gap_found *f
 	for (unsigned int k = 0; k < found->nstale; k++) {
 		struct cleave__branch *parent = found->stale[k].parent;
 		unsigned int i = found->stale[k].index;
+		struct cleave__node *child = cleave__link_read_rcu(&parent->child[i]);
+		uint64_t order = 0, gap = node_gap_rcu(child, &order);
 
-		if (node_gap_rcu(cleave__link_read_rcu(&parent->child[i])) < cleave__branch_gap(parent, i))
-			cleave__lower_rcu((struct cleave *)search->index, search->self, parent, i);
+		if (gap < cleave__branch_gap(parent, i))
+			cleave__lower_rcu((struct cleave *)search->index, search->self, parent, i, child, order, gap);
 	}
 }
 

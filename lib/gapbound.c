@@ -91,16 +91,14 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 	return ok;
 }
 
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i)
-	PORT_UNCHECKED
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i,
+		       struct cleave__node *child, uint64_t order, uint64_t gap) PORT_UNCHECKED
 {
-	struct cleave__node *child = cleave__link_read_rcu(&parent->child[i]);
-
 	if (!cleave__trylock_live(index, child))
 		return;
 	if (cleave__trylock_live(index, &parent->node)) {
-		uint64_t gap = cleave__node_gap(child);
-
+		if (child->level || cleave__order_locked(cleave__leaf_const(child)) != order)
+			gap = cleave__node_gap(child);
 		if (gap < cleave__branch_gap(parent, i)) {
 			cleave__branch_set_gap_locked(parent, i, gap);
 			PORT_COUNT(self->counters.lowers);

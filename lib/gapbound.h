@@ -19,11 +19,13 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 		   struct cleave__branch *parent, bool try_only);
 
 /*
- * A search found nothing under the i-th child of a branch, though its bound let it in: if both are free to lock, and
- * live, lower the bound to what the child has.  (Live, they are child and parent still: a child dies before another
- * takes its place.)  Inside the section of the search; never waits.
+ * A search found nothing under `child`, the i-th of a branch, though its bound let it in: if both are free to lock, and
+ * live, lower the bound to what the child has: `gap`, if it is a leaf whose order word is still `order`.  (Live, they
+ * are child and parent still: a child dies before another takes its place.)  Inside the section of the search; never
+ * waits.
  */
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i)
+void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i,
+		       struct cleave__node *child, uint64_t order, uint64_t gap)
 	PORT_INSIDE;
 
 /* The largest gap inside a node: exact for a leaf, the largest bound for a branch.  The node is locked or private. */

@@ -218,8 +218,12 @@ static void a_bound_is_lowered_once(void **state)
 	parent = parent_of(&index, 500, &i);
 	assert_true(raise(&index, 20, NULL));
 	for (unsigned int turn = 0; turn < 2; turn++) {
+		struct cleave__node *child;
+
 		manual_enter(&manual);
-		cleave__lower_rcu(&index, &manual.self, parent, i);
+		child = cleave__link_read_rcu(&parent->child[i]);
+		/* What a search has seen there, before the leaf had another order word, does not count. */
+		cleave__lower_rcu(&index, &manual.self, parent, i, child, 0, 7);
 		manual_leave(&manual);
 		assert_true(cleave__branch_gap(parent, i) == 0);
 		assert_int_equal(manual.self.counters.lowers, 1);
