@@ -48,20 +48,30 @@ static void lower(const struct search *search, const struct cleave__gap_found *f
 	}
 }
 
-static PORT_ALWAYS_INLINE bool search_window(struct search *search, uint64_t min, uint64_t max, bool up,
-					     struct cleave__gap_found *found) PORT_INSIDE
+static PORT_ALWAYS_INLINE bool search_under(struct search *search, struct cleave__branch *under,
+					    struct cleave__gap_found *found) PORT_INSIDE
 {
 	bool fits;
 
-	search->gap.min = min;
-	search->gap.max = max;
-	search->gap.up = up;
-	if (min > max)
-		return false;
+	search->gap.under = under;
 	fits = search->index->search->gap_rcu(search->index, &search->gap, found);
 	if (PORT_UNLIKELY(found->nstale) && search->self)
 		lower(search, found);
 	return fits;
+}
+
+static PORT_ALWAYS_INLINE void set_window(struct search *search, uint64_t min, uint64_t max, bool up)
+{
+	search->gap.min = min;
+	search->gap.max = max;
+	search->gap.up = up;
+}
+
+static PORT_ALWAYS_INLINE bool search_window(struct search *search, uint64_t min, uint64_t max, bool up,
+					     struct cleave__gap_found *found) PORT_INSIDE
+{
+	set_window(search, min, max, up);
+	return min <= max && search_under(search, NULL, found);
 }
 
 static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
@@ -168,6 +178,67 @@ int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request 
 	return 0;
 }
 
+/*
+ * A search that began where the thread's last one did, `under` the branch that was remembered, or anew.  There is no
+ * space under that branch: search everywhere.  Remember where it began, if it ended there too.
+ */
+static PORT_NO_INLINE bool find_anew(struct search *search, struct cleave__branch *under, uint64_t begun, bool fits,
+				     struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct cleave__edge *edge = &search->self->edge;
+	const struct cleave__position *position = &found->position;
+
+	edge->parent = NULL;
+	if (under)
+		fits = search_under(search, NULL, found);
+	if (fits && begun && position->parent && position->parent->node.first <= edge->addr &&
+	    position->parent->node.last >= edge->addr) {
+		edge->parent = position->parent;
+		edge->above = position->above;
+		edge->index = search->index->number;
+		edge->begun = begun;
+	}
+	return fits;
+}
+
+/*
+ * Who takes space takes it mostly at the same end of the same window.  So a thread whose search begins where its last
+ * one did begins it in the lowest branch there, without a walk: if that lives, and is the branch that it was (edit.c,
+ * remembers(), has the argument).
+ * That was the branch of this edge at some moment of the call, when its dead flag was read: so what is under it, then
+ * or later, is what a walk may find, too.
+ * If there is no space under it, nothing is remembered: the next time it would be in vain again.
+ */
+static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct cleave_request *request,
+					    struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct cleave__edge *edge = &search->self->edge;
+	bool up = request->order == CLEAVE_LOWEST, again, fits;
+	uint64_t addr = up ? request->min : request->max, begun = 0;
+	struct cleave__branch *under = NULL;
+
+	if (PORT_UNLIKELY(!up && request->order != CLEAVE_HIGHEST))
+		return find_otherwise(search, request, found);
+	set_window(search, request->min, request->max, up);
+	again = addr == edge->addr;
+	if (again) {
+		begun = cleave__pool_begun(search->self);
+		if (edge->parent && edge->begun == begun && edge->index == search->index->number &&
+		    !cleave__dead_locked(&edge->parent->node))
+			under = edge->parent;
+	} else {
+		edge->addr = addr;
+		edge->parent = NULL;
+	}
+	fits = search_under(search, under, found);
+	if (!again)
+		return fits;
+	if (PORT_UNLIKELY(!fits || !under))
+		return find_anew(search, under, begun, fits, found);
+	found->position.above = edge->above;
+	return true;
+}
+
 int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct cleave_request *request, void *value,
 		 uint64_t *addr) PORT_UNCHECKED
 {
@@ -179,7 +250,7 @@ int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct 
 
 		cleave__prepare_change(index, self);
 		cleave__enter(index, self);
-		if (!find(&search, request, &found)) {
+		if (!find_to_take(&search, request, &found)) {
 			cleave__leave(index, self);
 			return -ENOSPC;
 		}

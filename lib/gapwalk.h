@@ -152,11 +152,20 @@ static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struc
 {
 	struct path path[CLEAVE__LEVELS];
 	uint64_t edge = up ? search->min : search->max;
-	uint64_t root = cleave__root_rcu(index), order;
-	struct cleave__node *node = cleave__root_node(root);
-	unsigned int top = cleave__root_level(root), gaps;
+	struct cleave__node *node;
+	unsigned int top, gaps;
+	uint64_t order;
 
 	found->nstale = 0;
+	if (search->under) {
+		node = &search->under->node;
+		top = 1;
+	} else {
+		uint64_t root = cleave__root_rcu(index);
+
+		node = cleave__root_node(root);
+		top = cleave__root_level(root);
+	}
 	for (unsigned int level = top; level > 1; level--) {
 		path[level].branch = cleave__branch(node);
 		path[level].index = (unsigned int)search_branch(path[level].branch, edge) / search_twos;

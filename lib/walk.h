@@ -33,6 +33,7 @@ struct cleave__gap_search {
 	uint64_t min;
 	uint64_t max;
 	bool up; /* lowest first */
+	struct cleave__branch *under; /* a lowest branch, at the edge that the search begins at: only there; or NULL */
 };
 
 /* A place that fits, and the gap's cell as it was; and where the search was misled. */

@@ -53,6 +53,82 @@ static void every_order_agrees_with_the_model(void **state)
 	}
 }
 
+/*
+ * Space is taken at both ends of one window, where a search begins in the branch that the thread's last one began in:
+ * whatever became of that meanwhile, by the thread's own changes, and in whichever of two indexes.
+ */
+#define WINDOW 600
+
+static uint64_t lowest_free(const bool *taken, uint64_t size, bool up)
+{
+	for (uint64_t k = 0; k + size <= WINDOW; k++) {
+		uint64_t at = up ? k : WINDOW - size - k, n = 0;
+
+		while (n < size && !taken[at + n])
+			n++;
+		if (n == size)
+			return at;
+	}
+	return CLEAVE_LAST;
+}
+
+static void the_same_edge_again(void **state)
+{
+	static const enum grace graces[] = { GRACE_AT_ONCE, GRACE_LATE, GRACE_ON_DEMAND };
+	uint64_t seed = test_seed();
+
+	(void)state;
+	for (size_t g = 0; g < 3; g++) {
+		bool taken[2][WINDOW] = { { false } };
+		struct cleave indexes[2];
+		struct manual_domain domain;
+		struct rng rng = { .state = seed + g };
+
+		manual_start(&domain, graces[g], NULL, 1000);
+		for (size_t i = 0; i < 2; i++)
+			CHECK(cleave_init(&indexes[i], &domain.self) == 0, "init");
+		for (uint64_t n = test_scaled(40000), own = 0, up = 0, full = 0; n; n--) {
+			struct cleave_request request = { .min = 1000, .max = 1000 + WINDOW - 1, .align = 1 };
+			uint64_t addr, at;
+
+			check_context("seed %#llx, %zu, %llu left", (unsigned long long)seed, g, (unsigned long long)n);
+			own ^= rng_one_in(&rng, 20);
+			up ^= rng_one_in(&rng, 20);
+			full ^= rng_one_in(&rng, 300);
+			if (rng_below(&rng, 8) < (full ? 3 : 5)) {
+				at = rng_below(&rng, rng_one_in(&rng, 2) ? WINDOW : 30);
+				if (!taken[own][at])
+					continue;
+				CHECK(cleave_erase(&indexes[own], &domain.self, 1000 + at, 1000 + at, NULL) == 0,
+				      "erase");
+				taken[own][at] = false;
+				continue;
+			}
+			request.order = up ? CLEAVE_LOWEST : CLEAVE_HIGHEST;
+			request.size = 1 + rng_below(&rng, 3);
+			at = lowest_free(taken[own], request.size, up);
+			if (at == CLEAVE_LAST) {
+				CHECK(cleave_alloc(&indexes[own], &domain.self, &request, &domain, &addr) == -ENOSPC,
+				      "space that there is not");
+				continue;
+			}
+			CHECK(cleave_alloc(&indexes[own], &domain.self, &request, &domain, &addr) == 0, "no space");
+			CHECK(addr == 1000 + at, "at %llu, not %llu", (unsigned long long)addr,
+			      (unsigned long long)(1000 + at));
+			/* Pieces of one, so that any of them may be erased. */
+			for (uint64_t k = 0; k < request.size; k++) {
+				taken[own][at + k] = true;
+				CHECK(cleave_clip(&indexes[own], &domain.self, addr + k) == 0, "clip");
+			}
+		}
+		for (size_t i = 0; i < 2; i++) {
+			check_index(&indexes[i]);
+			cleave_destroy(&indexes[i], &domain.self);
+		}
+		manual_stop(&domain);
+	}
+}
+
 static struct manual_domain manual;
 static struct cleave gap_index;
 
@@ -454,6 +530,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(the_smallest_gap_that_fits_is_the_best, gap_setup, gap_teardown),
 		cmocka_unit_test_setup_teardown(a_window_within_one_gap_is_obeyed, gap_setup, gap_teardown),
 		cmocka_unit_test(every_order_agrees_with_the_model),
+		cmocka_unit_test(the_same_edge_again),
 		cmocka_unit_test(threads_never_get_the_same_space),
 		cmocka_unit_test(no_space_means_that_none_was_there_all_along),
 		cmocka_unit_test(a_gap_that_stays_is_found),

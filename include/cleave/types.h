@@ -165,6 +165,15 @@ struct cleave__place {
 	uint64_t begun;		       /* as ops->begun() said before it was found; 0: not known */
 };
 
+/* Where a thread's searches for space to take begin, if they begin at the same edge of their window (lib/gap.c). */
+struct cleave__edge {
+	uint64_t addr;		       /* the last search's edge */
+	struct cleave__branch *parent; /* the lowest branch there; NULL: not known */
+	struct cleave__branch *above;  /* the parent's parent; it may be dead */
+	uint64_t index;		       /* whose branch it is */
+	uint64_t begun;		       /* as ops->begun() said before it was found */
+};
+
 /*
  * One thread that writes (or reads, where the flavour needs a record).  Owned by the caller; at a fixed address from
  * cleave_thread_init() to cleave_thread_exit(); never used by two threads at once.
@@ -182,6 +191,7 @@ struct cleave_thread {
 	uint64_t unreported;		/* [t] garbage not yet in the domain's count */
 	struct cleave_txn *txns;	/* [t] open transactions */
 	struct cleave__place last;	/* [t] of holds */
+	struct cleave__edge edge;	/* [t] of allocations */
 	uint64_t wanted;		/* [t] the newest cookie taken, if the next call should push it on; else 0 */
 	uint32_t quiet;			/* [t] calls that do not push anything on: the port's */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */

@@ -113,6 +113,17 @@ const struct history histories[] = {
 	  { .nthreads = 2, .ncalls = { 3, 1 },
 	    .calls = { { RANGE(STORE, 10, 15, 5), SEARCH(ALLOC, 4, 31, CLEAVE_LOWEST, 4, 6), RANGE(ERASE, 10, 15, 0) },
 		       { SEARCH(ALLOC, 4, 31, CLEAVE_LOWEST, 4, 7) } } } },
+	/* Space is taken under the same branch again, but not if that was replaced, or is something else now. */
+	{ "alloc_begins_where_it_did", BOUNDARY,
+	  { .nthreads = 2, .ncalls = { 3, 2 },
+	    .calls = { { SEARCH(ALLOC, 4, 62, CLEAVE_LOWEST, 1, 5), SEARCH(ALLOC, 4, 62, CLEAVE_LOWEST, 1, 6),
+			 SEARCH(ALLOC, 4, 62, CLEAVE_LOWEST, 1, 7) },
+		       { AT(CLIP, 17), RANGE(ERASE, 20, 23, 0) } } } },
+	{ "alloc_begins_elsewhere", DEEP,
+	  { .nthreads = 2, .ncalls = { 3, 4 }, .cold = true,
+	    .calls = { { SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 5), SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 6),
+			 SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 7) },
+		       { AT(CLIP, 3), AT(CLIP, 7), RANGE(ERASE, 8, 9, 0), AT(CLIP, 8) } } } },
 	/* Cookies against retirement: nodes and cells are reused while somebody reads. */
 	{ "reuse_nodes", FULL,
 	  { .nthreads = 2, .ncalls = { 3, 2 }, .cold = true,

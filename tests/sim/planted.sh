@@ -209,6 +209,11 @@ plant siblings_parent_not_locked siblings.c \
 	's/\tif \(!cleave__trylock\(&parent->lock\)\)\n\t\treturn false;\n//;
 		s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//;
 		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, (!fits|true)\);\n//g'
+only=alloc_begins_where_it_did
+plant alloc_begins_in_a_dead_branch gap.c 's/ &&\n\t\t    !cleave__dead_locked\(&edge->parent->node\)//'
+only='alloc_begins_*'
+plant alloc_begins_in_a_reused_branch gap.c 's/ && edge->begun == begun//'
+only=
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 only=hold_begins_where_it_was
 plant hold_begins_at_a_reused_leaf edit.c 's/ && self->last\.begun == begun//'
