@@ -33,6 +33,31 @@ void cleave__branch_append_copies_private(struct cleave__branch *branch, const s
 	}
 }
 
+void cleave__branch_copy_private(struct cleave__branch *restrict copy, const struct cleave__branch *restrict from,
+				 unsigned int at, unsigned int drop, unsigned int n)
+{
+	unsigned int count = from->node.count;
+
+	cleave__node_init_private(&copy->node, from->node.level, from->node.first, from->node.last);
+	copy->node.count = (uint8_t)(count + n - drop);
+	/* All of it, where it is: how many children there are is as good as random. */
+	for (unsigned int i = 0; i < CLEAVE__FANOUT; i++)
+		copy->pivot[i] = from->pivot[i];
+	for (unsigned int i = 0; i < CLEAVE__FANOUT; i++)
+		cleave__link_copy_private(&copy->child[i], &from->child[i]);
+	for (unsigned int i = 0; i < CLEAVE__FANOUT; i++)
+		PORT_COPY(&copy->gap[i], &from->gap[i]);
+	if (n == drop)
+		return;
+	for (unsigned int i = at + drop; i < count; i++) {
+		copy->pivot[i + n - drop] = from->pivot[i];
+		cleave__link_copy_private(&copy->child[i + n - drop], &from->child[i]);
+		PORT_COPY(&copy->gap[i + n - drop], &from->gap[i]);
+	}
+	if (n < drop)
+		cleave__branch_seal_private(copy);
+}
+
 void cleave__branch_seal_private(struct cleave__branch *branch)
 {
 	/* Unused pivots are never below an address of this branch, so that a search needs no count. */

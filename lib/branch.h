@@ -112,6 +112,19 @@ void cleave__branch_init_private(struct cleave__branch *branch, unsigned int lev
 void cleave__branch_append_private(struct cleave__branch *branch, struct cleave__node *child, uint64_t last,
 				   uint64_t gap);
 
+/* Make a private copy of a locked branch, with `n` children, which are yet to be set, in place of `drop` from `at`. */
+void cleave__branch_copy_private(struct cleave__branch *restrict copy, const struct cleave__branch *restrict from,
+				 unsigned int at, unsigned int drop, unsigned int n);
+
+/* Set the i-th child. */
+static inline void cleave__branch_set_private(struct cleave__branch *branch, unsigned int i,
+					      struct cleave__node *child, uint64_t gap)
+{
+	branch->pivot[i] = child->last;
+	cleave__link_init_private(&branch->child[i], child);
+	PORT_STORE(&branch->gap[i], gap, PORT_RELAXED);
+}
+
 /* Append the children [c, end) of a locked branch, with their bounds. */
 void cleave__branch_append_copies_private(struct cleave__branch *branch, const struct cleave__branch *from,
 					  unsigned int c, unsigned int end);

@@ -73,6 +73,15 @@ void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64
 	cleave__node_init_private(&leaf->node, 0, first, last);
 }
 
+void cleave__leaf_fill_private(struct cleave__leaf *restrict leaf, const uint64_t *restrict start,
+			       void *const *restrict value)
+{
+	for (unsigned int cell = 0; cell < CLEAVE__CELLS; cell++)
+		PORT_CELL_WRITE(leaf->start[cell], start[cell]);
+	for (unsigned int cell = 0; cell < CLEAVE__CELLS; cell++)
+		PORT_CELL_WRITE(leaf->value[cell], value[cell]);
+}
+
 void cleave__leaf_append_private(struct cleave__leaf *leaf, uint64_t start, void *value)
 {
 	uint64_t order = PORT_LOAD(&leaf->node.order, PORT_RELAXED);

@@ -512,6 +512,9 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_replace(struct cleave__leaf *leaf, u
 /* Make a private leaf over [first, last] without cells. */
 void cleave__leaf_init_private(struct cleave__leaf *leaf, uint64_t first, uint64_t last);
 
+/* Write all cells; 12 of each are read. */
+void cleave__leaf_fill_private(struct cleave__leaf *leaf, const uint64_t *restrict start, void *const *restrict value);
+
 /* Append a cell. */
 void cleave__leaf_append_private(struct cleave__leaf *leaf, uint64_t start, void *value);
 

@@ -14,7 +14,7 @@ bool cleave__pool_ask(struct cleave_thread *self, uint64_t cookie)
 	return false;
 }
 
-/* Garbage is counted in steps, so that retiring does not write a shared line each time. */
+/* Garbage is counted in batches and steps, so that retiring does not write a shared line each time. */
 static void report(struct cleave_thread *self, int64_t nodes)
 {
 	self->unreported += (uint64_t)nodes;
@@ -41,10 +41,13 @@ static void append(struct cleave_limbo *limbo, struct cleave_limbo *more)
 
 static void push(struct cleave_limbo *limbo, struct cleave__node *node)
 {
-	struct cleave_limbo one = { node, node, 1 };
-
 	node->link = NULL;
-	append(limbo, &one);
+	if (limbo->tail)
+		limbo->tail->link = node;
+	else
+		limbo->head = node;
+	limbo->tail = node;
+	limbo->count++;
 }
 
 static struct cleave__node *pop(struct cleave_limbo *limbo)
@@ -66,6 +69,7 @@ static void seal(struct cleave_thread *self, enum cleave__kind kind)
 
 	if (!young->head)
 		return;
+	report(self, (int64_t)young->count);
 	cookie = cleave__pool_cookie(self);
 	for (struct cleave__node *node = young->head; node; node = node->link)
 		node->cookie = cookie;
@@ -78,7 +82,6 @@ void cleave__pool_retire(struct cleave_thread *self, struct cleave__node *node)
 
 	PORT_COUNT(self->counters.retired);
 	push(&self->young[kind], node);
-	report(self, 1);
 	if (self->young[kind].count >= CLEAVE__BATCH)
 		seal(self, kind);
 }
@@ -92,36 +95,48 @@ void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node)
 	self->nfree[kind]++;
 }
 
-struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__kind kind)
-{
-	struct cleave__node *node = self->free[kind];
-
-	PORT_ASSERT(node, "nodes are reserved before a change begins");
-	self->free[kind] = node->link;
-	self->nfree[kind]--;
-	return node;
-}
-
-/* The oldest retired node, if its grace period has passed. */
-static struct cleave__node *reclaim(struct cleave_thread *self, enum cleave__kind kind)
+/* A node that a thread left behind, if its grace period has passed. */
+static struct cleave__node *adopt(struct cleave_thread *self, enum cleave__kind kind)
 {
 	struct cleave_domain *domain = self->domain;
 	struct cleave__node *node = NULL;
 
-	if (self->old[kind].head) {
-		if (!cleave__pool_done(self, self->old[kind].head->cookie))
-			return NULL;
-		node = pop(&self->old[kind]);
-	} else if (PORT_LOAD(&domain->garbage, PORT_RELAXED) && cleave__trylock(&domain->lock)) {
-		if (domain->orphans[kind].head && cleave__pool_done(self, domain->orphans[kind].head->cookie))
-			node = pop(&domain->orphans[kind]);
-		cleave__unlock(domain, &domain->lock, true);
-	}
-	if (node) {
-		PORT_COUNT(self->counters.reuses);
-		report(self, -1);
-	}
+	if (!PORT_LOAD(&domain->garbage, PORT_RELAXED) || !cleave__trylock(&domain->lock))
+		return NULL;
+	if (domain->orphans[kind].head && cleave__pool_done(self, domain->orphans[kind].head->cookie))
+		node = pop(&domain->orphans[kind]);
+	cleave__unlock(domain, &domain->lock, true);
 	return node;
+}
+
+/* It is written soon, as a whole. */
+static void give_fresh(struct cleave_thread *self, enum cleave__kind kind, struct cleave__node *node)
+{
+	for (size_t at = 64; at < cleave__node_size(kind); at += 64)
+		PORT_PREFETCH((const char *)node + at);
+	cleave__pool_give(self, node);
+}
+
+/* Take back the oldest retired nodes whose grace period has passed, so many at most.  Return: how many. */
+static unsigned int reclaim(struct cleave_thread *self, enum cleave__kind kind, unsigned int most)
+{
+	struct cleave_limbo *old = &self->old[kind];
+	unsigned int n = 0;
+
+	for (; n < most; n++) {
+		struct cleave__node *node;
+
+		if (!old->head)
+			node = adopt(self, kind);
+		else
+			node = cleave__pool_done(self, old->head->cookie) ? pop(old) : NULL;
+		if (!node)
+			break;
+		PORT_COUNT(self->counters.reuses);
+		give_fresh(self, kind, node);
+	}
+	report(self, -(int64_t)n);
+	return n;
 }
 
 static struct cleave__node *allocate(struct cleave_thread *self, enum cleave__kind kind)
@@ -145,31 +160,23 @@ void cleave__pool_wait_garbage(struct cleave_thread *self)
 	PORT_COUNT(self->counters.gp_waits);
 	domain->ops->wait(domain, self, cleave__pool_cookie(self));
 	self->wanted = 0;
-	for (unsigned int kind = 0; kind < 2; kind++) {
-		for (unsigned int n = 0; n < 2 * CLEAVE__BATCH; n++) {
-			struct cleave__node *node = reclaim(self, (enum cleave__kind)kind);
-
-			if (!node)
-				break;
-			cleave__pool_give(self, node);
-		}
-	}
+	for (unsigned int kind = 0; kind < 2; kind++)
+		(void)reclaim(self, (enum cleave__kind)kind, 2 * CLEAVE__BATCH);
 	cleave__pool_trim(self);
 }
 
 static int fill_kind(struct cleave_thread *self, enum cleave__kind kind, unsigned int wanted)
 {
-	while (self->nfree[kind] - self->reserved[kind] < wanted) {
-		struct cleave__node *node = reclaim(self, kind);
+	unsigned int unpromised = self->nfree[kind] - self->reserved[kind];
 
-		if (!node && !cleave__pool_over_limit(self, 2))
-			node = allocate(self, kind);
+	if (unpromised >= wanted)
+		return 0;
+	for (wanted -= unpromised, wanted -= reclaim(self, kind, wanted); wanted > 0; wanted--) {
+		struct cleave__node *node = cleave__pool_over_limit(self, 2) ? NULL : allocate(self, kind);
+
 		if (!node)
 			return -ENOMEM;
-		/* It is written soon, as a whole. */
-		for (size_t at = 64; at < cleave__node_size(kind); at += 64)
-			PORT_PREFETCH((const char *)node + at);
-		cleave__pool_give(self, node);
+		give_fresh(self, kind, node);
 	}
 	return 0;
 }

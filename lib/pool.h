@@ -28,7 +28,15 @@ static inline size_t cleave__node_size(enum cleave__kind kind)
 int cleave__pool_fill(struct cleave_thread *self, unsigned int leaves, unsigned int branches, bool may_wait);
 
 /* Take a node from the cache.  It has one: who takes has filled it, or looked. */
-struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__kind kind);
+static inline struct cleave__node *cleave__pool_take(struct cleave_thread *self, enum cleave__kind kind)
+{
+	struct cleave__node *node = self->free[kind];
+
+	PORT_ASSERT(node, "nodes are reserved before a change begins");
+	self->free[kind] = node->link;
+	self->nfree[kind]--;
+	return node;
+}
 
 /* Put a node back that no reader has seen. */
 void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node);

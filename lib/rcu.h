@@ -44,4 +44,10 @@ static inline void cleave__link_init_private(struct cleave__link *link, struct c
 	PORT_STORE(link, node, PORT_RELAXED);
 }
 
+/* Of a branch whose lock is held to a private one. */
+static PORT_ALWAYS_INLINE void cleave__link_copy_private(struct cleave__link *to, const struct cleave__link *from)
+{
+	PORT_COPY(to, from);
+}
+
 #endif

@@ -4,11 +4,6 @@
 #define MOST_CELLS (2 * CLEAVE__CELLS + 2)
 #define FURTHER 3u /* cells that a border moves away from a gap, at most */
 
-struct cell {
-	uint64_t start;
-	void *value;
-};
-
 struct siblings {
 	struct cleave *index;
 	struct cleave_thread *self;
@@ -19,12 +14,14 @@ struct siblings {
 	unsigned int at;	     /* the number of the first among the parent's children */
 	unsigned int nold;
 	bool keep_locked;	     /* the new leaves are published locked */
-	bool upward;		     /* more divisions are to follow, each to the right of the last one */
+	int lean;		     /* where more divisions are to follow: > 0 on the right, < 0 on the left */
+	unsigned int first_half;     /* if the parent is divided, too: children of the first of the two */
 	struct cleave__node *old[2]; /* locked, live, in address order */
 	unsigned int r;		     /* of the cell that the put begins in; until that is known, of one not above it */
 
 	/* The cells to come, and after which of them each new leaf ends. */
-	struct cell cells[MOST_CELLS];
+	uint64_t start[MOST_CELLS + CLEAVE__CELL_ROOM]; /* leaves are copied as a whole */
+	void *value[MOST_CELLS + CLEAVE__CELL_ROOM];
 	unsigned int n;
 	unsigned int end[CLEAVE__MOST_FRESH];
 	unsigned int nfresh;
@@ -48,7 +45,8 @@ static void init(struct siblings *s, struct cleave *index, struct cleave_thread 
 	s->grown = NULL;
 	s->at = position->index;
 	s->nold = 1;
-	s->keep_locked = s->upward = false;
+	s->keep_locked = false;
+	s->lean = 0;
 	s->old[0] = position->node;
 	s->r = position->order == cleave__order_locked(cleave__leaf(position->node)) ? position->r : 0;
 	s->nfresh = 0;
@@ -69,27 +67,37 @@ static void add(struct siblings *s, struct cleave__node *beside, bool right)
 
 static void append(struct siblings *s, uint64_t start, void *value)
 {
-	if (!value && s->n > 0 && !s->cells[s->n - 1].value)
+	if (!value && s->n > 0 && !s->value[s->n - 1])
 		return; /* gaps are joined */
-	s->cells[s->n].start = start;
-	s->cells[s->n++].value = value;
+	s->start[s->n] = start;
+	s->value[s->n++] = value;
 }
 
-/* The cells of the ranks [r, end) of a leaf; only the first may be a gap that joins the one before. */
+/*
+ * The cells of the ranks [r, end) of a leaf; only the first may be a gap that joins the one before.  By fours: how many
+ * there are is as good as random.  (What is read beyond them, of the leaf's first cell, is without meaning.)
+ */
 static void append_cells(struct siblings *s, const struct cleave__leaf *leaf, uint64_t order, unsigned int r,
 			 unsigned int end)
 {
-	struct cell *cell;
+	uint64_t numbers = (order & cleave__low_numbers(end)) >> (4 * r), *start;
+	void **value;
 
 	if (r == end)
 		return;
-	append(s, PORT_CELL_READ(leaf->start[cleave__cell(order, r)]),
-	       PORT_CELL_READ(leaf->value[cleave__cell(order, r)]));
-	for (cell = &s->cells[s->n]; ++r < end; cell++) {
-		cell->start = PORT_CELL_READ(leaf->start[cleave__cell(order, r)]);
-		cell->value = PORT_CELL_READ(leaf->value[cleave__cell(order, r)]);
+	if (s->n > 0 && !s->value[s->n - 1] && !PORT_CELL_READ(leaf->value[numbers & 15])) {
+		numbers >>= 4;
+		r++;
 	}
-	s->n = (unsigned int)(cell - s->cells);
+	start = &s->start[s->n];
+	value = &s->value[s->n];
+	s->n += end - r;
+	for (; r < end; r += 4, start += 4, value += 4, numbers >>= 16) {
+		for (unsigned int i = 0; i < 4; i++) {
+			start[i] = PORT_CELL_READ(leaf->start[numbers >> (4 * i) & 15]);
+			value[i] = PORT_CELL_READ(leaf->value[numbers >> (4 * i) & 15]);
+		}
+	}
 }
 
 /* The cells of one old leaf, with the put laid over them if it is of that leaf. */
@@ -142,21 +150,12 @@ static void share_at(struct siblings *s, unsigned int first_share)
 /* Share the cells out among `k` leaves.  `first_share`, and where a gap goes: as in repack.c. */
 static void share_out(struct siblings *s, unsigned int k, unsigned int first_share)
 {
-	unsigned int room = 0;
+	unsigned int end = 0;
 
-	if (k == 2 && first_share && s->cells[first_share].value) {
-		share_at(s, first_share);
-		return;
-	}
-	s->nfresh = 0;
-	for (unsigned int i = 0; i < s->n; i++) {
-		if (i == 0 || (room == 0 && s->cells[i].value)) {
-			room = i == 0 && first_share ? first_share : (s->n - i + k - 1) / k;
-			k--;
-			s->nfresh++;
-		}
-		s->end[s->nfresh - 1] = i + 1;
-		room -= room > 0;
+	for (s->nfresh = 0; end < s->n; k--) {
+		end += end == 0 && first_share ? first_share : (s->n - end + k - 1) / k;
+		end += end < s->n && !s->value[end]; /* no two gaps follow each other */
+		s->end[s->nfresh++] = end;
 	}
 }
 
@@ -175,12 +174,21 @@ static bool parent_suits(const struct siblings *s)
 				   : s->parent->node.count - s->nold + s->nfresh <= CLEAVE__FANOUT;
 }
 
-/* If not: does who goes upward leave a branch behind that is well filled with what is below the leaf? */
-static bool may_grow(const struct siblings *s)
+/*
+ * If not: how many of the children to come are to stay in the first of two branches, with the new leaves beside each
+ * other?  Who goes upward, or downward, leaves one behind that is well filled.  0: that cannot be.
+ */
+static unsigned int share_children(const struct siblings *s)
 {
-	unsigned int rest = s->nfresh + s->parent->node.count - s->nold - s->at;
+	unsigned int n = s->parent->node.count - s->nold + s->nfresh, behind = s->at + s->nfresh, share = n / 2;
 
-	return s->upward && s->at >= CLEAVE__FANOUT / 2 && rest <= CLEAVE__FANOUT;
+	if (s->lean > 0 && s->at >= CLEAVE__FANOUT / 2)
+		share = s->at;
+	else if (s->lean < 0 && behind <= CLEAVE__FANOUT / 2)
+		share = behind;
+	else if (s->at < share && share < behind)
+		share = share - s->at < behind - share ? s->at : behind;
+	return share > 1 && share <= CLEAVE__FANOUT && n - share > 1 && n - share <= CLEAVE__FANOUT ? share : 0;
 }
 
 static bool have_nodes(const struct siblings *s, unsigned int branches)
@@ -191,23 +199,23 @@ static bool have_nodes(const struct siblings *s, unsigned int branches)
 	       self->nfree[CLEAVE__BRANCH] >= self->reserved[CLEAVE__BRANCH] + branches;
 }
 
-static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
+/* A leaf of the cells from `begin` on.  What is above its own is copied too, and not live. */
+static void build_leaf(struct siblings *s, unsigned int k, unsigned int begin)
 {
-	unsigned int begin = k ? s->end[k - 1] : 0, n = s->end[k] - begin;
+	unsigned int end = s->end[k], n = end - begin;
 	struct cleave__node *node = cleave__pool_take(s->self, CLEAVE__LEAF);
 	struct cleave__leaf *leaf = cleave__leaf(node);
-	const struct cell *cells = &s->cells[begin];
+	const uint64_t *start = &s->start[begin];
+	void *const *value = &s->value[begin];
 	uint64_t gap = 0;
 
 	PORT_ASSERT(n > 0 && n <= CLEAVE__CELLS, "a leaf is not packed beyond its cells");
-	cleave__leaf_init_private(leaf, cells[0].start, last);
+	cleave__leaf_init_private(leaf, start[0], start[n] - 1);
+	cleave__leaf_fill_private(leaf, start, value);
 	for (unsigned int c = 0; c < n; c++) {
-		/* Which cells are gaps is as good as random: no branch on it. */
-		uint64_t end = c + 1 < n ? cells[c + 1].start - 1 : last;
-		uint64_t size = cleave__gap_size(cells[c].start, end) & (0 - (uint64_t)!cells[c].value);
+		/* Which cells are gaps is as good as random: no branch on it.  (None is all: there is a parent.) */
+		uint64_t size = (start[c + 1] - start[c]) & (0 - (uint64_t)!value[c]);
 
-		PORT_CELL_WRITE(leaf->start[c], cells[c].start);
-		PORT_CELL_WRITE(leaf->value[c], cells[c].value);
 		gap = size > gap ? size : gap;
 	}
 	PORT_STORE(&node->order, cleave__order_of_first(n), PORT_RELAXED);
@@ -218,63 +226,63 @@ static void build_leaf(struct siblings *s, unsigned int k, uint64_t last)
 
 static void build_leaves(struct siblings *s)
 {
-	uint64_t last = s->old[s->nold - 1]->last;
-
-	for (unsigned int k = 0; k < s->nfresh; k++)
-		build_leaf(s, k, k + 1 < s->nfresh ? s->cells[s->end[k]].start - 1 : last);
+	s->start[s->n] = s->old[s->nold - 1]->last + 1;
+	for (unsigned int k = 0, begin = 0; k < s->nfresh; begin = s->end[k++])
+		build_leaf(s, k, begin);
 }
 
-/* Append the new leaves, and what is behind the old ones. */
-static void append_rest(const struct siblings *s, struct cleave__branch *copy)
+/* Where gaps come and go at a border they come back: the bounds stay. */
+static uint64_t fresh_bound(const struct siblings *s, unsigned int k)
 {
-	const struct cleave__branch *parent = s->parent;
+	uint64_t bound = s->nfresh == s->nold ? cleave__branch_gap(s->parent, s->at + k) : 0;
 
-	for (unsigned int k = 0; k < s->nfresh; k++) {
-		uint64_t bound = s->nfresh == s->nold ? cleave__branch_gap(parent, s->at + k) : 0;
-
-		/* Where gaps come and go at a border they come back: the bounds stay. */
-		cleave__branch_append_private(copy, s->fresh[k], s->fresh[k]->last,
-					      bound > s->gap[k] ? bound : s->gap[k]);
-	}
-	cleave__branch_append_copies_private(copy, parent, s->at + s->nold, parent->node.count);
-	cleave__branch_seal_private(copy);
-}
-
-/* Begin a copy of a locked branch with its first children. */
-static struct cleave__branch *copy_below(const struct siblings *s, const struct cleave__branch *branch, unsigned int n)
-{
-	struct cleave__branch *copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
-
-	cleave__branch_init_private(copy, branch->node.level, branch->node.first);
-	cleave__branch_append_copies_private(copy, branch, 0, n);
-	return copy;
+	return bound > s->gap[k] ? bound : s->gap[k];
 }
 
 /* What takes the parent's place. */
 static struct cleave__node *copy_parent(struct siblings *s)
 {
-	s->copy = copy_below(s, s->parent, s->at);
-	append_rest(s, s->copy);
+	s->copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+	cleave__branch_copy_private(s->copy, s->parent, s->at, s->nold, s->nfresh);
+	for (unsigned int k = 0; k < s->nfresh; k++)
+		cleave__branch_set_private(s->copy, s->at + k, s->fresh[k], fresh_bound(s, k));
 	return &s->copy->node;
 }
 
-/* The parent is full: two, the second of which begins with the new leaves.  What takes the place of the one above. */
+/* One of the two branches that take its place if it is full: of the children to come, those of [c, end). */
+static struct cleave__branch *build_half(struct siblings *s, uint64_t first, unsigned int c, unsigned int end)
+{
+	unsigned int at = s->at, behind = at + s->nfresh, more = s->nfresh - s->nold;
+	struct cleave__branch *half = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+
+	cleave__branch_init_private(half, s->parent->node.level, first);
+	if (c < at)
+		cleave__branch_append_copies_private(half, s->parent, c, end < at ? end : at);
+	if (c <= at && at < end) {
+		s->copy = half;
+		for (unsigned int k = 0; k < s->nfresh; k++)
+			cleave__branch_append_private(half, s->fresh[k], s->fresh[k]->last, fresh_bound(s, k));
+	}
+	if (behind < end)
+		cleave__branch_append_copies_private(half, s->parent, (c > behind ? c : behind) - more, end - more);
+	cleave__branch_seal_private(half);
+	return half;
+}
+
+/* The parent is full: what takes the place of the one above it. */
 static struct cleave__node *copy_above(struct siblings *s)
 {
-	unsigned int i = cleave__branch_index(s->grown, s->old[0]->first);
-	struct cleave__branch *below = copy_below(s, s->parent, s->at);
+	const struct cleave__node *parent = &s->parent->node;
+	unsigned int i = cleave__branch_index(s->grown, parent->first), n = parent->count - s->nold + s->nfresh;
+	struct cleave__branch *below = build_half(s, parent->first, 0, s->first_half);
+	struct cleave__branch *rest = build_half(s, below->node.last + 1, s->first_half, n);
 
-	cleave__branch_seal_private(below);
-	s->copy = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
-	cleave__branch_init_private(s->copy, s->parent->node.level, s->fresh[0]->first);
-	append_rest(s, s->copy);
-	s->at = 0;
-	s->above = copy_below(s, s->grown, i);
-	cleave__branch_append_private(s->above, &below->node, below->node.last, cleave__branch_largest_gap(below));
-	cleave__branch_append_private(s->above, &s->copy->node, s->copy->node.last,
-				      cleave__branch_largest_gap(s->copy));
-	cleave__branch_append_copies_private(s->above, s->grown, i + 1, s->grown->node.count);
-	cleave__branch_seal_private(s->above);
+	if (s->copy == rest)
+		s->at -= s->first_half;
+	s->above = cleave__branch(cleave__pool_take(s->self, CLEAVE__BRANCH));
+	cleave__branch_copy_private(s->above, s->grown, i, 1, 2);
+	cleave__branch_set_private(s->above, i, &below->node, cleave__branch_largest_gap(below));
+	cleave__branch_set_private(s->above, i + 1, &rest->node, cleave__branch_largest_gap(rest));
 	return &s->above->node;
 }
 
@@ -310,6 +318,15 @@ static bool lock_above(const struct siblings *s, struct cleave__branch **above) 
 	return false;
 }
 
+/* Is the branch behind the parent one with which that better shares its children? */
+static bool sparse_beside(const struct siblings *s, const struct cleave__branch *above)
+{
+	unsigned int i = cleave__branch_index(above, s->old[0]->first) + 1;
+
+	return s->lean == 0 && i < above->node.count &&
+	       cleave__link_read_locked(&above->child[i])->count <= CLEAVE__FANOUT - 3;
+}
+
 /*
  * The parent and what is above it are locked: that is to be replaced too, if it is a branch with room for another
  * child.  Lock what is above that.  False: it has none, or that is locked; both are unlocked.
@@ -318,7 +335,7 @@ static bool lock_grown(struct siblings *s, struct cleave__branch **above) PORT_U
 {
 	struct cleave__branch *branch = *above;
 
-	if (branch && branch->node.count < CLEAVE__FANOUT &&
+	if (branch && branch->node.count < CLEAVE__FANOUT && !sparse_beside(s, branch) &&
 	    cleave__lock_above(s->index, s->self, branch->node.level, s->old[0]->first, true, above)) {
 		s->grown = branch;
 		return true;
@@ -336,7 +353,9 @@ static bool replace(struct siblings *s) PORT_UNCHECKED
 	struct cleave__node *copy;
 	unsigned int i;
 
-	if ((grows && !may_grow(s)) || !have_nodes(s, grows ? 3 : 1))
+	if (grows)
+		s->first_half = s->nfresh < s->nold ? 0 : share_children(s);
+	if ((grows && !s->first_half) || !have_nodes(s, grows ? 3 : 1))
 		return false;
 	build_leaves(s);
 	if (!lock_above(s, &above) || (grows && !lock_grown(s, &above)))
@@ -435,6 +454,13 @@ static struct cleave__node *lock_beside(const struct cleave__position *position,
 	return NULL;
 }
 
+/* Ascending or descending insertion: cells of the first leaf, and where more divisions will be. */
+static int uneven(const struct siblings *s, const struct cleave__leaf *leaf, uint64_t last, unsigned int *share)
+{
+	*share = cleave__uneven_share(leaf, s->r, last, s->n);
+	return *share == 0 ? 0 : *share == CLEAVE__FULL ? 1 : -1;
+}
+
 bool cleave__divide(struct cleave *index, struct cleave_thread *self, const struct cleave__position *position,
 		    uint64_t first, uint64_t last, void *value, unsigned int share, struct cleave__divided *locked,
 		    struct cleave__node **others) PORT_UNCHECKED
@@ -450,13 +476,13 @@ bool cleave__divide(struct cleave *index, struct cleave_thread *self, const stru
 		return false;
 	init(&s, index, self, position);
 	s.keep_locked = locked;
-	s.upward = share > 0;
+	s.lean = share > 0;
 	lay(&s, &put);
 	if (!share && s.n <= (spread ? CLEAVE__CRAMPED - 1 : CLEAVE__CELLS))
 		return false; /* a copy would hold it */
 	alone = leaves_for(s.n);
 	if (!share && alone == 2)
-		share = cleave__uneven_share(leaf, s.r, last, s.n);
+		s.lean = uneven(&s, leaf, last, &share);
 	/* Who fills a gap piece by piece is served best by two half full leaves. */
 	if (!share && !(spread && is_free(leaf, first))) {
 		right = cells_beside(position, true) <= cells_beside(position, false);
@@ -497,7 +523,7 @@ static unsigned int between_entries(const struct siblings *s, unsigned int left,
 
 		if (at == 0 || at >= s->n || (right ? at : s->n - at) > CLEAVE__FULL)
 			break;
-		if (s->cells[at - 1].value && s->cells[at].value)
+		if (s->value[at - 1] && s->value[at])
 			return at;
 	}
 	return left;
@@ -515,7 +541,7 @@ bool cleave__move_border(struct cleave *index, struct cleave_thread *self, const
 	init(&s, index, self, position);
 	add(&s, beside, right);
 	lay(&s, &put);
-	while (left < s.n && s.cells[left].start <= first)
+	while (left < s.n && s.start[left] <= first)
 		left++;
 	left -= !right; /* the joint gap is the last of these */
 	left = between_entries(&s, left, right);

@@ -20,8 +20,8 @@
  *	2. T2: replaces P by P2, which has A too (for another child's sake); P is dead
  *	3. T1: locks P, sees that it is dead, gives up.  Had it copied P, the other child's change would be lost.
  *
- * If P is full, and more divisions of its rightmost leaves are to come, P stays behind and the new leaves get a branch
- * Q of their own: G is replaced, too, and published at what is above it.
+ * If P is full, it is divided as well, so that the new leaves are beside each other; who goes upward, or downward,
+ * leaves a branch behind that is well filled.  G is replaced, too, and published at what is above it.
  *
  *	     G			     G'
  *	     |			    / \
@@ -29,8 +29,8 @@
  *	    / \			   |  / \
  *	  ...  A		  ... A' N
  *
- * What cannot be done so (P, or G, is full otherwise; P has too few children; a lock is held; a bound above must rise;
- * no nodes) takes a restructure.
+ * What cannot be done so (P is full, and is the root, or G is full too, or the branch behind P has room to share; P has
+ * too few children; a lock is held; a bound above must rise; no nodes) takes a restructure.
  */
 #ifndef CLEAVE_SIBLINGS_H
 #define CLEAVE_SIBLINGS_H

@@ -207,6 +207,52 @@ static void a_put_at_the_end_leaves_a_full_leaf(void **state)
 	world_stop(&world);
 }
 
+/* Two branches in the place of one, under a copy of the branch above; the new leaves are beside each other. */
+static void a_full_parent_is_divided_too(void **state)
+{
+	static const struct {
+		unsigned int leaf;
+		unsigned int entry;
+		unsigned int first_half; /* children of the first branch */
+	} cases[] = {
+		{ 2, 5, 8 }, { 6, 5, 9 }, { 7, 5, 7 }, { 13, 5, 8 }, { 15, CLEAVE__CELLS - 1, 15 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct cleave__node *above;
+
+		plant(2 * CLEAVE__FANOUT);
+		assert_true(divide(cases[i].leaf, cases[i].entry, &world, NULL));
+		above = held.position.parent->node.link;
+		assert_true(cleave__dead_locked(above));
+		assert_ptr_equal(above, &held.position.above->node);
+		let_go_replaced();
+		assert_int_equal(parent_of(0)->node.count, cases[i].first_half);
+		assert_int_equal(parent_of(start_of(CLEAVE__FANOUT, 0) - 1)->node.count,
+				 CLEAVE__FANOUT + 1 - cases[i].first_half);
+		world_stop(&world);
+	}
+}
+
+/* From the top of a gap downward: the branch that is left behind is the one above. */
+static void a_full_parent_keeps_what_is_above_a_descent(void **state)
+{
+	uint64_t first = start_of(0, 0) + LENGTH / 2, last = start_of(0, 1) - 1;
+
+	(void)state;
+	plant(2 * CLEAVE__FANOUT);
+	erase(0, 0, 1);
+	hold(first);
+	assert_true(cleave__divide(&world.index, &manual.self, &held.position, first, last, &world, 0, NULL,
+				   &held.others));
+	model_store(&world.model, first, last, &world, NULL);
+	let_go_replaced();
+	assert_int_equal(parent_of(0)->node.count, 2);
+	assert_int_equal(parent_of(start_of(CLEAVE__FANOUT, 0) - 1)->node.count, CLEAVE__FANOUT - 1);
+	world_stop(&world);
+}
+
 /* Of a leaf that a hold cuts upward the rest is set apart, whether it is full or not, and the parts keep room. */
 static void a_cut_at_the_end_leaves_room(void **state)
 {
@@ -378,6 +424,26 @@ static void what_stands_in_the_way_of_a_division(void **state)
 	assert_int_equal(parent_of(0)->node.count, CLEAVE__FANOUT);
 	assert_false(divide(2, 5, &world, NULL));
 	let_go_unchanged();
+	world_stop(&world);
+
+	check_context("the parent is full, and shares with the branch behind it");
+	plant(2 * CLEAVE__FANOUT);
+	assert_true(divide(CLEAVE__FANOUT + 2, 5, &world, NULL));
+	let_go_replaced();
+	assert_int_equal(cleave__pool_fill(&manual.self, 8, 8, false), 0);
+	assert_int_equal(parent_of(0)->node.count, CLEAVE__FANOUT);
+	assert_false(divide(2, 5, &world, NULL));
+	let_go_unchanged();
+	world_stop(&world);
+
+	check_context("the parent is full, and what is above the branch above is locked");
+	plant(2 * CLEAVE__FANOUT);
+	assert_true(cleave__trylock(&world.index.root_lock));
+	assert_false(divide(2, 5, &world, NULL));
+	cleave__unlock(&manual.domain, &world.index.root_lock, true);
+	let_go_unchanged();
+	assert_true(divide(2, 5, &world, NULL));
+	let_go_replaced();
 	world_stop(&world);
 
 	check_context("a lone leaf has no parent");
@@ -582,6 +648,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_full_leaf_shares_its_neighbours_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_leaf_beside_a_locked_one_is_divided_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_put_at_the_end_leaves_a_full_leaf, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_parent_is_divided_too, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_parent_keeps_what_is_above_a_descent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_at_the_end_leaves_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_below_other_entries_copies_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_without_nodes_to_divide_copies, setup, teardown),

@@ -12,6 +12,8 @@
  *   PORT_EXCHANGE(p, value, order)	      Need: single-copy atomic for 32 and 64 bits.
  *   PORT_CAS(p, &expected, value, ok, fail)  Strong; *expected becomes what was seen.
  *   PORT_FETCH_ADD(p, value, order)
+ *   PORT_COPY(to, from)		      what a word holds, which nobody may store meanwhile, to one that nobody
+ *					      else can reach: relaxed, or plain
  *   PORT_CELL_READ(x), PORT_CELL_WRITE(x, v) plain access to a leaf's cell: ordered by the order word, never atomic.
  *					      A place for a race detector's hook.
  *   PORT_PAUSE()			      inside a spin; Need: does not sleep.

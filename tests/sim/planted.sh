@@ -62,7 +62,7 @@ cells=
 plant cells_join_any_cookie pool.h \
 	's/\tnode->cookie = joins \? cookie : node->cookie;/
 		\tnode->cookie = node->old ? node->cookie : cookie;\n\tjoins = ~0u;/'
-plant node_reused_at_once pool.c 's/!cleave__pool_done\(self, self->old\[kind\]\.head->cookie\)/false/'
+plant node_reused_at_once pool.c 's/cleave__pool_done\(self, old->head->cookie\) \? pop\(old\) : NULL/pop(old)/'
 plant node_retired_early restructure.c \
 	's/(\tPORT_YIELD\(\);\n
 		\tfor \(struct cleave__node \*leaf = txn->leaves; leaf; leaf = leaf->link\))/

@@ -59,6 +59,7 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 		ok_;                                                                                                  \
 	}))
 
+#define PORT_COPY(to, from) PORT_STORE(to, PORT_LOAD(from, PORT_RELAXED), PORT_RELAXED)
 #define PORT_CELL_READ(x) (*(sim_cell(&(x), false, SIM_SITE), &(x)))
 #define PORT_CELL_WRITE(x, v) (sim_cell(&(x), true, SIM_SITE), (x) = (v))
 

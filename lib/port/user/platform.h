@@ -19,6 +19,7 @@
 	__atomic_compare_exchange_n(&(p)->word, expected, value, false, ok, fail)
 #define PORT_FETCH_ADD(p, value, order) __atomic_fetch_add(&(p)->word, value, order)
 
+#define PORT_COPY(to, from) ((to)->word = (from)->word)
 #define PORT_CELL_READ(x) (x)
 #define PORT_CELL_WRITE(x, v) ((x) = (v))
 
