@@ -213,26 +213,23 @@ static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct 
 					    struct cleave__gap_found *found) PORT_INSIDE
 {
 	struct cleave__edge *edge = &search->self->edge;
-	bool up = request->order == CLEAVE_LOWEST, again, fits;
-	uint64_t addr = up ? request->min : request->max, begun = 0;
+	bool up = request->order == CLEAVE_LOWEST, fits;
+	uint64_t addr = up ? request->min : request->max, begun;
 	struct cleave__branch *under = NULL;
 
 	if (PORT_UNLIKELY(!up && request->order != CLEAVE_HIGHEST))
 		return find_otherwise(search, request, found);
 	set_window(search, request->min, request->max, up);
-	again = addr == edge->addr;
-	if (again) {
-		begun = cleave__pool_begun(search->self);
-		if (edge->parent && edge->begun == begun && edge->index == search->index->number &&
-		    !cleave__dead_locked(&edge->parent->node))
-			under = edge->parent;
-	} else {
+	if (addr != edge->addr) {
 		edge->addr = addr;
 		edge->parent = NULL;
+		return search_under(search, NULL, found);
 	}
+	begun = cleave__pool_begun(search->self);
+	if (edge->parent && edge->begun == begun && edge->index == search->index->number &&
+	    !cleave__dead_locked(&edge->parent->node))
+		under = edge->parent;
 	fits = search_under(search, under, found);
-	if (!again)
-		return fits;
 	if (PORT_UNLIKELY(!fits || !under))
 		return find_anew(search, under, begun, fits, found);
 	found->position.above = edge->above;

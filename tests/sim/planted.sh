@@ -210,7 +210,7 @@ plant siblings_parent_not_locked siblings.c \
 		s/\tcleave__unlock\(s->index->domain, &parent->lock, live\);\n//;
 		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, (!fits|true)\);\n//g'
 only=alloc_begins_where_it_did
-plant alloc_begins_in_a_dead_branch gap.c 's/ &&\n\t\t    !cleave__dead_locked\(&edge->parent->node\)//'
+plant alloc_begins_in_a_dead_branch gap.c 's/ &&\s+!cleave__dead_locked\(&edge->parent->node\)//'
 only='alloc_begins_*'
 plant alloc_begins_in_a_reused_branch gap.c 's/ && edge->begun == begun//'
 only=
