@@ -244,6 +244,8 @@ int cleave_map_clean(struct cleave_map *map, struct cleave_map_thread *thread, u
 		error = ops->clean(ops, map, &entry, flags);
 	}
 	cleave_map_abort(&txn); /* nothing was staged */
+	if (ops->clean_done)
+		ops->clean_done(ops, map);
 	return error;
 }
 

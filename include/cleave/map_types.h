@@ -152,9 +152,13 @@ struct cleave_map_ops {
 	void (*clone_done)(const struct cleave_map_ops *ops, struct cleave_map *parent, void *const *stores,
 			   void *const *clones, size_t n);
 
-	/* Write back or drop the pages of an entry's part [entry->start, entry->end).  Leaf locks held. */
+	/*
+	 * Write back or drop the pages of an entry's part [entry->start, entry->end).  Leaf locks held.  `clean_done`
+	 * is called when they are unlocked, and may sleep.
+	 */
 	int (*clean)(const struct cleave_map_ops *ops, struct cleave_map *map, const struct cleave_map_entry *entry,
 		     unsigned int flags);
+	void (*clean_done)(const struct cleave_map_ops *ops, struct cleave_map *map);
 
 	/* A random number, for selectors; NULL: a simple generator in each thread's record. */
 	uint64_t (*random)(const struct cleave_map_ops *ops);
