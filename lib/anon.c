@@ -137,6 +137,8 @@ int cleave_anon_try_replace(struct cleave_anon_context *context, struct cleave_a
 		return -EINVAL;
 	if (there != old) /* nothing to copy a path for */
 		return there ? -EEXIST : -ENOENT;
+	if (PORT_UNLIKELY(cleave__anon_over_limit(context, 2)))
+		return -ENOMEM;
 	result = cleave__anon_path(context, store, slot, false, &path);
 	if (result)
 		return result;
@@ -163,6 +165,8 @@ static int try_remove(struct cleave_anon_context *context, struct cleave_anon *s
 		return -EINVAL;
 	if (!cleave_anon_lookup_rcu(store, slot)) /* nothing to copy a path for */
 		return -ENOENT;
+	if (PORT_UNLIKELY(cleave__anon_over_limit(context, 2)))
+		return -ENOMEM;
 	result = cleave__anon_path(context, store, slot, false, path);
 	if (result)
 		return result;
@@ -179,8 +183,8 @@ static int try_remove(struct cleave_anon_context *context, struct cleave_anon *s
 	return 0;
 }
 
-int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
-			 struct cleave_anon_busy *busy)
+int cleave__anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+			  struct cleave_anon_busy *busy)
 {
 	struct cleave__anon_path path;
 	struct cleave_word *word;
@@ -201,6 +205,14 @@ int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon
 	} while (!PORT_CAS(word, &seen, seen | CLEAVE__ANON_BUSY, PORT_SEQ_CST, PORT_RELAXED));
 	*busy = (struct cleave_anon_busy){ word, cleave__anon_page(seen) };
 	return 0;
+}
+
+int cleave_anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+			 struct cleave_anon_busy *busy)
+{
+	if (PORT_UNLIKELY(cleave__anon_over_limit(context, 2)))
+		return -ENOMEM;
+	return cleave__anon_try_busy(context, store, slot, busy);
 }
 
 void cleave_anon_install(struct cleave_anon_context *context, struct cleave_anon_busy *busy,
@@ -263,10 +275,7 @@ void cleave_anon_wait_guards(struct cleave_anon_context *context, const struct c
 
 int cleave_anon_prepare(struct cleave_anon_context *context, const struct cleave_anon *store)
 {
-	unsigned int needs = cleave__anon_needs(store);
-
-	cleave__anon_tidy(context);
-	return cleave__anon_stock(context, needs, needs);
+	return cleave__anon_prepare(context, cleave__anon_needs(store));
 }
 
 /* What a guarded try could not do, so that it is made again: 0 to go on, or an error for the caller. */
@@ -303,7 +312,7 @@ int cleave_anon_fill(struct cleave_anon_context *context, struct cleave_anon *st
 	}
 	if (result == -EEXIST && winner)
 		*winner = there;
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return result;
 }
 
@@ -322,7 +331,7 @@ int cleave_anon_replace(struct cleave_anon_context *context, struct cleave_anon 
 			break;
 		result = recover(context, store, result);
 	} while (!result);
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return result;
 }
 
@@ -352,6 +361,6 @@ int cleave_anon_remove(struct cleave_anon_context *context, struct cleave_anon *
 		cleave__anon_wipe_empty(context, store, slot);
 		cleave__anon_wipe_end(context, store);
 	}
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return result;
 }

@@ -131,7 +131,6 @@ struct cleave__anon_node *cleave__anon_take(struct cleave_anon_context *context,
 }
 
 static bool turn(struct cleave_anon_context *context);
-static void work(struct cleave_anon_context *context, unsigned int steps);
 
 int cleave__anon_stock(struct cleave_anon_context *context, unsigned int nodes, unsigned int displaced)
 {
@@ -179,6 +178,7 @@ void cleave__anon_retire_store(struct cleave_anon_context *context, struct cleav
 	store->next = context->young.stores;
 	context->young.stores = store;
 	context->young.count++;
+	context->young.nstores += PORT_LOAD(&store->root, PORT_RELAXED) != 0;
 }
 
 static void drop_node(struct cleave_anon_context *context, struct cleave__anon_node *node)
@@ -287,13 +287,46 @@ static void work(struct cleave_anon_context *context, unsigned int steps)
 	}
 }
 
-void cleave__anon_tidy_slowly(struct cleave_anon_context *context)
+/*
+ * Two grace periods at most: that of the old ones, and of the young ones.  Who has a transaction open does not wait:
+ * others wait for its locks.
+ */
+static void wait_for_room(struct cleave_anon_context *context)
 {
+	struct cleave_domain *rcu = context->domain->guards.domain;
+
+	if (cleave_thread_holds(context->self))
+		return;
+	PORT_ASSERT(rcu->ops->inside(rcu, context->self) != 1, "nobody waits for a grace period inside a section");
+	while (cleave__anon_over_limit(context, 1)) {
+		if (turn(context))
+			continue;
+		PORT_COUNT(context->gp_waits);
+		rcu->ops->wait(rcu, context->self, context->old.cookie);
+	}
+}
+
+void cleave__anon_tidy_slowly(struct cleave_anon_context *context, bool may_wait)
+{
+	uint64_t waiting = (uint64_t)context->young.count + context->old.count;
+
 	PORT_ASSERT(!cleave__guard_is_set(&context->guard), "nothing is tidied up under a guard");
-	if (context->dead)
+	if (waiting > context->most_waiting)
+		context->most_waiting = waiting;
+	if (context->dead && !cleave__anon_over_limit(context, 1))
 		work(context, CLEAVE__ANON_STEPS);
 	if (context->young.count >= BATCH || (context->old.count && ++context->ticks % BATCH == 0))
 		turn(context);
+	if (may_wait && PORT_UNLIKELY(cleave__anon_over_limit(context, 1)))
+		wait_for_room(context);
+}
+
+int cleave__anon_prepare(struct cleave_anon_context *context, unsigned int nodes)
+{
+	cleave__anon_finish(context);
+	if (PORT_UNLIKELY(cleave__anon_over_limit(context, 2)))
+		return -ENOMEM;
+	return cleave__anon_stock(context, nodes, nodes);
 }
 
 void cleave_anon_flush(struct cleave_anon_context *context)

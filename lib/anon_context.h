@@ -5,6 +5,14 @@
  *	unlinked nodes, displaced nodes, anons, stores -> young --one cookie--> old --done--> counts drop -> freed
  *
  * Counts drop and nodes are freed outside guards, in bounded steps.
+ *
+ * What waits is limited, for each context by itself: its thread alone can free it.  Above the limit a call that may
+ * sleep ends with a wait:
+ *	- outside its guard and its sections, which are what the grace period waits for;
+ *	- with nothing in its hands that others might want: no busy slot, no lock of a node, no wipe under way; and not
+ *	  at all if its thread holds a transaction.
+ * Above twice the limit what puts something in the place of an anon is refused under a guard, and then outside where
+ * the thread may not wait: -ENOMEM.  What only gives back (wipes, free by advice) is never refused.
  */
 #ifndef CLEAVE_ANON_CONTEXT_H
 #define CLEAVE_ANON_CONTEXT_H
@@ -43,14 +51,35 @@ void cleave__anon_retire_store(struct cleave_anon_context *context, struct cleav
 /* In the child of a fork: the other contexts' threads do not exist, and what they had retired is lost. */
 void cleave__anon_forget_contexts(struct cleave_anon_domain *domain, const struct cleave_anon_context *except);
 
-/* At the end of a call, outside guards and sections: go on with what waits, if it is worth it. */
-void cleave__anon_tidy_slowly(struct cleave_anon_context *context);
+/* Does more than the limit wait, or so many times as much? */
+static inline bool cleave__anon_over_limit(const struct cleave_anon_context *context, unsigned int times)
+{
+	uint64_t limit = context->domain->guards.domain->garbage_limit;
+	uint64_t count = (uint64_t)context->young.count + context->old.count;
+	uint64_t stores = (uint64_t)context->young.nstores + context->old.nstores;
+
+	/* What is in a store that goes is not known. */
+	return limit <= UINT32_MAX && count + stores * (limit / CLEAVE_ANON_GONE) > times * limit;
+}
+
+/* Outside guards and sections: go on with what waits, if it is worth it. */
+void cleave__anon_tidy_slowly(struct cleave_anon_context *context, bool may_wait);
 
 static inline void cleave__anon_tidy(struct cleave_anon_context *context)
 {
 	if (PORT_UNLIKELY(context->dead || context->young.count | context->old.count))
-		cleave__anon_tidy_slowly(context);
+		cleave__anon_tidy_slowly(context, false);
 }
+
+/* The same at the end of a call that may sleep, which keeps to the limit. */
+static inline void cleave__anon_finish(struct cleave_anon_context *context)
+{
+	if (PORT_UNLIKELY(context->dead || context->young.count | context->old.count))
+		cleave__anon_tidy_slowly(context, true);
+}
+
+/* Have what a change under a guard may need, and keep to the limit.  May sleep.  0, -ENOMEM. */
+int cleave__anon_prepare(struct cleave_anon_context *context, unsigned int nodes);
 
 /* ---- Waiting ---- */
 

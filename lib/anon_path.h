@@ -91,6 +91,10 @@ int cleave__anon_unlink_empty(struct cleave_anon_context *context, struct cleave
 int cleave__anon_prune(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 		       const struct cleave__anon_path *path);
 
+/* cleave_anon_try_busy() whatever waits in the context: for who empties the slot, and puts nothing there. */
+int cleave__anon_try_busy(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
+			  struct cleave_anon_busy *busy);
+
 /* The nodes of a path: the root may be taller than a truncated store needs. */
 static inline unsigned int cleave__anon_levels(const struct cleave_anon *store)
 {

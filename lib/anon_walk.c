@@ -238,7 +238,7 @@ int cleave_anon_cow_now(struct cleave_anon_context *context, struct cleave_anon 
 	}
 	if (slot)
 		*slot = first;
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return result;
 }
 
@@ -297,7 +297,7 @@ static int walk_store(struct cleave_anon_context *context, struct cleave_anon_wa
 				result = visit_anon(context, walker, visits[i].anon);
 			cleave_anon_page_unpin(context, visits[i].anon);
 		}
-		cleave__anon_tidy(context);
+		cleave__anon_finish(context);
 	} while (!result && n == BATCH);
 	return result;
 }
@@ -313,6 +313,6 @@ int cleave_anon_walk(struct cleave_anon_context *context, struct cleave_anon_wal
 	}
 	if (store)
 		cleave__anon_put(context, store, CLEAVE__ANON_PIN);
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return result;
 }

@@ -215,7 +215,7 @@ static int prepare(struct cleave__fault *fault, enum cleave__fault_next next)
 		cleave_anon_wait(thread->context);
 		return 0;
 	case CLEAVE__NEXT_NODES:
-		return cleave__anon_stock(thread->context, fault->nodes, fault->nodes);
+		return cleave__anon_prepare(thread->context, fault->nodes);
 	case CLEAVE__NEXT_PAGE:
 		return make_spare(thread);
 	case CLEAVE__NEXT_STORE:
@@ -272,7 +272,7 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 	}
 	if (fault.anon)
 		cleave_anon_page_drop(thread->context, fault.anon);
-	cleave__anon_tidy(thread->context);
+	cleave__anon_finish(thread->context);
 	return result;
 }
 

@@ -101,6 +101,7 @@ int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map
 			unsigned int flags);
 int cleave__space_wire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 		       unsigned int protection);
+void cleave__space_clean_done(const struct cleave_map_ops *ops, struct cleave_map *map);
 void cleave__space_unwire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end);
 int cleave__space_copy_wired(const struct cleave_map_ops *ops, void *clone, uint64_t first, uint64_t n);
 

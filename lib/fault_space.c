@@ -264,6 +264,7 @@ void cleave_space_init(struct cleave_space *space, struct cleave_domain *domain,
 		.copy_wired = cleave__space_copy_wired,
 		.clone_done = clone_done,
 		.clean = cleave__space_clean,
+		.clean_done = cleave__space_clean_done,
 		.random = ops->random ? random_number : NULL,
 	};
 	space->anon_ops.release = release;

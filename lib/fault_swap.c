@@ -67,7 +67,7 @@ size_t cleave_swap_out(struct cleave_space_thread *thread, struct cleave_anon_pa
 		done++;
 	}
 	thread->counters.swap_outs += done;
-	cleave__anon_tidy(context);
+	cleave__anon_finish(context);
 	return done;
 }
 
@@ -126,7 +126,7 @@ static int free_run(struct cleave_space_thread *thread, struct cleave_map *map, 
 	if (result)
 		return result;
 	while (!result && marked < *n) {
-		result = cleave_anon_try_busy(context, store, slot + marked, &busy[marked]);
+		result = cleave__anon_try_busy(context, store, slot + marked, &busy[marked]);
 		if (!result && !busy[marked].anon) {
 			cleave_anon_release(context, &busy[marked], NULL);
 			break;
@@ -188,8 +188,10 @@ static int clean_store(struct cleave_space_thread *thread, struct cleave_map *ma
 			int result = free_run(thread, map, (slot << shift) - delta, store, slot, &n);
 
 			if (result == -ENOMEM) {
+				unsigned int nodes = cleave__anon_needs(store);
+
 				n = wanted;
-				result = cleave_anon_prepare(thread->context, store);
+				result = cleave__anon_stock(thread->context, nodes, nodes);
 				if (result)
 					return result;
 			} else if (result == -EAGAIN) {
@@ -226,6 +228,13 @@ int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map
 		error = embedder->object_clean(embedder, attributes->object, cleave_map_offset(entry),
 					       entry->end - entry->start, flags);
 	return error;
+}
+
+/* The anons that were freed wait for a grace period: for which nobody waits with leaves locked. */
+void cleave__space_clean_done(const struct cleave_map_ops *ops, struct cleave_map *map)
+{
+	(void)map;
+	cleave__anon_finish(cleave__space_current(cleave__space_of(ops))->context);
 }
 
 /* ---- Wiring ---- */

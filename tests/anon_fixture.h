@@ -14,15 +14,20 @@ struct anon_fixture {
 	struct cleave_word *bytes; /* of each page or token */
 };
 
-static inline void anon_fixture_start(struct anon_fixture *it)
+static inline void anon_fixture_start_with(struct anon_fixture *it, uint64_t garbage_limit)
 {
-	fixture_start(&it->fixture, 0);
+	fixture_start(&it->fixture, garbage_limit);
 	it->pages = pages_make();
 	it->bytes = calloc(PAGES_MOST, sizeof(*it->bytes));
 	CHECK(it->bytes != NULL, "memory");
 	cleave_anon_domain_init(&it->domain, &it->fixture.domain.domain, &it->pages->ops);
 	it->context = cleave_anon_context_open(&it->domain, &it->fixture.main.thread);
 	CHECK(it->context != NULL, "context");
+}
+
+static inline void anon_fixture_start(struct anon_fixture *it)
+{
+	anon_fixture_start_with(it, 0);
 }
 
 /* Checks that nothing is left. */
@@ -63,15 +68,6 @@ static inline uint64_t slot_read(struct anon_fixture *it, CLEAVE_SECTION_THREAD 
 	return value;
 }
 
-/*
- * Dropped anons that a thread leaves in its context.  Steps free nothing, and one of them stocks the context only where
- * a path is copied:
- *	1. A clones the store, and does not run for a while
- *	2. B copies what it writes, and from then on writes in place: each time it takes a page, and drops it unused
- *	3. all pages are in B's context; A wants one to go on.
- */
-#define DROPPED_MOST 16384
-
 /* A write fault: in place if that is allowed, else a copy, under the slot's mark. */
 static inline void slot_write(struct anon_fixture *it, struct cleave_anon_context *context, struct cleave_anon *store,
 			      uint64_t slot, uint64_t value)
@@ -108,8 +104,6 @@ static inline void slot_write(struct anon_fixture *it, struct cleave_anon_contex
 		cleave_anon_page_drop(context, fresh);
 	else if (old)
 		cleave_anon_page_drop(context, old);
-	if (context->young.count >= DROPPED_MOST)
-		cleave_anon_flush(context);
 }
 
 /* ---- A table of stores ---- */

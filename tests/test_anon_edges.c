@@ -157,6 +157,135 @@ static void nothing_is_done_for_nothing(void **state)
 	cleave_anon_unref(world.context, store);
 }
 
+/* ---- The limit of what waits ---- */
+
+#define LIMIT 8u
+
+/* Only a wait ends a grace period, as if somebody always read. */
+static void begin_limited(void)
+{
+	world.manual.grace = GRACE_ON_DEMAND;
+	world.manual.domain.garbage_limit = LIMIT;
+}
+
+static uint64_t waiting(void)
+{
+	return world.context->young.count + world.context->old.count;
+}
+
+/* Under a guard nobody waits: twice the limit, then nothing is changed, until who may sleep has made room. */
+static void steps_are_refused_at_twice_the_limit(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 20);
+	struct cleave_anon_page *old = store_fill(&world, store, 3), *fresh, *found;
+	struct cleave_anon_busy busy;
+	unsigned int dropped = 0;
+	int result;
+
+	(void)state;
+	begin_limited();
+	for (;;) {
+		fresh = page_make(world.context, world.pages);
+		assert_int_equal(cleave_anon_guard(world.context, store, 3, 4), 0);
+		result = cleave_anon_try_busy(world.context, store, 3, &busy);
+		if (result)
+			break;
+		assert_ptr_equal(busy.anon, old);
+		cleave_anon_release(world.context, &busy, fresh);
+		cleave_anon_unguard(world.context);
+		cleave_anon_page_drop(world.context, old);
+		old = fresh;
+		dropped++;
+	}
+	assert_int_equal(result, -ENOMEM);
+	assert_int_equal(dropped, 2 * LIMIT + 1);
+	assert_int_equal(waiting(), 2 * LIMIT + 1);
+	assert_int_equal(cleave_anon_try_replace(world.context, store, 3, old, fresh), -ENOMEM);
+	assert_int_equal(cleave_anon_try_lookup(world.context, store, 3, &found), 0); /* not busy */
+	assert_ptr_equal(found, old);
+	/* What drops nothing is not refused. */
+	assert_int_equal(cleave_anon_try_fill(world.context, store, 4, fresh, NULL), 0);
+	cleave_anon_unguard(world.context);
+	assert_int_equal(world.context->gp_waits, 0);
+	assert_int_equal(cleave_anon_prepare(world.context, store), 0);
+	assert_true(world.context->gp_waits > 0);
+	assert_int_equal(world.context->most_waiting, 2 * LIMIT + 1);
+	assert_true(waiting() <= LIMIT);
+	assert_int_equal(pages_live(world.pages), 2);
+	assert_int_equal(cleave_anon_guard(world.context, store, 3, 3), 0);
+	assert_int_equal(cleave_anon_try_busy(world.context, store, 3, &busy), 0);
+	cleave_anon_release(world.context, &busy, busy.anon);
+	cleave_anon_unguard(world.context);
+	cleave_anon_unref(world.context, store);
+}
+
+/* Others may want a transaction's locks: who has one does not wait, but goes on up to twice the limit. */
+static void who_holds_a_transaction_does_not_wait(void **state)
+{
+	struct cleave_anon *store = store_make(&world, 100);
+	struct cleave_anon_page *anon, *fresh;
+	struct cleave_txn txn;
+	struct cleave index;
+	unsigned int dropped;
+
+	(void)state;
+	for (uint64_t slot = 0; slot < 90; slot++)
+		store_fill(&world, store, slot);
+	assert_int_equal(cleave_init(&index, &world.manual.self), 0);
+	cleave_anon_flush(world.context);
+	begin_limited();
+	assert_false(cleave_thread_holds(&world.manual.self));
+	assert_int_equal(cleave_begin(&txn, &index, &world.manual.self, 5, 9), 0);
+	assert_true(cleave_thread_holds(&world.manual.self));
+	for (dropped = 0; !cleave_anon_remove(world.context, store, dropped, &anon); dropped++)
+		cleave_anon_page_drop(world.context, anon);
+	assert_int_equal(dropped, 2 * LIMIT + 1);
+	assert_int_equal(cleave_anon_remove(world.context, store, dropped, &anon), -ENOMEM);
+	anon = store_lookup(&world, store, dropped);
+	assert_non_null(anon);
+	fresh = page_make(world.context, world.pages);
+	assert_int_equal(cleave_anon_replace(world.context, store, dropped, anon, fresh), -ENOMEM);
+	assert_ptr_equal(store_lookup(&world, store, dropped), anon);
+	assert_int_equal(cleave_anon_prepare(world.context, store), -ENOMEM);
+	assert_int_equal(cleave_anon_fill(world.context, store, 0, fresh, NULL), 0);
+	/* What only gives back is not refused. */
+	assert_int_equal(cleave_anon_wipe(world.context, store, 30, 69), 0);
+	assert_true(waiting() > 2 * LIMIT + 40);
+	assert_int_equal(world.context->gp_waits, 0);
+	cleave_abort(&txn);
+	assert_int_equal(cleave_anon_remove(world.context, store, dropped, &anon), 0);
+	cleave_anon_page_drop(world.context, anon);
+	assert_true(world.context->gp_waits > 0);
+	assert_true(waiting() <= LIMIT);
+	cleave_destroy(&index, &world.manual.self);
+	cleave_anon_unref(world.context, store);
+}
+
+/* What is in a store that goes is not known: it counts as a part of the limit.  An empty one is one thing. */
+static void stores_that_go_count_for_more(void **state)
+{
+	unsigned int gone = 0;
+
+	(void)state;
+	begin_limited();
+	world.manual.domain.garbage_limit = UINT64_C(100) * CLEAVE_ANON_GONE;
+	for (unsigned int i = 0; i < 2 * CLEAVE_ANON_GONE; i++)
+		cleave_anon_unref(world.context, store_make(&world, 1000));
+	assert_int_equal(world.context->gp_waits, 0);
+	cleave_anon_flush(world.context);
+	for (; !world.context->gp_waits; gone++) {
+		struct cleave_anon *store = store_make(&world, 1000);
+
+		store_fill(&world, store, 999);
+		cleave_anon_unref(world.context, store);
+	}
+	assert_int_equal(gone, CLEAVE_ANON_GONE);
+	/* Their nodes are taken apart by and by, as long as what that drops finds room. */
+	world.manual.domain.garbage_limit = LIMIT;
+	cleave_anon_unref(world.context, store_make(&world, 1000));
+	assert_true(waiting() <= LIMIT);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +295,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_sealed_slot_is_empty_and_not_to_be_filled, start, stop),
 		cmocka_unit_test_setup_teardown(an_anon_that_is_gone_or_has_changed_is_left_alone, start, stop),
 		cmocka_unit_test_setup_teardown(nothing_is_done_for_nothing, start, stop),
+		cmocka_unit_test_setup_teardown(steps_are_refused_at_twice_the_limit, start, stop),
+		cmocka_unit_test_setup_teardown(who_holds_a_transaction_does_not_wait, start, stop),
+		cmocka_unit_test_setup_teardown(stores_that_go_count_for_more, start, stop),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -90,6 +90,54 @@ static void freed_pages_read_as_zeros(void **state)
 	exit_map(child);
 }
 
+/* What was freed waits for a grace period: without the range, at the end of the call. */
+static void freed_pages_are_waited_for_above_the_limit(void **state)
+{
+	struct cleave_anon_context *context = one.thread.context;
+	const uint64_t limit = 8;
+	struct cleave_map *child;
+	struct cleave index;
+	struct cleave_txn txn;
+	int result;
+
+	(void)state;
+	one.domain.grace = GRACE_ON_DEMAND;
+	map_private(0, 128, RW);
+	for (unsigned int i = 0; i < 128; i++)
+		write_at(&one.map, i, i + 1);
+	assert_int_equal(cleave_init(&index, &one.domain.self), 0);
+	cleave_space_flush(&one.thread);
+	one.domain.domain.garbage_limit = limit;
+	assert_int_equal(cleave_map_clean(&one.map, &one.thread.map, AT(0), AT(64), CLEAVE_CLEAN_FREE), 0);
+	assert_true(context->gp_waits > 0);
+	assert_true(context->young.count + context->old.count <= limit);
+	assert_int_equal(one.world.live.word, 64 + spare());
+	/* Not while the thread has another transaction: it goes on with more than twice the limit. */
+	child = fork_map(&one.map);
+	cleave_space_flush(&one.thread);
+	context->gp_waits = 0;
+	assert_int_equal(cleave_begin(&txn, &index, &one.domain.self, 5, 9), 0);
+	for (unsigned int i = 96; i < 128; i++)
+		write_at(child, i, i);
+	assert_int_equal(cleave_map_clean(child, &one.thread.map, AT(96), AT(128), CLEAVE_CLEAN_FREE), 0);
+	assert_int_equal(context->gp_waits, 0);
+	assert_true(context->young.count + context->old.count > 2 * limit);
+	/* A copy would add to that. */
+	result = fault_write(&one.world, child, AT(64), 7);
+	assert_int_equal(result, -ENOMEM);
+	assert_int_equal(read_at(child, 64), 65);
+	cleave_abort(&txn);
+	write_at(child, 64, 7);
+	assert_true(context->gp_waits > 0);
+	assert_true(context->young.count + context->old.count <= limit);
+	assert_int_equal(read_at(child, 64), 7);
+	assert_int_equal(read_at(&one.map, 64), 65);
+	exit_map(child);
+	unmap(&one.map, 0, 128);
+	assert_true(context->young.count + context->old.count <= limit);
+	cleave_destroy(&index, &one.domain.self);
+}
+
 /* Nodes that are left empty go. */
 static void freed_leaves_go(void **state)
 {
@@ -481,6 +529,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		ROW(swapped_pages_come_back_once),	  ROW(swap_that_fails),
 		ROW(freed_pages_read_as_zeros),		  ROW(freed_leaves_go),
+		ROW(freed_pages_are_waited_for_above_the_limit),
 		ROW(shared_windows_are_only_deactivated), ROW(wired_pages_stay),
 		ROW(a_fork_of_wired_memory_that_is_swapped),
 		ROW(a_wiring_follows_a_promotion),	  ROW(a_wiring_that_fails_leaves_nothing_wired),

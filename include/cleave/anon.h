@@ -22,6 +22,15 @@
  * (it holds nothing), -EAGAIN (try forms), -EBUSY (a window over slots that are being wiped).  A failed call has
  * changed nothing.
  *
+ * The limit: what a thread dropped (anons, nodes, stores) waits in its context for a grace period.  While more waits
+ * there than the garbage_limit of the RCU domain (cleave_domain_init(), section.h), calls that may sleep, and may drop
+ * something, end with a wait for one; those of a thread that holds a transaction (cleave_thread_holds()) do not.  Above
+ * twice the limit cleave_anon_try_busy() and cleave_anon_try_replace() fail with -ENOMEM; so do prepare, replace and
+ * remove where they may not wait.  What only gives back never fails for that.  So a context keeps as much as the limit;
+ * while its thread takes steps, or has a transaction, twice as much; and what one call drops.  A store that goes with
+ * something in it counts as 1 / CLEAVE_ANON_GONE of the limit.  Nobody in a read section waits for who makes such
+ * calls.
+ *
  * Ordering: what a thread stored before it filled or replaced a slot is visible to whoever finds the anon there.  Every
  * call that changes one slot takes effect at one instant.
  */
@@ -106,11 +115,14 @@ struct cleave_anon_limbo {
 	struct cleave_anon_page *pages;	 /* without share and pin */
 	struct cleave_anon *stores;	 /* without reference and pin */
 	uint64_t cookie;
-	uint32_t count;
+	uint32_t count;	    /* of all these, and the displaced ones */
 	uint32_t displaced; /* nodes in the context's ring that lose one count */
+	uint32_t nstores;
+	uint32_t pad;
 };
 
 #define CLEAVE_ANON_RING 512 /* displaced nodes of a context: one more waits for a grace period */
+#define CLEAVE_ANON_GONE 64  /* stores with something in them that a context keeps waiting: as much as its limit */
 
 struct cleave_anon_context {
 	struct cleave_guard guard;
@@ -134,6 +146,8 @@ struct cleave_anon_context {
 	uint64_t takeovers; /* [t/a] nodes stamped instead */
 	uint64_t nodes_made; /* [t/a] */
 	uint64_t removed; /* [t/a] empty nodes removed */
+	uint64_t gp_waits; /* [t/a] waits for a grace period because what waited passed its limit */
+	uint64_t most_waiting; /* [c] that waited for one at the end of a call */
 };
 
 /* A store. */
@@ -200,7 +214,7 @@ CLEAVE_API void cleave_anon_ref(struct cleave_anon *store, bool shared);
 /*
  * Drop a reference; at the last but one the store is no longer shared, at the last it goes, with all its anons, a
  * grace period later and in bounded steps.  A walker's pin defers that.
- * Context: outside read sections and guards.  Complexity: O(1).
+ * Context: outside read sections and guards; may sleep.  Complexity: O(1).
  */
 CLEAVE_API void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store);
 
@@ -224,8 +238,8 @@ CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_con
  * Drop a share, once no translation of the slot that had it remains, and no guard that was set while the slot had it
  * (cleave_anon_wait_guards()): afterwards another sharer may write the page in place.
  * Frees nothing: an anon without a share waits in the context for a grace period, and then for a prepare, fill,
- * replace, remove, unref or wipe.  Who takes steps alone (below) calls cleave_anon_prepare() now and then, though they
- * lack no nodes.
+ * replace, remove, unref or wipe.  Who takes steps alone (below) comes to cleave_anon_prepare() at the latest when what
+ * waits is twice the limit.
  * Context: any but a guard's.  Complexity: O(1).
  */
 CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
@@ -323,7 +337,8 @@ CLEAVE_API void cleave_anon_statistics_rcu(const struct cleave_anon *store, stru
 
 /*
  * Stock the context with what a change of one slot of this store may need, so that the next try form does not lack
- * nodes.  Context: may sleep; allocates.  Complexity: O(levels).  Return: 0, -ENOMEM.
+ * nodes, and keep to the limit.
+ * Context: may sleep; allocates.  Complexity: O(levels).  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_anon_prepare(struct cleave_anon_context *context, const struct cleave_anon *store);
 
@@ -331,7 +346,7 @@ CLEAVE_API int cleave_anon_prepare(struct cleave_anon_context *context, const st
  * Put the anon, and the caller's share of it, into an empty slot.
  * *winner (may be NULL): what is there, pinned for the caller, if somebody else was first.  The pin keeps the anon, not
  * what its page says: that is read under a guard (cleave_anon_try_lookup()).
- * Context: may sleep (for a clone, a busy slot, a node's lock) and allocate.  Complexity: O(levels).
+ * Context: may sleep (for a clone, a busy slot, a node's lock, the limit) and allocate.  Complexity: O(levels).
  * Linearizes at: the compare-and-swap of the slot; a failure at the load that found it full.
  * Return: 0; -EEXIST: the share stays with the caller; -EINVAL: no such slot; -ENOMEM.
  */
@@ -352,7 +367,7 @@ CLEAVE_API int cleave_anon_replace(struct cleave_anon_context *context, struct c
  * Empty a slot, and remove the nodes that this leaves empty.  The slot's share goes to the caller with *anon.
  * Context, Complexity: as cleave_anon_fill().
  * Linearizes at: the compare-and-swap; a failure at the load that found none.
- * Return: 0; -ENOENT: it is empty; -EINVAL; -ENOMEM: a shared path could not be copied.
+ * Return: 0; -ENOENT: it is empty; -EINVAL; -ENOMEM: a shared path could not be copied, or above the limit.
  */
 CLEAVE_API int cleave_anon_remove(struct cleave_anon_context *context, struct cleave_anon *store, uint64_t slot,
 				  struct cleave_anon_page **anon);
@@ -382,8 +397,9 @@ CLEAVE_API int cleave_anon_try_lookup(struct cleave_anon_context *context, struc
 				      struct cleave_anon_page **anon);
 
 /*
- * cleave_anon_fill() and cleave_anon_replace() under the guard.  Both fail with -ENOMEM where the context lacks nodes:
- * cleave_anon_prepare() outside, and begin again.  *winner is not pinned, but valid until cleave_anon_unguard().
+ * cleave_anon_fill() and cleave_anon_replace() under the guard.  Both fail with -ENOMEM where the context lacks nodes,
+ * a replacement above twice the limit, too: cleave_anon_prepare() outside, and begin again.  *winner is not pinned, but
+ * valid until cleave_anon_unguard().
  * Context: under a guard that covers the slot.  Complexity, Linearizes at: as those two.
  * Return: as those two; -EAGAIN: cleave_anon_wait() outside, and begin again.
  */

@@ -80,6 +80,12 @@ CLEAVE_API void cleave_thread_exit(struct cleave_thread *self);
  */
 CLEAVE_API int cleave_reserve(struct cleave_thread *self, unsigned int puts);
 
+/* Has the thread a transaction or a hold open, on whatever index?  Others may wait for its locks.  Context: any. */
+static inline bool cleave_thread_holds(const struct cleave_thread *self)
+{
+	return self->txns != NULL;
+}
+
 /* ---- Life of an index ---- */
 
 /*
@@ -461,7 +467,7 @@ CLEAVE_API void cleave_domain_postfork_child(struct cleave_domain *domain, struc
 /*
  * Prepare a domain.  `search` chooses the walk: NULL for the best one of this processor.
  * garbage_limit: retired nodes above which an update waits for a grace period; one that holds locks goes on up to twice
- * as many, then fails with -ENOMEM.
+ * as many, then fails with -ENOMEM.  Each context of a store's (anon.h) keeps to the same number.
  * Context: any; cannot fail.  Complexity: O(1).
  */
 CLEAVE_API void cleave_domain_init(struct cleave_domain *domain, const struct cleave_ops *ops,

@@ -228,8 +228,9 @@ CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
  * and 4 above, 8 and 7 if SEQUENTIAL, none if RANDOM.
  *
  * Complexity: O(log entries + levels of the store).  Waits for: a clone of the store, another change of the same slot,
- * I/O on the same page.  Does not wait for faults on other pages.  After eight restarts it holds the page's range
- * transaction while it looks, so that changes of the map cannot starve it.
+ * I/O on the same page; above the limit of what waits in the thread's context (anon.h), a grace period.  Does not wait
+ * for faults on other pages.  After eight restarts it holds the page's range transaction while it looks, so that
+ * changes of the map cannot starve it.
  * Linearizes at: the check that the entry still holds, after the guard was set: what changes the entry later waits for
  * this fault.
  * Return:

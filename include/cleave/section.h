@@ -134,7 +134,8 @@ struct cleave_urcu_thread {
 /*
  * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them,
  * and does not run them itself.
- * memory: NULL for cleave_memory_libc.  garbage_limit: nodes; 0 for a default.
+ * memory: NULL for cleave_memory_libc.  garbage_limit: nodes, and for each context what its thread dropped of stores
+ * (anon.h); 0 for a default, 16384.
  * Return: 0; -EAGAIN or -ENOMEM: the thread could not be made.
  */
 CLEAVE_API int cleave_urcu_memb_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
