@@ -594,6 +594,7 @@ void anon_call(unsigned int thread, struct record *record)
 	case LOCK:
 		lock_page(thread, record);
 		break;
+	case LIMIT:
 	case NOTHING:
 	case KINDS:
 		break;

@@ -117,7 +117,7 @@ static bool apply(struct state *state, const struct item *item)
 static bool changes_nothing(enum kind kind)
 {
 	return kind == FLUSH || kind == WALK || kind == DROUGHT || kind == COPY || kind == STOP || kind == REOPEN ||
-	       kind == LOCK || kind == NOTHING;
+	       kind == LOCK || kind == LIMIT || kind == NOTHING;
 }
 
 static bool search(const struct state *state, uint32_t done)

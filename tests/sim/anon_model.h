@@ -36,6 +36,7 @@ enum kind {
 	REOPEN,	/* the thread gets another context */
 	REPLACE, /* what is there, without marking the slot; answers what that was; changes nothing if nothing was */
 	LOCK,	/* and unlock the anon that is there */
+	LIMIT,	/* the first call: from the beginning no more than `value` things wait in a context */
 	KINDS
 };
 

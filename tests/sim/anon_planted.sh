@@ -167,6 +167,22 @@ plant_in reopen_reopen '' closed_before_flush anon_context.c \
 plant empty_nodes_linked anon_path.c 's/return context->nnodes >= wanted;/(void)context, (void)wanted;\n\treturn true;/'
 plant_in wipe_yields 'an empty node' yields_with_empty_nodes anon_wipe.c \
 	's/!cut->yields \|\| cut->left \|\|/!cut->yields ||/'
+# What waits is limited: by who may sleep, outside of everything, and by refusals that change nothing.
+plant_in limit_wipe 'things wait after' limit_not_kept anon_context.c \
+	's/\tif \(may_wait && PORT_UNLIKELY\(cleave__anon_over_limit\(context, 1\)\)\)\n
+		\t\twait_for_room\(context\);\n//'
+plant_in limit_write 'things wait after' steps_not_refused anon.c \
+	's/(int cleave_anon_try_busy\(.*?\{\n).*?(\treturn cleave__anon_try_busy)/$1$2/s'
+plant_in limit_write '' refused_though_busy anon.c \
+	's/(int cleave_anon_try_busy\(.*?\{\n)\tif \(PORT_UNLIKELY\(cleave__anon_over_limit\(context,
+		 2\)\)\)\n\t\treturn -ENOMEM;\n\treturn (cleave__anon_try_busy\(.*?\));/
+		$1\tint result = $2;\n\n\tif (!result && cleave__anon_over_limit(context, 2))\n
+		\t\treturn -ENOMEM;\n\treturn result;/s'
+plant_in limit_remove '' waits_inside_a_section anon.c \
+	's/(\t\t\t\tcleave__anon_wipe_join\(store\);\n)(\t\t\tcleave__anon_close\(context\);\n)/
+		$1\t\t\tcleave__guard_clear(&context->domain->guards, &context->guard);\n
+		\t\t\tcleave__anon_finish(context);\n
+		\t\t\tcontext->domain->guards.domain->ops->leave(context->domain->guards.domain, context->self);\n/'
 # Only between two steps near the end of an unmap, in which chance seldom stops: all schedules, which begins at the end.
 by=dfs
 plant_in unmap_map_no_memory 'no order' mark_left_without_its_lock anon_window.c \

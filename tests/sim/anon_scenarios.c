@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define LIMITED(n) C(LIMIT, 0, 0, n)
+
 /* clang-format off */
 const struct scenario anon_scenarios[] = {
 	{ "fill_fill", EMPTY, { { C(FILL, 0, 0, 5), C(READ, 0, 1, 0) }, { C(FILL, 0, 0, 6), C(READ, 0, 0, 0) },
@@ -136,6 +138,25 @@ const struct scenario anon_scenarios[] = {
 	/* A store that is on its way out is not stopped: what was done in it is over, and seen. */
 	{ "stop_gone", CLONED,
 	  { { C(STOP, 0, 0, 0), C(STOP, 0, 0, 0) }, { C(CLONE, 0, 0, 2), C(WRITE, 2, 0, 5), C(END, 2, 0, 0) } } },
+	/* Who waits because of the limit has nothing that others wait for. */
+	{ "limit_write", OWNED,
+	  { { LIMITED(0), C(WRITE, 0, 0, 5), C(WRITE, 0, 0, 6), C(WRITE, 0, 0, 7) },
+	    { C(READ, 0, 0, 0), C(WRITE, 0, 0, 8) }, { C(CLONE, 0, 0, 4), C(READ, 4, 0, 0) } } },
+	{ "limit_replace", LONE,
+	  { { LIMITED(0), C(REPLACE, 0, 0, 5), C(REPLACE, 0, 0, 6), C(REPLACE, 0, 0, 7) },
+	    { C(REPLACE, 0, 0, 8), C(READ, 0, 0, 0) } } },
+	{ "limit_remove", LONE,
+	  { { LIMITED(1), C(REMOVE, 0, 0, 0), C(REMOVE, 0, 1, 0), C(FILL, 0, 1, 5) },
+	    { C(CLONE, 0, 0, 3), C(READ, 3, 1, 0) }, { C(FILL, 0, 0, 6), C(REMOVE, 0, 0, 0) } } },
+	{ "limit_wipe", CLONED,
+	  { { LIMITED(0), { WIPE, 0, 0, 3, 0 }, C(FILL, 0, 0, 5) }, { { WIPE, 1, 0, 1, 0 } },
+	    { C(CLONE, 0, 0, 4), C(READ, 4, 1, 0) } } },
+	{ "limit_unmap", WINDOWED,
+	  { { LIMITED(1), { UNMAP, 0, 0, 3, 0 }, { MAP, 0, 0, 1, 0 } }, { { MAP, 0, 2, 3, 0 }, C(FILL, 0, 2, 5) },
+	    { C(WRITE, 0, 1, 6), C(READ, 0, 1, 0) } } },
+	{ "limit_end", LONE,
+	  { { LIMITED(1), C(CLONE, 0, 0, 2), C(WRITE, 2, 1, 5), C(END, 2, 0, 0) },
+	    { C(WRITE, 0, 0, 6), C(WRITE, 0, 1, 7) }, { C(STOP, 0, 0, 0), C(READ, 0, 0, 0) } } },
 };
 /* clang-format on */
 
@@ -143,7 +164,8 @@ const unsigned int anon_nscenarios = sizeof(anon_scenarios) / sizeof(anon_scenar
 
 const char *const anon_kind_names[] = { "nothing", "read",  "look",    "fill", "write", "poke",	  "remove",  "wipe",
 					"clone",   "flush", "walk",    "map",  "unmap", "child",  "resize",  "drought",
-					"both",	   "end",   "iterate", "copy", "stop",	"reopen", "replace", "lock" };
+					"both",	   "end",   "iterate", "copy", "stop",	"reopen", "replace", "lock",
+					"limit" };
 
 static uint64_t mix(uint64_t x)
 {
@@ -167,7 +189,7 @@ void anon_random_program(unsigned int number, struct scenario *scenario)
 			struct call *call = &scenario->calls[t][i];
 
 			random = mix(random + t + 7 * i);
-			call->kind = (enum kind)(READ + (random >> 8) % (KINDS - READ));
+			call->kind = (enum kind)(READ + (random >> 8) % (LIMIT - READ));
 			if (poke && (call->kind == REMOVE || call->kind == REPLACE || call->kind == WIPE ||
 				     call->kind == UNMAP))
 				call->kind = POKE; /* they leave translations to their callers */
@@ -200,5 +222,10 @@ void anon_random_program(unsigned int number, struct scenario *scenario)
 				cloned = had = true;
 			}
 		}
+	}
+	if (mix(number + 7) % 4 == 0) {
+		for (unsigned int i = MOST_CALLS - 1; i > 0; i--)
+			scenario->calls[0][i] = scenario->calls[0][i - 1];
+		scenario->calls[0][0] = (struct call)LIMITED(mix(number + 8) % 2);
 	}
 }

@@ -92,7 +92,25 @@ static void prepare(const struct scenario *scenario)
 			nthreads = t + 1;
 	}
 	anon_state(&start_state);
+	if (scenario->calls[0][0].kind == LIMIT)
+		world->domain.garbage_limit = scenario->calls[0][0].value;
 	sim_snapshot_take(&runner_snapshot);
+}
+
+/*
+ * A call that may sleep keeps to the limit; a write, which is done in steps, to twice the limit, the anon that it drops
+ * in the end, and what its path displaced.
+ */
+static void check_limit(unsigned int thread, const struct record *record)
+{
+	const struct cleave_anon_context *context = world->contexts[thread];
+	uint64_t count = context->young.count + context->old.count, limit = world->domain.garbage_limit;
+	uint64_t displaced = context->young.displaced + context->old.displaced;
+	enum kind kind = record->call.kind;
+	bool sleeps = kind == WIPE || kind == WALK || kind == UNMAP || kind == END;
+
+	if (!record->failed && (sleeps ? count > limit : kind == WRITE && count - displaced > 2 * limit + 1))
+		sim_fail("%u things wait after %s", (unsigned int)count, anon_kind_names[kind]);
 }
 
 static void body(unsigned int thread)
@@ -107,6 +125,7 @@ static void body(unsigned int thread)
 				if (t != thread && records[t][k].returned && sim_saw(t, records[t][k].clock))
 					record->seen |= UINT32_C(1) << (t * MOST_CALLS + k);
 		anon_call(thread, record);
+		check_limit(thread, record);
 		record->clock = sim_clock();
 		record->returned = sim_return();
 	}
