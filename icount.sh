@@ -1,1 +1,0 @@
-for m in "1 0 1" "3 0 1" "10 20480 1" "14 20480 1" "4 0 1" "0 0 1" ; do set -- $m; for x in base new; do echo -n "$1 $x "; valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file=cg.$x.$1 ./$x.one $1 $2 $3 2>&1 | grep -E "splits|refs" | tr '\n' ' '; echo; done; done
