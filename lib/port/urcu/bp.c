@@ -14,6 +14,20 @@
 #include <pthread.h>
 #include <urcu-bp.h>
 
+#include "urcu.h"
+
+static inline void lock_section(const struct cleave_urcu_thread *thread)
+{
+	(void)thread;
+	rcu_read_lock();
+}
+
+static inline void unlock_section(const struct cleave_urcu_thread *thread)
+{
+	(void)thread;
+	rcu_read_unlock();
+}
+
 #include "moment.h"
 
 static bool register_thread(void)

@@ -17,6 +17,43 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "urcu.h"
+
+/*
+ * rcu_read_lock() and rcu_read_unlock() as liburcu's inlines have them, but of the calling thread's record where we
+ * know it: the inlines ask for it as a thread-local variable, which in a shared library is a call, three a section.
+ */
+static inline void lock_section(const struct cleave_urcu_thread *thread)
+{
+	struct urcu_reader *reader = thread->reader;
+	unsigned long was;
+
+	cmm_barrier();
+	was = reader->ctr;
+	if (PORT_UNLIKELY(was & URCU_GP_CTR_NEST_MASK)) {
+		_CMM_STORE_SHARED(reader->ctr, was + URCU_GP_COUNT);
+		return;
+	}
+	_CMM_STORE_SHARED(reader->ctr, _CMM_LOAD_SHARED(urcu_memb_gp.ctr));
+	urcu_memb_smp_mb_slave();
+}
+
+static inline void unlock_section(const struct cleave_urcu_thread *thread)
+{
+	struct urcu_reader *reader = thread->reader;
+	unsigned long was = reader->ctr;
+
+	if (PORT_UNLIKELY((was & URCU_GP_CTR_NEST_MASK) != URCU_GP_COUNT)) {
+		cmm_barrier();
+		_CMM_STORE_SHARED(reader->ctr, was - URCU_GP_COUNT);
+		return;
+	}
+	urcu_memb_smp_mb_slave();
+	_CMM_STORE_SHARED(reader->ctr, was - URCU_GP_COUNT);
+	urcu_memb_smp_mb_slave();
+	urcu_common_wake_up_gp(&urcu_memb_gp);
+}
+
 #include "moment.h"
 #include "registered.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Read sections of a flavour whose worker chooses its moment (urcu.c): memb and bp.  Included after liburcu's header,
- * whose functions have the same names in each.
+ * whose functions have the same names in each, and after lock_section() and unlock_section(), which open and close a
+ * section of the calling thread.
  */
 #ifndef CLEAVE_URCU_MOMENT_H
 #define CLEAVE_URCU_MOMENT_H
@@ -10,17 +11,19 @@
 
 static void enter(struct cleave_domain *domain, struct cleave_thread *self)
 {
+	struct cleave_urcu_thread *thread = cleave__container(self, struct cleave_urcu_thread, thread);
+
 	(void)domain;
-	PORT_STORE(&cleave__container(self, struct cleave_urcu_thread, thread)->inside, 1, PORT_RELAXED);
+	PORT_STORE(&thread->inside, 1, PORT_RELAXED);
 	CLEAVE__TSAN_HIDE();
-	rcu_read_lock();
+	lock_section(thread);
 	CLEAVE__TSAN_SHOW();
 }
 
 static PORT_NO_INLINE void leave_awaited(struct cleave_domain *domain, struct cleave_urcu_thread *thread)
 {
 	CLEAVE__TSAN_HIDE();
-	rcu_read_unlock();
+	unlock_section(thread);
 	CLEAVE__TSAN_SHOW();
 	cleave__urcu_give_way(domain, thread);
 }
@@ -40,7 +43,7 @@ static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 		return;
 	}
 	CLEAVE__TSAN_HIDE();
-	rcu_read_unlock();
+	unlock_section(thread);
 	CLEAVE__TSAN_SHOW();
 }
 
