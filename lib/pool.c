@@ -95,16 +95,24 @@ void cleave__pool_give(struct cleave_thread *self, struct cleave__node *node)
 	self->nfree[kind]++;
 }
 
-/* A node that a thread left behind, if its grace period has passed. */
+static void count_orphans(struct cleave_domain *domain)
+{
+	PORT_STORE(&domain->orphaned, domain->orphans[CLEAVE__LEAF].count + domain->orphans[CLEAVE__BRANCH].count,
+		   PORT_RELAXED);
+}
+
+/* A node that a thread left behind, if its grace period has passed.  (Who grows asks each time.) */
 static struct cleave__node *adopt(struct cleave_thread *self, enum cleave__kind kind)
 {
 	struct cleave_domain *domain = self->domain;
 	struct cleave__node *node = NULL;
 
-	if (!PORT_LOAD(&domain->garbage, PORT_RELAXED) || !cleave__trylock(&domain->lock))
+	if (PORT_LIKELY(!PORT_LOAD(&domain->orphaned, PORT_RELAXED)) || !cleave__trylock(&domain->lock))
 		return NULL;
-	if (domain->orphans[kind].head && cleave__pool_done(self, domain->orphans[kind].head->cookie))
+	if (domain->orphans[kind].head && cleave__pool_done(self, domain->orphans[kind].head->cookie)) {
 		node = pop(&domain->orphans[kind]);
+		count_orphans(domain);
+	}
 	cleave__unlock(domain, &domain->lock, true);
 	return node;
 }
@@ -225,6 +233,7 @@ void cleave_thread_exit(struct cleave_thread *self)
 	cleave__lock_word(domain, self, &domain->lock);
 	append(&domain->orphans[CLEAVE__LEAF], &self->old[CLEAVE__LEAF]);
 	append(&domain->orphans[CLEAVE__BRANCH], &self->old[CLEAVE__BRANCH]);
+	count_orphans(domain);
 	cleave__unlock(domain, &domain->lock, true);
 	PORT_FETCH_ADD(&domain->garbage, self->unreported, PORT_RELAXED);
 	self->unreported = 0;

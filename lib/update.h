@@ -26,12 +26,15 @@ struct cleave__change {
 int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struct cleave__change *change,
 			 const struct cleave__position *position) PORT_LEAVES PORT_UNLOCKS(position->node->lock);
 
-/* Copies and divisions take a few nodes; a change that finds none may still go without. */
+/*
+ * Copies and divisions take a few nodes; a change that finds none may still go without.  No more than these: several in
+ * a row wait for an allocator that keeps its list in what is free, one after the other.
+ */
 static inline void cleave__prepare(struct cleave_thread *self)
 {
 	if (PORT_UNLIKELY(self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 3 ||
 			  self->nfree[CLEAVE__BRANCH] < self->reserved[CLEAVE__BRANCH] + 3))
-		(void)cleave__pool_fill(self, CLEAVE__SIMPLE_LEAVES, 6, true);
+		(void)cleave__pool_fill(self, 3, 3, true);
 }
 
 /* The cells that are to be filled for an exchange. */

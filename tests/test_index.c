@@ -243,9 +243,54 @@ static void cuts_from_below_upward_leave_room(void **state)
 		/* Each leaf takes the second round's changes, but for some at the branches' ends. */
 		assert_true(counters->copies <= counters->splits / 10);
 		assert_true(counters->splits <= 4000 / 6 + 1);
+		/* Batches of nodes wait, the first node of each as well as the others. */
+		assert_true(counters->retired > 100);
+		assert_int_equal(counters->reuses, 0);
 		cleave_destroy(&index, &manual.self);
 		manual_stop(&manual);
 	}
+}
+
+/* Cut pages of one address off an entry, [first, end). */
+static void cut_off(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t end)
+{
+	static int values[2];
+
+	for (uint64_t at = first; at < end; at++) {
+		struct cleave_hold hold;
+
+		cleave_hold_begin(&hold, index, self, at);
+		assert_int_equal(cleave_hold_put(&hold, at, at, &values[at & 1]), 0);
+		cleave_hold_end(&hold);
+	}
+}
+
+/* The nodes of a thread that has ended serve others, once their grace periods have passed. */
+static void what_a_thread_leaves_behind_is_reused(void **state)
+{
+	struct cleave_entry whole = { 1000, 4999, &whole };
+	struct manual_domain manual;
+	const struct cleave_counters *counters = &manual.self.counters;
+	struct cleave_thread other;
+	struct cleave index;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT32_MAX);
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	assert_int_equal(cleave_build(&index, &manual.self, &whole, 1), 0);
+	cleave_thread_init(&other, &manual.domain);
+	cut_off(&index, &other, 1000, 2000);
+	assert_true(other.counters.retired > 100);
+	cleave_thread_exit(&other);
+	cut_off(&index, &manual.self, 2000, 2050);
+	assert_int_equal(counters->reuses, 0);
+	assert_true(manual.self.old[0].count == 0); /* its own ones have no cookie yet */
+	cleave_grace_wait(&manual.self, cleave_grace_cookie(&manual.self));
+	cut_off(&index, &manual.self, 2050, 2070);
+	assert_true(counters->reuses > 0);
+	check_index(&index);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
 }
 
 /* ---- Corners ---- */
@@ -604,6 +649,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_held_entry_is_erased_only_if_all_of_it_is_known),
 		cmocka_unit_test(a_hold_begins_in_no_index_that_is_gone),
 		cmocka_unit_test(cuts_from_below_upward_leave_room),
+		cmocka_unit_test(what_a_thread_leaves_behind_is_reused),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -127,7 +127,7 @@ struct cleave_domain {
 	const struct cleave_word *done;	     /* [I] read in the place of ops->done(), or NULL; the port's, see below */
 	const struct cleave_word *started;   /* [I] read in the place of ops->begun() and cookie_stored(), or NULL */
 	struct cleave_word indexes;	     /* [a] that were ever made */
-	uint32_t pad[2];
+	struct cleave_word orphaned;	     /* [a] nodes among the orphans, stored under d */
 	struct cleave_word garbage;  /* [a] retired nodes, in steps of a batch */
 	struct cleave_word32 lock;   /* [a] leaf of the lock order */
 	uint32_t pad1;
