@@ -393,18 +393,10 @@ static PORT_ALWAYS_INLINE bool remembers(const struct cleave *index, const struc
 	return begun && self->last.begun == begun && self->last.index == index->number;
 }
 
-static PORT_ALWAYS_INLINE bool find_last(const struct cleave *index, const struct cleave_thread *self, uint64_t addr,
-					 uint64_t begun, struct cleave__position *position) PORT_INSIDE
+static PORT_ALWAYS_INLINE bool holds_last(const struct cleave *index, const struct cleave_thread *self, uint64_t addr,
+					  uint64_t begun) PORT_INSIDE
 {
-	const struct cleave__place *last = &self->last;
-
-	if (!remembers(index, self, begun) || addr < last->leaf->first || addr > last->leaf->last)
-		return false;
-	position->node = last->leaf;
-	position->parent = last->parent;
-	position->above = last->above;
-	position->index = last->at;
-	return true;
+	return remembers(index, self, begun) && addr >= self->last.leaf->first && addr <= self->last.leaf->last;
 }
 
 /* The leaf is locked and lives: the entry is held from here on. */
@@ -412,10 +404,11 @@ static PORT_ALWAYS_INLINE void hold_leave(struct cleave_hold *hold, struct cleav
 					  const struct cleave__position *position)
 	PORT_LEAVES PORT_LOCKED(position->node->lock) PORT_UNCHECKED
 {
-	const struct cleave__leaf *leaf = cleave__leaf_const(position->node);
 	uintptr_t value;
 
-	cleave__leaf_entry(leaf, position->order, position->count, position->r, &hold->entry);
+	cleave__leaf_entry(cleave__leaf_const(position->node), position->order, position->count, position->r,
+			   &hold->entry);
+	self->last.r = (uint8_t)(position->r + 1);
 	/* Who holds an entry looks at its value, where it is a pointer: it need not be one. */
 	value = (uintptr_t)hold->entry.value;
 	PORT_PREFETCH((const void *)value);
@@ -476,12 +469,35 @@ static PORT_NO_INLINE void hold_begin_anew(struct cleave_hold *hold, struct clea
 	hold_leave(hold, index, self, &position);
 }
 
+/* The last leaf is locked, and lives; another entry than the expected one holds the address. */
+static PORT_NO_INLINE void hold_begin_searched(struct cleave_hold *hold, struct cleave *index,
+					       struct cleave_thread *self, uint64_t addr) PORT_LEAVES PORT_UNCHECKED
+{
+	struct cleave__position position = { .node = self->last.leaf };
+
+	position.order = cleave__order_locked(cleave__leaf_const(position.node));
+	search_locked(addr, &position);
+	hold_leave(hold, index, self, &position);
+}
+
 /* The last leaf was locked, and is dead. */
 static PORT_NO_INLINE void hold_begin_dead(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self,
 					   uint64_t addr, uint64_t begun) PORT_LEAVES PORT_UNCHECKED
 {
 	cleave__unlock_dead(index, self->last.leaf);
 	hold_begin_anew(hold, index, self, addr, begun);
+}
+
+/* Is it the entry of that rank?  Who changes one after the other, upward, is mostly right, and searches nothing. */
+static PORT_ALWAYS_INLINE bool expects(uint64_t addr, struct cleave__position *position)
+{
+	struct cleave_entry entry;
+
+	position->count = search_count(cleave__live(position->order));
+	if (PORT_UNLIKELY(position->r >= position->count))
+		return false;
+	cleave__leaf_entry(cleave__leaf_const(position->node), position->order, position->count, position->r, &entry);
+	return addr >= entry.first && addr <= entry.last;
 }
 
 static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cleave_thread *self, uint64_t addr)
@@ -493,22 +509,26 @@ static void hold_begin(struct cleave_hold *hold, struct cleave *index, struct cl
 	cleave__prepare_change(index, self);
 	cleave__enter(index, self);
 	begun = cleave__pool_begun(self);
-	if (!find_last(index, self, addr, begun, &position) || PORT_UNLIKELY(!cleave__trylock(&position.node->lock))) {
+	if (!holds_last(index, self, addr, begun) || PORT_UNLIKELY(!cleave__trylock(&self->last.leaf->lock))) {
 		hold_begin_anew(hold, index, self, addr, begun);
 		return;
 	}
+	position.node = self->last.leaf;
+	position.r = self->last.r;
 	position.order = cleave__order_locked(cleave__leaf_const(position.node));
 	if (PORT_UNLIKELY(position.order & CLEAVE__DEAD)) {
 		hold_begin_dead(hold, index, self, addr, begun);
 		return;
 	}
-	search_locked(addr, &position);
 	/* Who comes back to a leaf mostly goes on upward: the next one is on its way meanwhile. */
 	if (PORT_UNLIKELY(!self->last.again)) {
-		cleave__prefetch_child(position.parent, position.index + 1);
+		cleave__prefetch_child(self->last.parent, self->last.at + 1);
 		self->last.again = true;
 	}
-	hold_leave(hold, index, self, &position);
+	if (PORT_UNLIKELY(!expects(addr, &position)))
+		hold_begin_searched(hold, index, self, addr);
+	else
+		hold_leave(hold, index, self, &position);
 }
 
 /* A cell of a held leaf is no longer listed, by a store that displaced its value. */
@@ -548,6 +568,7 @@ static PORT_NO_INLINE int hold_put_behind(struct cleave_hold *hold, uint64_t fir
 							  .added = 1u << one | above << other,
 							  .displaces = displaced && displaced != value });
 	hold->count += 1 + above;
+	self->last.r++; /* the head was not expected to stay */
 	PORT_COUNT(self->counters.edits);
 	return 0;
 }
@@ -573,7 +594,7 @@ static PORT_ALWAYS_INLINE bool put_head(struct cleave_hold *hold, uint64_t last,
 	return true;
 }
 
-/* In general: what waits in the leaf is looked at by calls, and the cells may not do. */
+/* What waits in the leaf is looked at by calls. */
 static PORT_NO_INLINE int hold_put_slowly(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
 					  cleave__hold_put *elsewhere) PORT_UNCHECKED
 {
@@ -592,10 +613,9 @@ static int hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 	hold->put = true;
 	if (PORT_UNLIKELY(first != hold->entry.first))
 		return hold_put_behind(hold, first, last, value, elsewhere);
-	if (PORT_LIKELY(cleave__pool_look_at_cells(hold->txn.self, leaf, hold->order, &clean) &&
-			put_head(hold, last, value, clean)))
-		return 0;
-	return hold_put_slowly(hold, first, last, value, elsewhere);
+	if (PORT_UNLIKELY(!cleave__pool_look_at_cells(hold->txn.self, leaf, hold->order, &clean)))
+		return hold_put_slowly(hold, first, last, value, elsewhere);
+	return PORT_LIKELY(put_head(hold, last, value, clean)) ? 0 : elsewhere(hold, first, last, value);
 }
 
 extern const struct cleave__edits NAME_OF(SEARCH_NAME);
