@@ -291,6 +291,17 @@ static inline void cleave__map_credit(struct cleave_map *map, struct cleave_map_
 		PORT_FETCH_ADD(&stripe->data, data, PORT_RELAXED);
 }
 
+/* The same of data alone. */
+static inline void cleave__map_credit_data(struct cleave_map *map, struct cleave_map_thread *thread, uint64_t data)
+{
+	struct cleave_word *word = &map->stripes[thread->stripe].data;
+
+	if (PORT_LIKELY(thread->stripe < CLEAVE_MAP_OWN_STRIPES))
+		PORT_STORE(word, PORT_LOAD(word, PORT_RELAXED) + data, PORT_RELAXED);
+	else
+		PORT_FETCH_ADD(word, data, PORT_RELAXED);
+}
+
 /* Reserve growth under the limits (0, -ENOMEM); give it back.  Of a map that has limits. */
 int cleave__map_charge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);
 void cleave__map_uncharge_limits(struct cleave_map *map, const struct cleave__map_bytes *bytes);

@@ -57,19 +57,24 @@ static PORT_ALWAYS_INLINE struct cleave__map_object *cleave__map_object_again(st
 /* cleave__map_pages_left() of an object that none was taken from lately. */
 void cleave__map_pages_left_first(struct cleave_map_thread *thread, struct cleave__map_object *object, uint64_t pages);
 
-/* cleave__map_pages_drop(), counted by the thread.  The shared counter may be too high then, never too low. */
-static PORT_ALWAYS_INLINE void cleave__map_pages_left(struct cleave_map_thread *thread,
+/*
+ * cleave__map_pages_drop(), counted by the thread.  The shared counter may be too high then, never too low.
+ * True: an object may have been retired.
+ */
+static PORT_ALWAYS_INLINE bool cleave__map_pages_left(struct cleave_map_thread *thread,
 						      struct cleave__map_object *object, uint64_t pages)
 {
 	struct cleave__map_tab *tab = thread->left;
 
 	if (tab->object != object && (++tab)->object != object) {
 		cleave__map_pages_left_first(thread, object, pages);
-		return;
+		return true;
 	}
 	tab->pages += pages;
-	if (PORT_UNLIKELY(PORT_LOAD(&object->pages, PORT_RELAXED) == tab->pages))
-		cleave__map_settle_left(thread, tab); /* all are gone: the object need not wait for other changes */
+	if (PORT_LIKELY(PORT_LOAD(&object->pages, PORT_RELAXED) != tab->pages))
+		return false;
+	cleave__map_settle_left(thread, tab); /* all are gone: the object need not wait for other changes */
+	return true;
 }
 
 #endif

@@ -50,8 +50,9 @@ static PORT_ALWAYS_INLINE int charge_data(struct cleave_map *map, const struct c
 static PORT_ALWAYS_INLINE void settle_data(struct cleave_map *map, struct cleave_map_thread *thread,
 					   const struct effect *effect)
 {
-	cleave__map_uncharge(map, &(struct cleave__map_bytes){ .data = effect->shrunk });
-	cleave__map_credit(map, thread, 0, effect->grown - effect->shrunk);
+	if (effect->shrunk)
+		cleave__map_uncharge(map, &(struct cleave__map_bytes){ .data = effect->shrunk });
+	cleave__map_credit_data(map, thread, effect->grown - effect->shrunk);
 }
 
 /* It was counted, and is not put. */
@@ -98,18 +99,18 @@ static PORT_ALWAYS_INLINE int put_object(struct cleave_hold *hold, struct cleave
 	return error;
 }
 
-/* Release it, and do what is left.  `retired`: thread->nyoung as it was. */
+/* Release it, and do what is left.  `retired`: an object may have been retired before. */
 static PORT_ALWAYS_INLINE void end_change(struct cleave_hold *hold, struct cleave_map *map,
 					  struct cleave_map_thread *thread, uint64_t pages, const struct effect *effect,
-					  uint64_t retired)
+					  bool retired)
 {
 	cleave_hold_end(hold);
 	if (PORT_LIKELY(effect->displaced)) {
-		cleave__map_pages_left(thread, effect->displaced, pages);
 		if (effect->grown | effect->shrunk)
 			settle_data(map, thread, effect);
+		retired |= cleave__map_pages_left(thread, effect->displaced, pages);
 	}
-	if (PORT_UNLIKELY(thread->nyoung != retired))
+	if (PORT_UNLIKELY(retired))
 		cleave__map_tidy(thread, true);
 }
 
@@ -151,10 +152,9 @@ static PORT_NO_INLINE int change_first(struct cleave_hold *hold, struct cleave_m
 {
 	struct cleave__map_rule rule = cleave__map_rule(ops, key);
 	struct effect effect = { .displaced = NULL };
-	uint64_t retired = thread->nyoung;
 	int result = apply_first(hold, map, thread, start, end, &rule, &effect);
 
-	end_change(hold, map, thread, (end - start) >> map->config.page_shift, &effect, retired);
+	end_change(hold, map, thread, (end - start) >> map->config.page_shift, &effect, true);
 	return result == CLEAVE__NOT_SIMPLE ? ops->transact(map, thread, start, end, &rule) : result;
 }
 
@@ -164,7 +164,7 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 	struct effect effect = { .displaced = NULL };
 	struct cleave__map_object *object = NULL;
 	struct cleave_hold hold;
-	uint64_t retired, pages;
+	uint64_t pages;
 	int result;
 
 	if (PORT_UNLIKELY(map->config.flags & (CLEAVE_MAP_COALESCE | CLEAVE_MAP_NO_SLEEP))) {
@@ -173,7 +173,6 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 		return ops->transact(map, thread, start, end, &rule);
 	}
 	cleave_hold_begin(&hold, &map->index, thread->self, start);
-	retired = thread->nyoung;
 	pages = (end - start) >> map->config.page_shift;
 	if (PORT_LIKELY(cleave__map_is_entry(hold.entry.value) && hold.entry.last >= end - 1 &&
 			undisturbed(map, thread)))
@@ -181,7 +180,7 @@ int cleave__map_change_held(struct cleave_map *map, struct cleave_map_thread *th
 	if (PORT_UNLIKELY(!object))
 		return change_first(&hold, map, thread, start, end, ops, key);
 	result = put_object(&hold, map, thread, start, end, object, &effect);
-	end_change(&hold, map, thread, pages, &effect, retired);
+	end_change(&hold, map, thread, pages, &effect, result != 0);
 	return result;
 }
 
@@ -212,7 +211,7 @@ int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thr
 	struct cleave__map_object *old;
 	struct cleave__map_bytes bytes;
 	struct cleave_hold hold;
-	uint64_t retired;
+	bool retired;
 	int error;
 
 	if (map->config.flags & NOT_HELD)
@@ -224,11 +223,10 @@ int cleave__map_unmap_held(struct cleave_map *map, struct cleave_map_thread *thr
 	if (error)
 		return error;
 	bytes = (struct cleave__map_bytes){ end - start, cleave__map_data(map, old, start, end) };
-	retired = thread->nyoung;
-	cleave__map_pages_left(thread, old, bytes.size >> map->config.page_shift);
+	retired = cleave__map_pages_left(thread, old, bytes.size >> map->config.page_shift);
 	cleave__map_uncharge(map, &bytes);
 	cleave__map_credit(map, thread, (uint64_t)0 - bytes.size, (uint64_t)0 - bytes.data);
-	if (thread->nyoung != retired)
+	if (retired)
 		cleave__map_tidy(thread, true);
 	return 0;
 }

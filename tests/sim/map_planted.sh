@@ -37,7 +37,7 @@ plant counted_after_unlock map_hold.c \
 		s/&hold, key, pages\)/&hold, key, 0)/;
 		s/(struct effect \{\n)/$1\tstruct cleave__map_object *fresh;\n/;
 		s/(\teffect->displaced = old;\n)/$1\teffect->fresh = object;\n/;
-		s/(\t\tcleave__map_pages_left\(thread, effect->displaced, pages\);\n)/
+		s/(\t\tretired \|= cleave__map_pages_left\(thread, effect->displaced, pages\);\n)/
 		\t\tcleave__map_pages_add(effect->fresh, pages);\n$1/'
 plant translated_after_unlock map_hold.c \
 	's/(\t\t\t\ttranslate\(map, start, end, old, object\);)/\t\t\t{\n
