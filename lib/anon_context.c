@@ -288,14 +288,14 @@ static void work(struct cleave_anon_context *context, unsigned int steps)
 }
 
 /*
- * Two grace periods at most: that of the old ones, and of the young ones.  Who has a transaction open does not wait:
- * others wait for its locks.
+ * Two grace periods at most: that of the old ones, and of the young ones.  Who has a transaction open does not wait,
+ * because others wait for its locks; but a fork does that copies wired pages, which waits for what it displaces anyway.
  */
 static void wait_for_room(struct cleave_anon_context *context)
 {
 	struct cleave_domain *rcu = context->domain->guards.domain;
 
-	if (cleave_thread_holds(context->self))
+	if (cleave_thread_holds(context->self) && !context->waits_holding)
 		return;
 	PORT_ASSERT(rcu->ops->inside(rcu, context->self) != 1, "nobody waits for a grace period inside a section");
 	while (cleave__anon_over_limit(context, 1)) {

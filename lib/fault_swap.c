@@ -299,13 +299,15 @@ int cleave__space_copy_wired(const struct cleave_map_ops *ops, void *clone, uint
 {
 	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
 	struct copier copier = { { copy_page, free_copy }, thread->space->ops };
-
-	int error = cleave_anon_cow_now(thread->context, clone, first, first + n - 1, &copier.copier, NULL);
+	int error;
 
 	/*
 	 * What the clone has displaced still counts for a grace period; a write of the parent meanwhile would copy its
-	 * leaf, and then its wired pages.
+	 * leaf, and then its wired pages.  So this waits, with the parent locked, and is never refused for what waits.
 	 */
+	thread->context->waits_holding = true;
+	error = cleave_anon_cow_now(thread->context, clone, first, first + n - 1, &copier.copier, NULL);
+	thread->context->waits_holding = false;
 	if (!error)
 		cleave_anon_flush(thread->context);
 	return error;

@@ -254,6 +254,27 @@ static void a_fork_of_wired_memory_that_is_swapped(void **state)
 	exit_map(sharer);
 }
 
+/* The copies for a child displace nodes: more than twice the limit, with the parent locked.  No lack of memory. */
+static void a_fork_of_wired_memory_above_the_limit(void **state)
+{
+	enum { N = PAGES };
+	struct cleave_map *child;
+
+	(void)state;
+	one.domain.grace = GRACE_ON_DEMAND;
+	map_private(0, N, RW);
+	for (unsigned int i = 0; i < N; i++)
+		write_at(&one.map, i, i + 1);
+	assert_int_equal(cleave_map_wire(&one.map, &one.thread.map, AT(0), AT(N)), 0);
+	cleave_space_flush(&one.thread);
+	one.domain.domain.garbage_limit = 2;
+	child = fork_map(&one.map);
+	assert_int_equal(one.world.copied.word, N);
+	for (unsigned int i = 0; i < N; i++)
+		assert_int_equal(read_at(child, i), i + 1);
+	exit_map(child);
+}
+
 static void a_wiring_follows_a_promotion(void **state)
 {
 	struct sim_object *object = fault_object(&one.world, 1000000, 8, true);
@@ -532,6 +553,7 @@ int main(int argc, char **argv)
 		ROW(freed_pages_are_waited_for_above_the_limit),
 		ROW(shared_windows_are_only_deactivated), ROW(wired_pages_stay),
 		ROW(a_fork_of_wired_memory_that_is_swapped),
+		ROW(a_fork_of_wired_memory_above_the_limit),
 		ROW(a_wiring_follows_a_promotion),	  ROW(a_wiring_that_fails_leaves_nothing_wired),
 		ROW(without_a_page_nothing_is_held),	  ROW(each_allocation_fails_in_turn),
 		ROW(each_callback_fails_in_turn),	  ROW(after_eight_restarts_the_range_is_locked),

@@ -28,8 +28,8 @@
  * twice the limit cleave_anon_try_busy() and cleave_anon_try_replace() fail with -ENOMEM; so do prepare, replace and
  * remove where they may not wait.  What only gives back never fails for that.  So a context keeps as much as the limit;
  * while its thread takes steps, or has a transaction, twice as much; and what one call drops.  A store that goes with
- * something in it counts as 1 / CLEAVE_ANON_GONE of the limit.  Nobody in a read section waits for who makes such
- * calls.
+ * something in it counts as 1 / CLEAVE_ANON_GONE of the limit.  So who makes such calls holds nothing, as a lock of the
+ * embedder's, that a thread waits for inside a read section.
  *
  * Ordering: what a thread stored before it filled or replaced a slot is visible to whoever finds the anon there.  Every
  * call that changes one slot takes effect at one instant.
@@ -117,7 +117,7 @@ struct cleave_anon_limbo {
 	uint64_t cookie;
 	uint32_t count;	    /* of all these, and the displaced ones */
 	uint32_t displaced; /* nodes in the context's ring that lose one count */
-	uint32_t nstores;
+	uint32_t nstores;   /* with something in them */
 	uint32_t pad;
 };
 
@@ -148,6 +148,7 @@ struct cleave_anon_context {
 	uint64_t removed; /* [t/a] empty nodes removed */
 	uint64_t gp_waits; /* [t/a] waits for a grace period because what waited passed its limit */
 	uint64_t most_waiting; /* [c] that waited for one at the end of a call */
+	bool waits_holding;    /* [c] to keep to the limit, though its thread holds a transaction */
 };
 
 /* A store. */
