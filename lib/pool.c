@@ -175,13 +175,12 @@ void cleave__pool_wait_garbage(struct cleave_thread *self)
 
 static int fill_kind(struct cleave_thread *self, enum cleave__kind kind, unsigned int wanted)
 {
-	unsigned int unpromised = self->nfree[kind] - self->reserved[kind];
+	while (self->nfree[kind] - self->reserved[kind] < wanted) {
+		struct cleave__node *node;
 
-	if (unpromised >= wanted)
-		return 0;
-	for (wanted -= unpromised, wanted -= reclaim(self, kind, wanted); wanted > 0; wanted--) {
-		struct cleave__node *node = cleave__pool_over_limit(self, 2) ? NULL : allocate(self, kind);
-
+		if (reclaim(self, kind, 1))
+			continue;
+		node = cleave__pool_over_limit(self, 2) ? NULL : allocate(self, kind);
 		if (!node)
 			return -ENOMEM;
 		give_fresh(self, kind, node);
