@@ -129,12 +129,24 @@ plant found_space_trusted edit.c 's/if \(PORT_UNLIKELY\(order != position->order
 plant insert_over_the_end edit.c 's/\(tail < change\.last\) \| //'
 cells=
 plant lower_without_child gapbound.c \
-	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n
-		\t\tuint64_t gap = )cleave__node_gap\(child\);/\tuint64_t early = cleave__node_gap(child);\n
-		\tcleave__unlock_node(index, child);\n$1early;/;
+	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n)
+		(\t\tif \(child->level.*?\n.*?\n)/$2\tcleave__unlock_node(index, child);\n$1/;
 		s/(\t\tcleave__unlock_node\(index, &parent->node\);\n
 		\t\}\n)\tcleave__unlock_node\(index, child\);\n/$1/'
+# what the search has seen in the leaf is not there any more
+plant lower_to_what_was gapbound.c 's/child->level \|\| cleave__order_locked\(.*?\) != order/child->level/'
 plant lower_by_dead_child gapbound.c 's/cleave__trylock_live\(index, child\)/cleave__trylock(&child->lock)/'
+# a copy in the leaf's place
+plant copied_leaf_lives_on update.c 's/\tcleave__mark_dead_locked\(position->node\);\n//'
+plant copied_under_dead_parent update.c \
+	's/cleave__trylock_live\(index, &parent->node\)/cleave__trylock(&parent->node.lock)/'
+plant copied_without_lock update.c \
+	's/\tif \(PORT_UNLIKELY\(!cleave__trylock_live\(index, &parent->node\)\)\)/
+		\tif (cleave__dead_locked(\&parent->node))/;
+		s/(copy\);\n)\tcleave__unlock_node\(index, &parent->node\);\n/$1/'
+plant filled_copy_over_the_end edit.c 's/ && change\.last <= tail//'
+plant filled_copy_over_an_entry edit.c 's/!PORT_CELL_READ\(leaf->value\[at\]\) && change/change/'
+plant erased_copy_keeps_gap_above edit.c 's/cleave__count12\(dropped\)/1/'
 plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/g'
 plant dead_lock_handed_over_after_edit update.c \
 	's/(cleave__unlock\(index->domain, &position->node->lock, )!dead\)/${1}true)/'
@@ -270,6 +282,7 @@ plant many_link_relaxed many.h \
 		(const struct cleave__node *)(uintptr_t)PORT_LOAD($1, PORT_RELAXED);/s'
 # U8: where the leaf was to be merged, a transaction has counted since it was unlocked
 plant unlock_counted_late update.c \
-	's/(\tPORT_COUNT_RELEASE\(self->unlocks\);).*?\n(.*?)(\tcleave__pool_nudge\(self\);\n)/$2$1\n$3/s'
+	's/(, !dead\);\n)(\tPORT_COUNT_RELEASE\(self->unlocks\);).*?\n(.*?)
+		(\tcleave__pool_nudge\(self\);\n)/$1$3$2\n$4/s'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed
