@@ -397,6 +397,58 @@ static void a_duplicate_that_fails_undoes_its_copies(void **state)
 	manual_stop(&manual);
 }
 
+/*
+ * A leaf's cells that wait become clean, whatever the memory says: a put that only lacks cells is refused until then, not
+ * for ever.
+ */
+static void a_held_put_without_memory_gets_its_cells(void **state)
+{
+	enum { CELLS = 12, FIRST = 1000, MIDDLES = 10 };
+	struct rng rng = { .state = test_seed() };
+	uint64_t refused = 0;
+
+	(void)state;
+	for (uint64_t round = test_scaled(2000); round; round--) {
+		bool cut[MIDDLES] = { false };
+		unsigned int live = 3, tries = 0;
+		struct manual_domain manual;
+		struct cleave_hold hold;
+		struct cleave index;
+		int result;
+
+		check_context("seed %#llx, %llu left", (unsigned long long)test_seed(), (unsigned long long)round);
+		manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT64_C(1) << 40);
+		assert_int_equal(cleave_init(&index, &manual.self), 0);
+		assert_int_equal(cleave_store(&index, &manual.self, FIRST, FIRST + 10 * MIDDLES - 1, &index, NULL), 0);
+		counting_memory_grant(&manual.memory, 0);
+		forget_caches(&manual);
+		for (uint64_t n = rng_below(&rng, 40); n; n--) {
+			uint64_t i = 1 + rng_below(&rng, MIDDLES - 1), at = FIRST + 10 * i;
+
+			result = cut[i] ? cleave_unclip(&index, &manual.self, at) : cleave_clip(&index, &manual.self, at);
+			if (!result) {
+				live += cut[i] ? -1u : 1u;
+				cut[i] = !cut[i];
+			}
+			if (rng_one_in(&rng, 8))
+				cleave_grace_wait(&manual.self, cleave_grace_cookie(&manual.self));
+		}
+		for (result = -ENOMEM; live + 2 <= CELLS && result; tries++) {
+			cleave_hold_begin(&hold, &index, &manual.self, FIRST);
+			result = cleave_hold_put(&hold, FIRST, FIRST + 2, &manual);
+			cleave_hold_end(&hold);
+			CHECK(!result || (result == -ENOMEM && tries < 3), "refused for ever: %d", result);
+			cleave_grace_wait(&manual.self, cleave_grace_cookie(&manual.self));
+		}
+		refused += tries > 1;
+		counting_memory_grant(&manual.memory, GRANT_ALL);
+		check_index(&index);
+		cleave_destroy(&index, &manual.self);
+		manual_stop(&manual);
+	}
+	CHECK(refused > 0, "no put was refused");
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +461,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(changes_that_fail_change_nothing),
 		cmocka_unit_test(a_transaction_survives_failing_puts),
 		cmocka_unit_test(failed_puts_between_two_others_need_no_nodes),
+		cmocka_unit_test(a_held_put_without_memory_gets_its_cells),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
