@@ -321,6 +321,15 @@ void cleave__anon_tidy_slowly(struct cleave_anon_context *context, bool may_wait
 		wait_for_room(context);
 }
 
+void cleave__anon_finish_giving(struct cleave_anon_context *context)
+{
+	cleave__anon_finish(context);
+	while (PORT_UNLIKELY(context->dead) && !cleave__anon_over_limit(context, 1)) {
+		work(context, CLEAVE__ANON_STEPS);
+		wait_for_room(context);
+	}
+}
+
 int cleave__anon_prepare(struct cleave_anon_context *context, unsigned int nodes)
 {
 	cleave__anon_finish(context);

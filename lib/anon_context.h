@@ -78,6 +78,12 @@ static inline void cleave__anon_finish(struct cleave_anon_context *context)
 		cleave__anon_tidy_slowly(context, true);
 }
 
+/*
+ * The same where stores or subtrees are given back, of any size: who does only that takes apart what he gave back
+ * before, lest it become more and more.
+ */
+void cleave__anon_finish_giving(struct cleave_anon_context *context);
+
 /* Have what a change under a guard may need, and keep to the limit.  May sleep.  0, -ENOMEM. */
 int cleave__anon_prepare(struct cleave_anon_context *context, unsigned int nodes);
 

@@ -115,7 +115,7 @@ void cleave_anon_ref(struct cleave_anon *store, bool shared)
 void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store)
 {
 	cleave__anon_put(context, store, 1);
-	cleave__anon_finish(context);
+	cleave__anon_finish_giving(context);
 }
 
 struct cleave_anon *cleave__anon_next_store(struct cleave_anon_context *context, struct cleave_anon *store)

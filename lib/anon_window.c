@@ -367,7 +367,7 @@ void cleave_anon_windows_wipe(struct cleave_anon_change *change)
 		PORT_FETCH_ADD(&store->wiping, UINT64_MAX, PORT_RELAXED);
 	give_nodes(change, UINT32_MAX);
 	change->ndying = 0;
-	cleave__anon_finish(context);
+	cleave__anon_finish_giving(context);
 }
 
 /* What holds nothing is left alone: a wipe would copy the shared nodes at its boundaries. */

@@ -290,7 +290,7 @@ int cleave_anon_wipe(struct cleave_anon_context *context, struct cleave_anon *st
 		cleave__anon_wipe_stocked(context, store, first, last, true);
 		cleave__anon_wipe_end(context, store);
 	}
-	cleave__anon_finish(context);
+	cleave__anon_finish_giving(context);
 	return result;
 }
 
@@ -328,7 +328,7 @@ int cleave_anon_truncate(struct cleave_anon_context *context, struct cleave_anon
 	cleave__guards_wait_slots(&context->domain->guards, context->self, &context->guard, store, nslots, UINT64_MAX);
 	cleave__anon_wipe_stocked(context, store, nslots, UINT64_MAX, false);
 	cleave__anon_wipe_end(context, store);
-	cleave__anon_finish(context);
+	cleave__anon_finish_giving(context);
 	return 0;
 }
 

@@ -194,6 +194,32 @@ static void stopped_while_a_reader_stays(void (*change)(struct writer *writer))
 	anon_fixture_stop(&it);
 }
 
+/*
+ * One context fills stores, another only ends them.  As many stores as are the limit wait, and what the last grace period
+ * left; not what all of them had.
+ */
+static void who_only_ends_stores_keeps_few(void **state)
+{
+	enum { PAGES = 1000, STORES = 300, WAIT = CLEAVE_ANON_GONE + 16 };
+	struct cleave_anon_context *filler;
+
+	(void)state;
+	anon_fixture_start_with(&it, LIMIT);
+	filler = cleave_anon_context_open(&it.domain, it.context->self);
+	CHECK(filler != NULL, "context");
+	for (unsigned int n = 0; n < STORES; n++) {
+		struct writer writer = { .context = filler };
+
+		CHECK(cleave_anon_create(it.context, PAGES, &writer.store) == 0, "create");
+		for (uint64_t slot = 0; slot < PAGES; slot++)
+			fill(&writer, writer.store, slot);
+		cleave_anon_unref(it.context, writer.store);
+		CHECK(pages_live(it.pages) <= WAIT * PAGES, "%llu pages wait", LL(pages_live(it.pages)));
+	}
+	cleave_anon_context_close(filler);
+	anon_fixture_stop(&it);
+}
+
 #define STOPPED(change) \
 	static void change##_is_stopped(void **state) \
 	{ \
@@ -219,6 +245,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fill_in_a_window_is_stopped),
 		cmocka_unit_test(end_a_store_is_stopped),
 		cmocka_unit_test(write_in_place_is_stopped),
+		cmocka_unit_test(who_only_ends_stores_keeps_few),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

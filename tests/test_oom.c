@@ -425,7 +425,8 @@ static void a_held_put_without_memory_gets_its_cells(void **state)
 		for (uint64_t n = rng_below(&rng, 40); n; n--) {
 			uint64_t i = 1 + rng_below(&rng, MIDDLES - 1), at = FIRST + 10 * i;
 
-			result = cut[i] ? cleave_unclip(&index, &manual.self, at) : cleave_clip(&index, &manual.self, at);
+			result = cut[i] ? cleave_unclip(&index, &manual.self, at)
+					: cleave_clip(&index, &manual.self, at);
 			if (!result) {
 				live += cut[i] ? -1u : 1u;
 				cut[i] = !cut[i];

@@ -214,8 +214,10 @@ CLEAVE_API void cleave_anon_ref(struct cleave_anon *store, bool shared);
 
 /*
  * Drop a reference; at the last but one the store is no longer shared, at the last it goes, with all its anons, a
- * grace period later and in bounded steps.  A walker's pin defers that.
- * Context: outside read sections and guards; may sleep.  Complexity: O(1).
+ * grace period later: they are dropped by this thread's next unref, wipe, truncation or end of a window, and in bounded
+ * steps by its other calls.  A walker's pin defers that.
+ * Context: outside read sections and guards; may sleep.  Complexity: O(1), and the anons of what was given back
+ * before.
  */
 CLEAVE_API void cleave_anon_unref(struct cleave_anon_context *context, struct cleave_anon *store);
 

@@ -247,8 +247,9 @@ struct cleave_map_selector {
 
 #define CLEAVE_MAP_GUARD_PAGES 0x01u /* every entry is followed by a guard page, if there is room */
 #define CLEAVE_MAP_COALESCE 0x02u    /* join neighbours that differ in nothing */
-#define CLEAVE_MAP_NO_SLEEP 0x04u    /* calls fail with -EAGAIN rather than wait for a lock */
+#define CLEAVE_MAP_NO_SLEEP 0x04u    /* calls fail with -EAGAIN rather than wait for a lock (but see below) */
 #define CLEAVE_MAP_LIMITS 0x08u	     /* limits can be set */
+/* (What such a call gives back of a cleave_space, once it is done, may still wait for a grace period: anon.h, limit.) */
 
 struct cleave_map_config {
 	uint64_t min;	       /* the lowest address, a multiple of the page size */
