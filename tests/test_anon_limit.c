@@ -195,8 +195,8 @@ static void stopped_while_a_reader_stays(void (*change)(struct writer *writer))
 }
 
 /*
- * One context fills stores, another only ends them.  As many stores as are the limit wait, and what the last grace period
- * left; not what all of them had.
+ * One context fills stores, another only ends them.  As many stores as are the limit wait, and what the last grace
+ * period left; not what all of them had.
  */
 static void who_only_ends_stores_keeps_few(void **state)
 {

@@ -398,8 +398,8 @@ static void a_duplicate_that_fails_undoes_its_copies(void **state)
 }
 
 /*
- * A leaf's cells that wait become clean, whatever the memory says: a put that only lacks cells is refused until then, not
- * for ever.
+ * A leaf's cells that wait become clean, whatever the memory says: a put that only lacks cells is refused until then,
+ * not for ever.
  */
 static void a_held_put_without_memory_gets_its_cells(void **state)
 {
