@@ -205,8 +205,8 @@ static PORT_NO_INLINE bool find_anew(struct search *search, struct cleave__branc
  * Who takes space takes it mostly at the same end of the same window.  So a thread whose search begins where its last
  * one did begins it in the lowest branch there, without a walk: if that lives, and is the branch that it was (edit.c,
  * remembers(), has the argument).
- * It was live in an earlier call, and no branch comes back to life: so one that is not seen dead, by a relaxed load, was
- * the branch of this edge when the call began, and what is under it is what a walk may find, too.
+ * It was live in an earlier call, and no branch comes back to life: so one that is not seen dead, by a relaxed load,
+ * was the branch of this edge when the call began, and what is under it is what a walk may find, too.
  * If there is no space under it, nothing is remembered: the next time it would be in vain again.
  */
 static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct cleave_request *request,

@@ -249,7 +249,7 @@ struct cleave_map_selector {
 #define CLEAVE_MAP_COALESCE 0x02u    /* join neighbours that differ in nothing */
 #define CLEAVE_MAP_NO_SLEEP 0x04u    /* calls fail with -EAGAIN rather than wait for a lock (but see below) */
 #define CLEAVE_MAP_LIMITS 0x08u	     /* limits can be set */
-/* (What such a call gives back of a cleave_space, once it is done, may still wait for a grace period: anon.h, limit.) */
+/* (To give back what a cleave_space had, such a call may still wait for a grace period, once it is done: anon.h.) */
 
 struct cleave_map_config {
 	uint64_t min;	       /* the lowest address, a multiple of the page size */
