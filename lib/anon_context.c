@@ -254,6 +254,9 @@ static bool turn(struct cleave_anon_context *context)
 			return false;
 		}
 		settle(context);
+		/* What it gave to the embedder may have come back here: an eviction that retires more, and turns. */
+		if (context->old.count)
+			return true;
 	}
 	if (context->young.count) {
 		context->old = context->young;
@@ -324,7 +327,8 @@ void cleave__anon_tidy_slowly(struct cleave_anon_context *context, bool may_wait
 void cleave__anon_finish_giving(struct cleave_anon_context *context)
 {
 	cleave__anon_finish(context);
-	while (PORT_UNLIKELY(context->dead) && !cleave__anon_over_limit(context, 1)) {
+	while (PORT_UNLIKELY(context->dead) && !cleave__anon_over_limit(context, 1) &&
+	       !cleave_thread_holds(context->self)) {
 		work(context, CLEAVE__ANON_STEPS);
 		wait_for_room(context);
 	}

@@ -10,7 +10,7 @@
  * sleep ends with a wait:
  *	- outside its guard and its sections, which are what the grace period waits for;
  *	- with nothing in its hands that others might want: no busy slot, no lock of a node, no wipe under way; and not
- *	  at all if its thread holds a transaction.
+ *	  at all if its thread holds a transaction, but for a fork that copies wired pages.
  * Above twice the limit what puts something in the place of an anon is refused under a guard, and then outside where
  * the thread may not wait: -ENOMEM.  What only gives back (wipes, free by advice) is never refused.
  */
@@ -80,7 +80,7 @@ static inline void cleave__anon_finish(struct cleave_anon_context *context)
 
 /*
  * The same where stores or subtrees are given back, of any size: who does only that takes apart what he gave back
- * before, lest it become more and more.
+ * before, lest it become more and more.  Not with a transaction open, while others wait for its locks.
  */
 void cleave__anon_finish_giving(struct cleave_anon_context *context);
 

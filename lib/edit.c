@@ -594,7 +594,10 @@ static PORT_ALWAYS_INLINE bool put_head(struct cleave_hold *hold, uint64_t last,
 	return true;
 }
 
-/* What waits in the leaf is looked at by calls. */
+/*
+ * What waits in the leaf is looked at by calls.  Where the cells do not suffice, too: that gives them a cookie, and
+ * pushes it on, lest a thread without memory be refused for ever.
+ */
 static PORT_NO_INLINE int hold_put_slowly(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value,
 					  cleave__hold_put *elsewhere) PORT_UNCHECKED
 {
@@ -613,9 +616,10 @@ static int hold_put(struct cleave_hold *hold, uint64_t first, uint64_t last, voi
 	hold->put = true;
 	if (PORT_UNLIKELY(first != hold->entry.first))
 		return hold_put_behind(hold, first, last, value, elsewhere);
-	if (PORT_UNLIKELY(!cleave__pool_look_at_cells(hold->txn.self, leaf, hold->order, &clean)))
-		return hold_put_slowly(hold, first, last, value, elsewhere);
-	return PORT_LIKELY(put_head(hold, last, value, clean)) ? 0 : elsewhere(hold, first, last, value);
+	if (PORT_LIKELY(cleave__pool_look_at_cells(hold->txn.self, leaf, hold->order, &clean) &&
+			put_head(hold, last, value, clean)))
+		return 0;
+	return hold_put_slowly(hold, first, last, value, elsewhere);
 }
 
 extern const struct cleave__edits NAME_OF(SEARCH_NAME);

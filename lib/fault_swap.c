@@ -234,7 +234,7 @@ int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map
 void cleave__space_clean_done(const struct cleave_map_ops *ops, struct cleave_map *map)
 {
 	(void)map;
-	cleave__anon_finish(cleave__space_current(cleave__space_of(ops))->context);
+	cleave__anon_finish_giving(cleave__space_current(cleave__space_of(ops))->context);
 }
 
 /* ---- Wiring ---- */

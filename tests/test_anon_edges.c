@@ -286,6 +286,42 @@ static void stores_that_go_count_for_more(void **state)
 	assert_true(waiting() <= LIMIT);
 }
 
+/* ---- A page that is given back makes room: more is dropped, and looked after, meanwhile ---- */
+
+static struct cleave_anon *evicting; /* from this store's context */
+static struct cleave_anon_page *evicted[50];
+static unsigned int releases;
+
+static void release_and_evict(const struct cleave_anon_ops *ops, uint64_t content)
+{
+	pages_release(ops, content);
+	if (++releases == 1) {
+		for (unsigned int i = 1; i < 50; i++)
+			cleave_anon_page_drop(world.context, evicted[i]);
+		assert_int_equal(cleave_anon_prepare(world.context, evicting), 0);
+	} else if (releases == 2) {
+		cleave_anon_page_drop(world.context, evicted[0]);
+	}
+}
+
+static void what_is_dropped_by_a_release_is_not_lost(void **state)
+{
+	(void)state;
+	evicting = store_make(&world, 10);
+	releases = 0;
+	for (unsigned int i = 0; i < 50; i++)
+		evicted[i] = page_make(world.context, world.pages);
+	world.pages->ops.release = release_and_evict;
+	while (releases < 3) {
+		cleave_anon_page_drop(world.context, page_make(world.context, world.pages));
+		assert_int_equal(cleave_anon_prepare(world.context, evicting), 0);
+	}
+	world.pages->ops.release = pages_release;
+	cleave_anon_flush(world.context);
+	assert_int_equal(pages_live(world.pages), 0);
+	cleave_anon_unref(world.context, evicting);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +334,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(steps_are_refused_at_twice_the_limit, start, stop),
 		cmocka_unit_test_setup_teardown(who_holds_a_transaction_does_not_wait, start, stop),
 		cmocka_unit_test_setup_teardown(stores_that_go_count_for_more, start, stop),
+		cmocka_unit_test_setup_teardown(what_is_dropped_by_a_release_is_not_lost, start, stop),
 	};
 
 	return RUN_TESTS(tests, argc, argv);

@@ -161,7 +161,7 @@ struct cleave__place {
 	struct cleave__branch *above;  /* the parent's */
 	uint32_t at;		       /* as which child */
 	bool again;		       /* it was held more than once: the next leaf is on its way */
-	uint8_t r;		       /* the rank of the entry that is likely to be held next */
+	uint8_t r;		       /* a hint: the rank of the entry that is held next */
 	uint64_t index;		       /* whose leaf it is */
 	uint64_t begun;		       /* as ops->begun() said before it was found; 0: not known */
 };
