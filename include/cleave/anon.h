@@ -459,7 +459,7 @@ CLEAVE_API void cleave_anon_wait_guards(struct cleave_anon_context *context, con
  * shared boundary nodes are copied.  Guards on what goes are waited for.  Translations of the range are gone already
  * and no new ones come: it has no window any more, or the caller keeps faults away.  (Where they go on, each slot is
  * marked busy first: see cleave_anon_wait_guards().)  A clone that is made meanwhile has a part of it or none.
- * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range).
+ * Context: may sleep and allocate.  Complexity: O(levels + owned nodes of the range), and what was given back before.
  * Linearizes at: each slot for itself: an anon that was there throughout is gone; one filled meanwhile may stay or go.
  * Return: 0; -EINVAL: first > last; -ENOMEM: nothing has changed.
  */
