@@ -147,7 +147,7 @@ struct cleave_anon_context {
 	uint64_t nodes_made; /* [t/a] */
 	uint64_t removed; /* [t/a] empty nodes removed */
 	uint64_t gp_waits; /* [t/a] waits for a grace period because what waited passed its limit */
-	uint64_t most_waiting; /* [c] that waited for one at the end of a call */
+	uint64_t most_waiting; /* [c] that waited for one when a call ended, before it waited itself */
 	bool waits_holding;    /* [c] to keep to the limit, though its thread holds a transaction */
 };
 

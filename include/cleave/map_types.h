@@ -154,7 +154,7 @@ struct cleave_map_ops {
 
 	/*
 	 * Write back or drop the pages of an entry's part [entry->start, entry->end).  Leaf locks held.  `clean_done`
-	 * is called when they are unlocked, and may sleep.
+	 * (may be NULL) is called once they are unlocked, whether that failed or not, and may sleep.
 	 */
 	int (*clean)(const struct cleave_map_ops *ops, struct cleave_map *map, const struct cleave_map_entry *entry,
 		     unsigned int flags);
