@@ -12,6 +12,9 @@
 #include "fault_world.h"
 #include "fixture.h"
 
+#include <sched.h>
+#include <time.h>
+
 #define OWNERS 2
 #define STRIPE 40u /* pages of each owner */
 #define TOTAL (OWNERS * STRIPE)
@@ -19,6 +22,15 @@
 #define AT(n) (BASE + (uint64_t)(n)*PAGE)
 #define OBJECT UINT64_C(0x4000000000000000)
 #define CHILD UINT64_C(0x2000000000000000)
+
+/*
+ * Pages that suffice although no grace period ends for long.  A thread goes on until LIMIT things wait in its context:
+ * anons, or nodes that nobody else has any more, each with `shown` pages at most, which is what a map shows; as many
+ * nodes are being taken apart; one call adds two to that.  The main thread drops nothing meanwhile: its part is for
+ * what is in use.  (Nodes of the maps are limited to the same number: with few, changes of maps would be refused.)
+ */
+#define LIMIT 256u
+#define PAGES(threads, shown) (((threads) + 1) * (2 * LIMIT + 2) * (shown))
 
 #define MAY_ENTER 1u
 #define MAY_WRITE 2u
@@ -35,6 +47,7 @@ struct arena {
 	struct cleave_word32 owners; /* at work */
 	struct cleave_word reads;
 	struct cleave_word forks;
+	struct cleave_word stays;
 	struct cleave_word evicted;
 	struct cleave_fault_counters counters;
 	pthread_mutex_t lock;
@@ -459,21 +472,22 @@ static void run_all(bool zero)
 	struct cleave_map_config config = { .min = BASE, .max = AT(TOTAL), .page_shift = 12 };
 	static void (*const jobs[])(struct worker * worker) = { own_pages,  own_pages, read_pages,
 								read_pages, fork_maps, swap_pages };
-	struct worker workers[sizeof(jobs) / sizeof(jobs[0])];
+	enum { JOBS = sizeof(jobs) / sizeof(jobs[0]) };
+	struct worker workers[JOBS];
 	struct cleave_space_thread thread;
 
 	memset(&it, 0, sizeof(it));
 	pthread_mutex_init(&it.lock, NULL);
-	fixture_start(&it.fixture, 0);
-	fault_world_start(&it.world, &it.fixture.domain.domain, 20000, zero);
+	fixture_start(&it.fixture, LIMIT);
+	fault_world_start(&it.world, &it.fixture.domain.domain, PAGES(JOBS, TOTAL), zero);
 	fault_thread_start(&it.world, &thread, &it.fixture.main.thread);
 	CHECK(cleave_map_init(&it.map, &thread.map, &config) == 0, "map");
 	fault_table_add(&it.world, &it.map, BASE, TOTAL)->may_enter = may_enter;
 	it.object = fault_object(&it.world, OBJECT, TOTAL, true);
 	it.owners.word = OWNERS;
-	for (unsigned int i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	for (unsigned int i = 0; i < JOBS; i++)
 		worker_start(&workers[i], &it.fixture, i, jobs[i], NULL);
-	for (unsigned int i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	for (unsigned int i = 0; i < JOBS; i++)
 		worker_join(&workers[i]);
 	printf("%llu reads, %llu forks; %llu fills, %llu promotions, %llu copies, %llu in place, %llu ahead; %llu "
 	       "swapped "
@@ -521,18 +535,27 @@ static struct family family;
 static pthread_mutex_t counter_locks[SHARED];
 static uint64_t counters[SHARED];
 
+/* Whoever has it may wait for a grace period, and that for this thread. */
+static void lock_counter(struct worker *worker, uint64_t n)
+{
+	while (pthread_mutex_trylock(&counter_locks[n])) {
+		cleave_section_quiescent(&worker->record);
+		sched_yield();
+	}
+}
+
 static void count_up(struct worker *worker)
 {
 	struct cleave_map *map = family.maps[worker->number];
 	struct cleave_space_thread thread;
 
 	begin_thread(&thread, worker);
-	for (uint64_t left = test_scaled(6000); left || load(&it.forks) < 30; left -= left > 0) {
+	for (uint64_t left = test_scaled(6000); left || load(&it.forks) < 30 || load(&it.stays) < 3; left -= left > 0) {
 		uint64_t n = rng_below(&worker->rng, SHARED), value = 0;
 		int result;
 
 		check_context("member %u, page %llu", worker->number, LL(n));
-		pthread_mutex_lock(&counter_locks[n]);
+		lock_counter(worker, n);
 		result = fault_read(&it.world, map, AT(n), &value);
 		CHECK(result == 0 && value == counters[n], "%d: page %llu shows %llu instead of %llu", result, LL(n),
 		      LL(value), LL(counters[n]));
@@ -561,7 +584,7 @@ static void copy_shared(struct worker *worker)
 		CHECK(child != NULL, "memory");
 		check_context("copier");
 		for (unsigned int n = 0; n < SHARED; n++) {
-			pthread_mutex_lock(&counter_locks[n]);
+			lock_counter(worker, n);
 			before[n] = counters[n];
 			pthread_mutex_unlock(&counter_locks[n]);
 		}
@@ -574,7 +597,7 @@ static void copy_shared(struct worker *worker)
 
 				result = fault_read(&it.world, child, AT(n), &value);
 				CHECK(result == 0, "read: %d", result);
-				pthread_mutex_lock(&counter_locks[n]);
+				lock_counter(worker, n);
 				after = counters[n];
 				pthread_mutex_unlock(&counter_locks[n]);
 				CHECK(value >= before[n] && value <= after,
@@ -594,11 +617,35 @@ static void copy_shared(struct worker *worker)
 	end_thread(&thread);
 }
 
+/*
+ * A reader that is not scheduled for long, as it seems: it stays in its section until copies are no longer made,
+ * because whoever makes them waits.
+ */
+static void stay_inside(struct worker *worker)
+{
+	while (at_work()) {
+		uint64_t forks = load(&it.forks);
+
+		cleave_section_enter(&worker->record);
+		for (unsigned int idle = 0; at_work() && idle < 10; idle++) {
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+			if (load(&it.forks) != forks)
+				idle = 0;
+			forks = load(&it.forks);
+		}
+		cleave_section_leave(&worker->record);
+		cleave_section_quiescent(&worker->record);
+		add(&it.stays, 1);
+	}
+}
+
 static void shared_pages_are_one(void **state)
 {
 	struct cleave_map_config config = { .min = BASE, .max = AT(SHARED), .page_shift = 12 };
-	static void (*const jobs[])(struct worker * worker) = { count_up, count_up, count_up, copy_shared, swap_pages };
-	struct worker workers[sizeof(jobs) / sizeof(jobs[0])];
+	static void (*const jobs[])(struct worker * worker) = { count_up,    count_up,	 count_up,
+								copy_shared, swap_pages, stay_inside };
+	enum { JOBS = sizeof(jobs) / sizeof(jobs[0]) };
+	struct worker workers[JOBS];
 	struct cleave_map_request request;
 	struct cleave_space_thread thread;
 
@@ -608,8 +655,8 @@ static void shared_pages_are_one(void **state)
 	pthread_mutex_init(&it.lock, NULL);
 	for (unsigned int n = 0; n < SHARED; n++)
 		pthread_mutex_init(&counter_locks[n], NULL);
-	fixture_start(&it.fixture, 0);
-	fault_world_start(&it.world, &it.fixture.domain.domain, 1000, false);
+	fixture_start(&it.fixture, LIMIT);
+	fault_world_start(&it.world, &it.fixture.domain.domain, PAGES(JOBS, SHARED) + TOTAL, false);
 	fault_thread_start(&it.world, &thread, &it.fixture.main.thread);
 	it.object = fault_object(&it.world, 0, TOTAL, true);
 	for (unsigned int i = 0; i < FAMILY; i++) {
@@ -625,13 +672,14 @@ static void shared_pages_are_one(void **state)
 	for (unsigned int i = 1; i < FAMILY; i++)
 		CHECK(cleave_map_fork(family.maps[i - 1], &thread.map, family.maps[i]) == 0, "fork");
 	it.owners.word = FAMILY;
-	for (unsigned int i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	for (unsigned int i = 0; i < JOBS; i++)
 		worker_start(&workers[i], &it.fixture, i, jobs[i], NULL);
-	for (unsigned int i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
+	for (unsigned int i = 0; i < JOBS; i++)
 		worker_join(&workers[i]);
-	printf("%llu copies of the family's memory; %llu pages copied, %llu in place; %llu swapped out, %llu in\n",
+	printf("%llu copies of the family's memory; %llu pages copied, %llu in place; %llu swapped out, %llu in; "
+	       "at most %llu pages\n",
 	       LL(it.forks.word), LL(it.counters.copies), LL(it.counters.in_place), LL(it.evicted.word),
-	       LL(it.counters.swap_ins));
+	       LL(it.counters.swap_ins), LL(it.world.peak.word));
 	for (unsigned int i = 0; i < FAMILY; i++) {
 		CHECK(cleave_map_unmap(family.maps[i], &thread.map, BASE, AT(SHARED), 0) == 0, "unmap");
 		cleave_map_destroy(family.maps[i], &thread.map);
