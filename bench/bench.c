@@ -7,6 +7,7 @@
  */
 #include "suite.h"
 #include "limit.h"
+#include "pace.h"
 #include "peers/peers.h"
 #include "targets.h"
 
@@ -258,6 +259,7 @@ static bool run_parts(struct suite *suite, const char *json, const char *facts)
 	for (size_t i = 0; i < PARTS; i++) {
 		double start = measure_wall();
 
+		pace_grant(suite->patience);
 		parts[i].run(suite);
 		parts[i].seconds = measure_wall() - start;
 		if (json && !report_json(&suite->report, json, facts))
@@ -293,10 +295,12 @@ int main(int argc, char **argv)
 	suite.repetitions = suite.quick ? 7 : 15;
 	suite.seconds = suite.quick ? 0.002 : 0.005;
 	suite.pair_seconds = suite.quick ? 0.02 : 0.05;
+	suite.patience = suite.quick ? 30 : 120;
 	if (suite.smoke) {
 		suite.repetitions = 1;
 		suite.seconds = 0.0001;
 		suite.pair_seconds = 0.001;
+		suite.patience = 0;
 	}
 	measure_processors(&suite.processor[0], &suite.processor[1]);
 
@@ -305,6 +309,10 @@ int main(int argc, char **argv)
 	printf("cleave-bench: seed %llu, processors %d and %d (%s), huge pages %s, compiler %s\n",
 	       (unsigned long long)suite.seed, suite.processor[0], suite.processor[1], cpu, pages, __VERSION__);
 	gather(&suite);
+	measure_pin(suite.processor[0]);
+	if (suite.patience > 0)
+		pace_start();
+	measure_unpin();
 	report_header();
 
 	snprintf(facts, sizeof(facts),
@@ -322,6 +330,8 @@ int main(int argc, char **argv)
 	report_summary(&suite.report);
 	print_matrix(&suite);
 	print_times();
+	printf("%.0f %% of the samples at full pace; %.0f seconds waited for that, or spent in vain\n",
+	       100 * report_full(&suite.report), pace_spent());
 	free(suite.report.rows);
 	return 0;
 }

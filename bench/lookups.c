@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* What one thread reads: sections, lookups, iteration; and how much memory that takes. */
 #include "limit.h"
+#include "pace.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -34,10 +35,17 @@ void suite_sections(struct suite *suite)
 		sections[i]->run(n);
 		for (unsigned int round = 0; round < suite->repetitions; round++) {
 			struct stopwatch watch;
+			struct pace pace;
+			double seconds;
 
-			stopwatch_start(&watch);
-			sections[i]->run(n);
-			samples_add(&samples, stopwatch_seconds(&watch) / (double)n * 1e9);
+			do {
+				pace_begin(&pace);
+				pace_mark(&pace);
+				stopwatch_start(&watch);
+				sections[i]->run(n);
+				seconds = stopwatch_seconds(&watch);
+			} while (!pace_end(&pace));
+			samples_add_paced(&samples, seconds / (double)n * 1e9, pace.full);
 		}
 		sections[i]->stop();
 

@@ -8,9 +8,11 @@
  * same, or nothing, get an object together; those of "memb, files" cannot.
  */
 #include "maps_world.h"
+#include "pace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BATCH 32 /* entries that are changed before they are changed back */
 
@@ -150,19 +152,26 @@ static void repeat_part(struct part *part, const struct cleave_entry *entries, s
 			const enum step *lasts, size_t groups)
 {
 	for (size_t group = 0; group < groups; group++) {
-		struct tally warm[STEPS] = { { .wall = 0 } }, tallies[STEPS] = { { .wall = 0 } };
+		struct tally warm[STEPS], tallies[STEPS];
+		struct pace pace;
 		double seconds, wall = 0;
 
-		run_group(part->world, (enum step)step, lasts[group], entries, n, warm);
-		seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, tallies);
+		do {
+			memset(warm, 0, sizeof(warm));
+			memset(tallies, 0, sizeof(tallies));
+			pace_begin(&pace);
+			run_group(part->world, (enum step)step, lasts[group], entries, n, warm);
+			pace_mark(&pace);
+			seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, tallies);
+		} while (!pace_end(&pace));
 		for (unsigned int i = step; i <= lasts[group]; i++)
 			wall += tallies[i].wall;
 		for (; step <= lasts[group]; step++) {
 			const struct tally *tally = &tallies[step];
 
-			samples_add(&part->ns[step], seconds * tally->wall / wall / (double)n * 1e9);
-			samples_add(&part->copies[step], 100 * (double)tally->copies / (double)n);
-			samples_add(&part->objects[step], (double)tally->objects / (double)n);
+			samples_add_paced(&part->ns[step], seconds * tally->wall / wall / (double)n * 1e9, pace.full);
+			samples_add_paced(&part->copies[step], 100 * (double)tally->copies / (double)n, pace.full);
+			samples_add_paced(&part->objects[step], (double)tally->objects / (double)n, pace.full);
 		}
 	}
 }

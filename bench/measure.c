@@ -53,10 +53,38 @@ double stopwatch_seconds(const struct stopwatch *watch)
 	return sleeps() == watch->sleeps ? cpu : wall;
 }
 
+void samples_add_paced(struct samples *samples, double value, bool full)
+{
+	if (samples->n == SAMPLES_MAX)
+		return;
+	samples->slow[samples->n] = !full;
+	samples->value[samples->n++] = value;
+}
+
 void samples_add(struct samples *samples, double value)
 {
-	if (samples->n < SAMPLES_MAX)
-		samples->value[samples->n++] = value;
+	samples_add_paced(samples, value, true);
+}
+
+unsigned int samples_full(const struct samples *samples)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < samples->n; i++)
+		n += !samples->slow[i];
+	return n;
+}
+
+/* Those that count. */
+static struct samples chosen(const struct samples *samples)
+{
+	struct samples some = { .n = 0 };
+	bool all = samples_full(samples) < SAMPLES_FEW;
+
+	for (unsigned int i = 0; i < samples->n; i++)
+		if (all || !samples->slow[i])
+			samples_add(&some, samples->value[i]);
+	return some;
 }
 
 static int by_value(const void *a, const void *b)
@@ -80,7 +108,7 @@ static double quantile(const double *sorted, unsigned int n, double fraction)
 
 struct figure samples_figure(const struct samples *samples)
 {
-	struct samples sorted = *samples;
+	struct samples sorted = chosen(samples);
 
 	if (!sorted.n)
 		return (struct figure){ 0, 0, 0 };
@@ -104,7 +132,7 @@ double samples_ratio_by_turns(const struct samples *a, const struct samples *b)
 	struct samples ratios = { .n = 0 };
 
 	for (unsigned int i = 0; i < a->n && i < b->n; i++)
-		samples_add(&ratios, a->value[i] / b->value[i]);
+		samples_add_paced(&ratios, a->value[i] / b->value[i], !a->slow[i] && !b->slow[i]);
 	return samples_figure(&ratios).median;
 }
 

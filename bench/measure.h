@@ -33,18 +33,24 @@ struct figure {
 struct samples {
 	unsigned int n;
 	unsigned int rounds; /* which ones: what is measured by turns has the same number; 0: nothing else is */
+	bool slow[SAMPLES_MAX]; /* not at full pace (pace.h) */
 	double value[SAMPLES_MAX];
 };
 
 void samples_add(struct samples *samples, double value);
+void samples_add_paced(struct samples *samples, double value, bool full);
+
+/* Of those at full pace, if they are SAMPLES_FEW at least; else of all. */
+#define SAMPLES_FEW 3
 struct figure samples_figure(const struct samples *samples);
+unsigned int samples_full(const struct samples *samples); /* how many are */
 
 /* A number for samples::rounds. */
 unsigned int samples_rounds(void);
 
 /*
  * How many times b a is, which were measured by turns: the median of the rounds' own ratios, for a machine that others
- * share changes its speed from one round to the next.
+ * share changes its speed from one round to the next.  Of the rounds in which both were at full pace, as above.
  */
 double samples_ratio_by_turns(const struct samples *a, const struct samples *b);
 

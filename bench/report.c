@@ -79,6 +79,17 @@ const struct row *report_find_threads(const struct report *report, const char *w
 	return NULL;
 }
 
+double report_full(const struct report *report)
+{
+	unsigned int full = 0, all = 0;
+
+	for (size_t i = 0; i < report->n; i++) {
+		full += samples_full(&report->rows[i].samples);
+		all += report->rows[i].samples.n;
+	}
+	return all ? (double)full / all : 1;
+}
+
 static void print_value(const struct row *row)
 {
 	if (!row)
@@ -153,6 +164,8 @@ bool report_json(const struct report *report, const char *path, const char *fact
 		json_number(file, strcmp(row->unit, "ns") ? "value" : "ns", row->figure.median);
 		json_number(file, "q1", row->figure.q1);
 		json_number(file, "q3", row->figure.q3);
+		if (row->samples.n)
+			fprintf(file, ", \"full_pace\": %.2f", (double)samples_full(&row->samples) / row->samples.n);
 		if (row->limit > 0 && isfinite(row->limit))
 			fprintf(file, ", \"limit_ratio\": %.4f", row->limit);
 		if (row->base && isfinite(row->ratio))

@@ -39,6 +39,7 @@ const struct row *report_find(const struct report *report, const char *workload,
 const struct row *report_find_threads(const struct report *report, const char *workload, const char *impl, size_t n,
 				      unsigned int threads);
 void report_summary(const struct report *report);
+double report_full(const struct report *report); /* the part of all samples that is at full pace */
 
 /* What these implementations did, side by side: a line a workload. */
 void report_matrix(const struct report *report, const char *const *impl, size_t n);

@@ -23,6 +23,7 @@ struct suite {
 	unsigned int repetitions;
 	double seconds;	     /* a repetition of one thread */
 	double pair_seconds; /* of two */
+	double patience;     /* seconds for each part (pace.h) */
 	struct report report;
 };
 

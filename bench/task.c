@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 #include "task.h"
+#include "pace.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -85,12 +86,18 @@ void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
 		for (size_t i = 0; i < n; i++) {
 			struct task *task = &tasks[i];
 
-			memset(out, 0, sizeof(out));
-			if (task->warm)
-				run_task(task, task->warm, out);
-			run_task(task, task->ops, out);
+			struct pace pace;
+
+			do {
+				pace_begin(&pace);
+				memset(out, 0, sizeof(out));
+				if (task->warm)
+					run_task(task, task->warm, out);
+				pace_mark(&pace);
+				run_task(task, task->ops, out);
+			} while (!pace_end(&pace));
 			for (unsigned int j = 0; j < TASK_OUTPUTS; j++)
-				samples_add(&task->samples[j], out[j]);
+				samples_add_paced(&task->samples[j], out[j], pace.full);
 		}
 	}
 	for (size_t i = 0; i < n; i++)
