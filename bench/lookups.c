@@ -325,10 +325,8 @@ static double run_iterate(struct task *task, size_t ops, double *out)
 	return seconds;
 }
 
-static void report_size(struct suite *suite, const struct subject *subject, const char *workload, size_t n,
-			double target)
+static void add_size(const struct subject *subject, struct samples *samples)
 {
-	struct samples samples = { .n = 0 };
 	size_t entries, bytes;
 
 	if (subject->impl->online)
@@ -336,7 +334,30 @@ static void report_size(struct suite *suite, const struct subject *subject, cons
 	subject->impl->size(subject->thread, &entries, &bytes);
 	if (subject->impl->offline)
 		subject->impl->offline(subject->thread);
-	samples_add(&samples, (double)bytes / (double)entries);
+	samples_add(samples, (double)bytes / (double)entries);
+}
+
+#define LAYOUTS 15 /* small indexes of one kind differ by some bytes an entry */
+
+/* Of the subject, and of others of the library like it where they are quickly made. */
+static void report_size(struct suite *suite, const struct subject *subject, const char *workload, size_t n, bool dense,
+			double target)
+{
+	struct samples samples = { .n = 0 };
+
+	add_size(subject, &samples);
+	for (unsigned int i = 1; i < LAYOUTS && n <= SUITE_SIZE && !subject->impl->peer && !suite->smoke; i++) {
+		struct suite another = *suite; /* of another seed */
+		struct subject other;
+		struct layout layout;
+
+		another.seed += i;
+		layout_make(&layout, n, another.seed);
+		other = subject_open(&another, subject->impl, &layout, dense);
+		add_size(&other, &samples);
+		subject_close(&other);
+		layout_free(&layout);
+	}
 
 	struct row row = {
 		.workload = workload,
@@ -384,7 +405,7 @@ static void sizes_of(struct suite *suite, const struct layout *layout, bool dens
 	tasks_report(suite, tasks, ntasks, 0, "ns", 0);
 	for (size_t i = 0; i < nsubjects; i++) {
 		if (suite_wants(suite, names[1], subjects[i].impl->name))
-			report_size(suite, &subjects[i], names[1], layout->n, dense ? 33 : 45);
+			report_size(suite, &subjects[i], names[1], layout->n, dense, dense ? 33 : 45);
 		subject_close(&subjects[i]);
 	}
 }
