@@ -353,6 +353,15 @@ void cleave_anon_flush(struct cleave_anon_context *context)
 	}
 }
 
+bool cleave__anon_reclaim(struct cleave_anon_context *context)
+{
+	if (!(context->dead || context->young.count | context->old.count) || cleave_thread_holds(context->self))
+		return false;
+	PORT_COUNT(context->gp_waits);
+	cleave_anon_flush(context);
+	return true;
+}
+
 /* ---- Waiting ---- */
 
 /*

@@ -87,6 +87,12 @@ void cleave__anon_finish_giving(struct cleave_anon_context *context);
 /* Have what a change under a guard may need, and keep to the limit.  May sleep.  0, -ENOMEM. */
 int cleave__anon_prepare(struct cleave_anon_context *context, unsigned int nodes);
 
+/*
+ * For who lacks memory: wait for all that waits, and free it.  False: there is nothing, or the thread may not wait,
+ * because it has a transaction open.
+ */
+bool cleave__anon_reclaim(struct cleave_anon_context *context);
+
 /* ---- Waiting ---- */
 
 /*

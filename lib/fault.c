@@ -246,7 +246,7 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 		  unsigned int flags)
 {
 	struct cleave__fault fault;
-	bool lock = false;
+	bool lock = false, reclaimed = false;
 	int result;
 
 	fault.thread = thread;
@@ -265,6 +265,12 @@ int cleave__fault(struct cleave_space_thread *thread, struct cleave_map *map, ui
 		PORT_COUNT(thread->counters.restarts);
 		lock = restarts >= RESTARTS - 1 || result == CLEAVE__NEXT_LOCK;
 		result = prepare(&fault, (enum cleave__fault_next)result);
+		/* What this thread has dropped may be all that is missing.  Once: others take pages, too. */
+		if (PORT_UNLIKELY(result == -ENOMEM) && !reclaimed) {
+			reclaimed = true;
+			if (cleave__anon_reclaim(thread->context))
+				continue;
+		}
 		if (result) {
 			fault.anon = NULL;
 			break;

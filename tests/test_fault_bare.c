@@ -396,6 +396,54 @@ static void wired_zeros_have_pages_of_their_own(void **state)
 	assert_int_equal(read_at(&one.map, 1), 0);
 }
 
+/* ---- Without memory ---- */
+
+/* What the thread has dropped is waited for, once, before a fault fails; not with a transaction open. */
+static void what_was_dropped_is_used_before_a_fault_fails(void **state)
+{
+	const struct cleave_space_ops *ops = &one.world.ops;
+	const struct cleave_anon_context *context = one.thread.context;
+	const unsigned int left = 3;
+	static uint64_t taken[4096];
+	unsigned int n = 0;
+	struct cleave index;
+	struct cleave_txn txn;
+
+	(void)state;
+	one.domain.grace = GRACE_ON_DEMAND;
+	while (one.world.live.word < one.world.npages - 1 - left)
+		taken[n++] = ops->page_get(ops);
+	assert_int_equal(cleave_init(&index, &one.domain.self), 0);
+	map_private(0, 8, RW);
+	write_at(&one.map, 0, 1);
+	write_at(&one.map, 1, 1);
+	unmap(&one.map, 1, 2);
+	write_at(&one.map, 2, 2);
+	assert_int_equal(context->gp_waits, 0);
+	write_at(&one.map, 3, 3); /* with the page of 1 */
+	assert_int_equal(context->gp_waits, 1);
+	/* Reading in. */
+	assert_int_equal(evict(&one.map, 0), 1);
+	write_at(&one.map, 4, 4);
+	unmap(&one.map, 2, 3);
+	assert_int_equal(read_at(&one.map, 0), 1);
+	assert_int_equal(context->gp_waits, 2);
+	/* Not while others might wait for what this thread has locked. */
+	unmap(&one.map, 3, 4);
+	assert_int_equal(cleave_begin(&txn, &index, &one.domain.self, 5, 9), 0);
+	assert_int_equal(touch(&one.map, 5, CLEAVE_PROT_WRITE), -ENOMEM);
+	cleave_abort(&txn);
+	assert_int_equal(context->gp_waits, 2);
+	write_at(&one.map, 5, 5);
+	assert_int_equal(context->gp_waits, 3);
+	/* Nothing waits. */
+	assert_int_equal(touch(&one.map, 6, CLEAVE_PROT_WRITE), -ENOMEM);
+	assert_int_equal(context->gp_waits, 3);
+	while (n)
+		ops->page_free(ops, taken[--n]);
+	cleave_destroy(&index, &one.domain.self);
+}
+
 int main(int argc, char **argv)
 {
 #define ROW(test) cmocka_unit_test_setup_teardown(test, begin, end)
@@ -413,6 +461,7 @@ int main(int argc, char **argv)
 		ROW(a_fork_that_cannot_copy_wired_pages),
 		ROW(a_thread_without_memory_does_not_start),
 		ROW(a_store_has_as_many_slots_as_it_can),
+		ROW(what_was_dropped_is_used_before_a_fault_fails),
 		cmocka_unit_test_setup_teardown(wired_zeros_have_pages_of_their_own, begin_zero, end),
 	};
 

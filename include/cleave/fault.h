@@ -228,8 +228,9 @@ CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
  * and 4 above, 8 and 7 if SEQUENTIAL, none if RANDOM.
  *
  * Complexity: O(log entries + levels of the store).  Waits for: a clone of the store, another change of the same slot,
- * I/O on the same page; above the limit of what waits in the thread's context (anon.h), a grace period.  Does not wait
- * for faults on other pages.  After eight restarts it holds the page's range transaction while it looks, so that
+ * I/O on the same page; above the limit of what waits in the thread's context (anon.h), or if memory lacks while
+ * something waits there, a grace period: not with a transaction open (cleave_thread_holds()).  Does not wait for faults
+ * on other pages.  After eight restarts it holds the page's range transaction while it looks, so that
  * changes of the map cannot starve it.
  * Linearizes at: the check that the entry still holds, after the guard was set: what changes the entry later waits for
  * this fault.
@@ -237,8 +238,9 @@ CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
  *   0: entered;
  *   -EFAULT: not mapped, a HOLE, NOFAULT, a submap, or beyond the end of its store;
  *   -EACCES: the entry does not permit it;
- *   -ENOMEM: no page, anon, node or store; nothing is held, and the fault can be made again once memory is there;
- *   what object_fetch, page_in or enter returned.
+ *   -ENOMEM: no page, anon, node or store, nor among what the thread itself has dropped, if it may wait for that;
+ *	nothing is held, and the fault can be made again once memory is there;
+ *   what object_fetch, page_in or enter returned (the first two are asked once more if they lack memory that way).
  */
 CLEAVE_API int cleave_fault(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t addr,
 			    unsigned int access);
