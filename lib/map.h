@@ -171,7 +171,7 @@ struct cleave__map_object *cleave__map_object_made(struct cleave_map_thread *thr
 /* The rule has made `object`, by cleave__map_object_made(), of `old`, for a change that went well. */
 void cleave__map_object_remember(struct cleave_map_thread *thread, const struct cleave__map_object *object,
 				 const struct cleave__map_object *old, uint64_t rule);
-/* Work off a part of what is retired.  may_wait: too much of it is waited for. */
+/* Work off a part of what is retired.  may_wait: too much of it is waited for, but not with a transaction open. */
 void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait);
 
 /* ---- map_txn.c ---- */

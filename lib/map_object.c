@@ -368,7 +368,8 @@ void cleave__map_tidy(struct cleave_map_thread *thread, bool may_wait)
 	if (thread->nyoung >= CLEAVE__MAP_BATCH)
 		mature(thread);
 	if (thread->old) {
-		if (may_wait && thread->nold > CLEAVE__MAP_GARBAGE)
+		/* An extract ends its two transactions one after the other: others wait for the second one's locks. */
+		if (may_wait && thread->nold > CLEAVE__MAP_GARBAGE && !cleave_thread_holds(thread->self))
 			domain->ops->wait(domain, thread->self, thread->old->cookie);
 		release(thread, false);
 	}

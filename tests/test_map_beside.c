@@ -5,6 +5,8 @@
  */
 #include "map_world.h"
 
+#include "map.h"
+
 #include <limits.h>
 
 static struct solo busy;
@@ -210,6 +212,49 @@ static void what_is_extracted_changes(void **state)
 	end();
 }
 
+/* ---- Waiting for grace periods ---- */
+
+static unsigned int waits;
+
+static void wait_without_locks(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	CHECK(!cleave_thread_holds(self), "a grace period is waited for with a map locked");
+	waits++;
+	plain->wait(domain, self, cookie);
+}
+
+/* Pages of different advice, with a store each: all their attributes change when they are shown elsewhere, too. */
+static void an_extract_waits_after_both_maps(void **state)
+{
+	const uint64_t most = CLEAVE__MAP_GARBAGE;
+	struct cleave_map_config config = solo_config();
+	struct cleave_map_request request;
+	struct cleave_map to;
+	uint64_t addr;
+
+	(void)state;
+	begin(&config);
+	busy.domain.grace = GRACE_ON_DEMAND;
+	ops.wait = wait_without_locks;
+	waits = 0;
+	assert_int_equal(cleave_map_init(&to, &busy.thread, &config), 0);
+	embedder_watch(&busy.embedder, &to, SOLO_BASE);
+	for (unsigned int i = 0; i < 60; i++) {
+		request = request_fixed(i, i + 1);
+		request.advice = (uint8_t)(i % 3);
+		assert_int_equal(cleave_map_map(&busy.map, &busy.thread, &request), 0);
+	}
+	while (busy.thread.nold + busy.thread.nyoung < most - 30) {
+		assert_int_equal(solo_map(&busy, 100, 110), 0);
+		assert_int_equal(cleave_map_unmap(&busy.map, &busy.thread, AT(100), AT(110), 0), 0);
+	}
+	assert_int_equal(waits, 0);
+	assert_int_equal(cleave_map_extract(&busy.map, &busy.thread, AT(0), 60 * PAGE, &to, 0, &addr), 0);
+	CHECK(waits == 1 && busy.thread.nold <= most, "%u waits", waits);
+	solo_destroy(&busy, &to);
+	end();
+}
+
 /* ---- Waiting for each other ---- */
 
 static void unbusy_when_waited_for(struct cleave_domain *domain, struct cleave_thread *self, struct cleave_word32 *word,
@@ -283,6 +328,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_snapshot_of_a_map_that_changes),
 		cmocka_unit_test(space_that_was_found_is_taken),
 		cmocka_unit_test(what_is_extracted_changes),
+		cmocka_unit_test(an_extract_waits_after_both_maps),
 		cmocka_unit_test(a_map_is_busy_for_one_after_the_other),
 		cmocka_unit_test(no_store_comes_while_pages_are_wired),
 	};
