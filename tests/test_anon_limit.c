@@ -85,12 +85,12 @@ static void fill_and_truncate(struct writer *writer)
 	CHECK(cleave_anon_extend(writer->store, 1000) == 0, "extend");
 }
 
-static void put_window(struct writer *writer, int delta)
+static void put_window(struct writer *writer, uint64_t last, int delta)
 {
 	struct cleave_anon_change change;
 
-	CHECK(cleave_anon_windows_begin(&change, writer->context, writer->store, 0, 9) == 0, "begin");
-	CHECK(cleave_anon_windows_put(&change, 0, 9, delta) == 0, "put");
+	CHECK(cleave_anon_windows_begin(&change, writer->context, writer->store, 0, last) == 0, "begin");
+	CHECK(cleave_anon_windows_put(&change, 0, last, delta) == 0, "put");
 	CHECK(cleave_anon_windows_prepare(&change) == 0, "prepare");
 	cleave_anon_windows_commit(&change);
 	cleave_anon_windows_wipe(&change);
@@ -98,9 +98,9 @@ static void put_window(struct writer *writer, int delta)
 
 static void fill_in_a_window(struct writer *writer)
 {
-	put_window(writer, 1);
+	put_window(writer, 9, 1);
 	fill(writer, writer->store, 5);
-	put_window(writer, -1);
+	put_window(writer, 9, -1);
 }
 
 static void end_a_store(struct writer *writer)
@@ -194,30 +194,94 @@ static void stopped_while_a_reader_stays(void (*change)(struct writer *writer))
 	anon_fixture_stop(&it);
 }
 
+/* ---- Who only gives back ---- */
+
+#define PAGES 4096u /* of each store: many more nodes than one step takes apart */
+
+/* The nodes are nobody's, as a clone leaves them, so that they are unlinked whole. */
+static struct cleave_anon *make_store(struct cleave_anon_context *context)
+{
+	struct writer filler = { .context = context };
+	struct cleave_anon *clone;
+
+	CHECK(cleave_anon_create(context, PAGES, &filler.store) == 0, "create");
+	for (uint64_t slot = 0; slot < PAGES; slot++)
+		fill(&filler, filler.store, slot);
+	CHECK(cleave_anon_clone_begin(context, &filler.store, &clone, 1) == 0, "clone");
+	cleave_anon_clone_end(context, &filler.store, &clone, 1);
+	cleave_anon_clone_done(context, &filler.store, 1);
+	cleave_anon_unref(context, filler.store);
+	cleave_anon_flush(context);
+	return clone;
+}
+
 /*
- * One context fills stores, another only ends them.  As many stores as are the limit wait, and what the last grace
- * period left; not what all of them had.
+ * One context makes stores, another only gives back what is in them.  What the last grace period left waits, and what
+ * goes on towards the limit: `stores` of them; not what all of them had.
  */
+static void keeps_few(void (*give)(struct writer *writer), uint64_t stores)
+{
+	struct cleave_anon_context *maker;
+
+	anon_fixture_start_with(&it, LIMIT);
+	maker = cleave_anon_context_open(&it.domain, it.context->self);
+	CHECK(maker != NULL, "context");
+	for (unsigned int n = 0; n < 3 * stores; n++) {
+		struct writer writer = { .context = it.context, .store = make_store(maker) };
+
+		give(&writer);
+		if (writer.store)
+			cleave_anon_unref(maker, writer.store);
+		CHECK(pages_live(it.pages) <= stores * PAGES, "%llu pages wait", LL(pages_live(it.pages)));
+	}
+	cleave_anon_context_close(maker);
+	anon_fixture_stop(&it);
+}
+
+static void end(struct writer *writer)
+{
+	cleave_anon_unref(writer->context, writer->store);
+	writer->store = NULL;
+}
+
+static void wipe(struct writer *writer)
+{
+	CHECK(cleave_anon_wipe(writer->context, writer->store, 0, PAGES - 1) == 0, "wipe");
+}
+
+static void truncate_to_one(struct writer *writer)
+{
+	CHECK(cleave_anon_truncate(writer->context, writer->store, 1) == 0, "truncate");
+}
+
+static void end_window(struct writer *writer)
+{
+	put_window(writer, PAGES - 1, 1);
+	put_window(writer, PAGES - 1, -1);
+}
+
 static void who_only_ends_stores_keeps_few(void **state)
 {
-	enum { PAGES = 1000, STORES = 300, WAIT = CLEAVE_ANON_GONE + 16 };
-	struct cleave_anon_context *filler;
-
 	(void)state;
-	anon_fixture_start_with(&it, LIMIT);
-	filler = cleave_anon_context_open(&it.domain, it.context->self);
-	CHECK(filler != NULL, "context");
-	for (unsigned int n = 0; n < STORES; n++) {
-		struct writer writer = { .context = filler };
+	keeps_few(end, CLEAVE_ANON_GONE + 16);
+}
 
-		CHECK(cleave_anon_create(it.context, PAGES, &writer.store) == 0, "create");
-		for (uint64_t slot = 0; slot < PAGES; slot++)
-			fill(&writer, writer.store, slot);
-		cleave_anon_unref(it.context, writer.store);
-		CHECK(pages_live(it.pages) <= WAIT * PAGES, "%llu pages wait", LL(pages_live(it.pages)));
-	}
-	cleave_anon_context_close(filler);
-	anon_fixture_stop(&it);
+static void who_only_wipes_keeps_few(void **state)
+{
+	(void)state;
+	keeps_few(wipe, 2 * LIMIT);
+}
+
+static void who_only_truncates_keeps_few(void **state)
+{
+	(void)state;
+	keeps_few(truncate_to_one, LIMIT);
+}
+
+static void who_only_ends_windows_keeps_few(void **state)
+{
+	(void)state;
+	keeps_few(end_window, 2 * LIMIT);
 }
 
 #define STOPPED(change) \
@@ -246,6 +310,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(end_a_store_is_stopped),
 		cmocka_unit_test(write_in_place_is_stopped),
 		cmocka_unit_test(who_only_ends_stores_keeps_few),
+		cmocka_unit_test(who_only_wipes_keeps_few),
+		cmocka_unit_test(who_only_truncates_keeps_few),
+		cmocka_unit_test(who_only_ends_windows_keeps_few),
 	};
 
 	return RUN_TESTS(tests, argc, argv);
