@@ -67,7 +67,6 @@ plant takeover_by_count_alone anon_path.h \
 		\tif (cleave__anon_node_alone(node))\n\t\treturn 0;\n$1/'
 plant counts_raised_late anon_path.c \
 	's/\t\telse\n\t\t\tcleave__anon_node_get\(cleave__anon_child\(word\)\);\n//;
-		s/(\t\tif \(level == 0\))/$1/;
 		s/(\t\t\tcleave__anon_displace\(context, old\);\n)/
 		$1\t\t\tfor (unsigned int i = 0; fresh && level > 0 && i < CLEAVE__ANON_FANOUT; i++)\n
 		\t\t\t\tif (cleave__anon_child(PORT_LOAD(&fresh->slot[i], PORT_RELAXED)))\n
@@ -82,7 +81,7 @@ plant cloning_cleared_too_early anon_clone.c \
 		s/(void cleave_anon_clone_done\(.*?\{\n)\tlet_writers_go_on\(context, stores, n\);\n
 		/$1\t(void)stores;\n\t(void)n;\n/s'
 plant cloning_is_a_flag anon_clone.c \
-	's/PORT_FETCH_ADD\(&stores\[i\]->cloning, UINT32_MAX, PORT_SEQ_CST\)/
+	's/PORT_FETCH_ADD\(&stores\[i\]->cloning, UINT32_MAX, PORT_RELEASE\)/
 		PORT_STORE(&stores[i]->cloning, 0, PORT_SEQ_CST)/;
 		s/PORT_FETCH_ADD\(&stores\[i\]->cloning, 1, PORT_SEQ_CST\)/
 		PORT_STORE(&stores[i]->cloning, 1, PORT_SEQ_CST)/;

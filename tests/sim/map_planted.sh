@@ -77,7 +77,7 @@ plant busy_read_before_lock map_hold.c \
 		\tbusy_seen[thread->stripe] = PORT_LOAD(&map->busy, PORT_RELAXED);\n$1/'
 plant transition_changed_in_place map_hold.c \
 	's/ && !object->attributes\.wired//;
-		s/\t       !\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) &&\n//'
+		s/!\(object->attributes\.flags & CLEAVE_MAP_IN_TRANSITION\) && //'
 plant made_not_kept map_object.c \
 	's/PORT_STORE\(&object->pages, KEPT,/PORT_STORE(&object->pages, pages,/;
 		s/\.pages = pages, \.uses/.uses/;

@@ -33,8 +33,18 @@ asked() { # NAME
 	esac
 }
 
+# Apply PERL, and say whether each of its substitutions found something.
+substitute='
+	BEGIN { @parts = map { s/\n\t+//gr } split /;\n\t+(?=s\/)/, shift }
+	for my $part (@parts) {
+		next if eval $part;
+		print STDERR $@ || "no place for $part\n";
+		$failed = 1;
+	}
+	END { $? = $failed }'
+
 # $work/lib becomes the library with the bug; $files: what was changed.  A line break in PERL does not count, nor do the
-# tabs behind it.
+# tabs behind it; a line that ends with a semicolon ends a substitution, if the next one begins with s/.
 mutate() { # NAME FILE PERL...
 	bug=$1
 	shift
@@ -42,10 +52,8 @@ mutate() { # NAME FILE PERL...
 	cp -R "$work/base" "$work/lib"
 	files=
 	while [ $# -gt 0 ]; do
-		cp "$work/lib/$1" "$work/before"
-		perl -0pi -e "$(printf '%s' "$2" | perl -0pe 's/\n\t+//g')" "$work/lib/$1"
-		if cmp -s "$work/before" "$work/lib/$1"; then
-			echo "$bug: nothing to change in lib/$1" >&2
+		if ! perl -0777 -pi -e "$substitute" -- "$2" "$work/lib/$1"; then
+			echo "$bug: cannot be planted in lib/$1" >&2
 			exit 2
 		fi
 		files="$files $1"
