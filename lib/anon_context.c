@@ -327,8 +327,8 @@ void cleave__anon_tidy_slowly(struct cleave_anon_context *context, bool may_wait
 void cleave__anon_finish_giving(struct cleave_anon_context *context)
 {
 	cleave__anon_finish(context);
-	while (PORT_UNLIKELY(context->dead) && !cleave__anon_over_limit(context, 1) &&
-	       !cleave_thread_holds(context->self)) {
+	while (PORT_UNLIKELY(context->dead) && !cleave_thread_holds(context->self)) {
+		PORT_ASSERT(!cleave__anon_over_limit(context, 1), "who holds nothing has waited for room");
 		work(context, CLEAVE__ANON_STEPS);
 		wait_for_room(context);
 	}

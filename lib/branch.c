@@ -22,8 +22,7 @@ void cleave__branch_append_copies_private(struct cleave__branch *branch, const s
 {
 	unsigned int i = branch->node.count;
 
-	if (c == end)
-		return;
+	PORT_ASSERT(c < end, "a branch has a last child");
 	branch->node.count = (uint8_t)(i + (end - c));
 	branch->node.last = from->pivot[end - 1];
 	for (; c < end; c++, i++) {
