@@ -74,17 +74,22 @@ static uint64_t lowest_free(const bool *taken, uint64_t size, bool up)
 
 static void the_same_edge_again(void **state)
 {
-	static const enum grace graces[] = { GRACE_AT_ONCE, GRACE_LATE, GRACE_ON_DEMAND };
+	static const enum grace graces[] = { GRACE_AT_ONCE, GRACE_LATE, GRACE_ON_DEMAND, GRACE_LATE };
 	uint64_t seed = test_seed();
 
 	(void)state;
-	for (size_t g = 0; g < 3; g++) {
+	for (size_t g = 0; g < 4; g++) {
 		bool taken[2][WINDOW] = { { false } };
 		struct cleave indexes[2];
 		struct manual_domain domain;
+		struct cleave_ops ops;
 		struct rng rng = { .state = seed + g };
 
 		manual_start(&domain, graces[g], NULL, 1000);
+		ops = *domain.domain.ops;
+		domain.domain.ops = &ops;
+		if (g == 3)
+			ops.begun = NULL; /* then there is no branch that could be known to be the same */
 		for (size_t i = 0; i < 2; i++)
 			CHECK(cleave_init(&indexes[i], &domain.self) == 0, "init");
 		for (uint64_t n = test_scaled(40000), own = 0, up = 0, full = 0; n; n--) {

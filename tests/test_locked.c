@@ -251,6 +251,32 @@ static void who_asked_waits_until_it_is_granted(void **state)
 	cleave__unlock(&manual.domain, &lock, false);
 }
 
+/* What a thread has left behind is taken over, unless another one has the domain's lock. */
+static void nobody_waits_to_take_nodes_over(void **state)
+{
+	struct cleave_thread other;
+	struct cleave index;
+	uint64_t reuses;
+
+	(void)state;
+	manual.grace = GRACE_ON_DEMAND;
+	plant(&index);
+	cleave_thread_init(&other, &manual.domain);
+	for (unsigned int n = 0; n < 2 * CLEAVE__CELLS; n++) /* no cell comes back: copies */
+		assert_int_equal(cleave_store(&index, &other, 500, 509, &index + n % 2, NULL), 0);
+	cleave_thread_exit(&other);
+	manual.grace = GRACE_AT_ONCE;
+	assert_true(manual.domain.orphaned.word > 0);
+	reuses = manual.self.counters.reuses;
+	assert_true(cleave__trylock(&manual.domain.lock));
+	assert_int_equal(cleave__pool_fill(&manual.self, manual.self.nfree[CLEAVE__LEAF] + 1, 0, false), 0);
+	assert_int_equal(manual.self.counters.reuses, reuses);
+	cleave__unlock(&manual.domain, &manual.domain.lock, true);
+	assert_int_equal(cleave__pool_fill(&manual.self, manual.self.nfree[CLEAVE__LEAF] + 1, 0, false), 0);
+	assert_int_equal(manual.self.counters.reuses, reuses + 1);
+	cleave_destroy(&index, &manual.self);
+}
+
 /* ---- What a walk finds too late ---- */
 
 static void a_try_lets_a_dead_leaf_be(void **state)
@@ -384,6 +410,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_bound_is_raised_whole_or_not_at_all, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_bound_is_lowered_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_asked_waits_until_it_is_granted, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_waits_to_take_nodes_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_try_lets_a_dead_leaf_be, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_try_finds_cells_when_it_has_locked_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_covers_a_range_locks_it_if_it_does_not_hold_still, setup, teardown),

@@ -273,6 +273,38 @@ static void a_staging_that_fails_spoils_the_transaction(void **state)
 	solo_stop(&solo);
 }
 
+/* What lies between holes, which stay, is unmapped piece by piece: all of it, or nothing. */
+static void an_unmap_between_holes_fails_as_a_whole(void **state)
+{
+	struct picture before, after;
+	int error = -ENOMEM;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	for (unsigned int n = 0; n < 120; n += 3) {
+		struct cleave_map_request request = request_fixed(n + 2, n + 3);
+
+		request.entry_flags = CLEAVE_MAP_HOLE;
+		assert_int_equal(solo_map(&solo, n, n + 2), 0);
+		assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	}
+	picture_take(&before, &solo.map, &solo.thread);
+	for (uint64_t grant = 0; error; grant++) {
+		counting_memory_grant(&solo.domain.memory, grant);
+		error = cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(120), 0);
+		counting_memory_grant(&solo.domain.memory, GRANT_ALL);
+		assert_true(error == 0 || error == -ENOMEM);
+		assert_true(grant < 1000);
+		picture_take(&after, &solo.map, &solo.thread);
+		assert_true(picture_equal(&before, &after) == (error != 0));
+		picture_free(&after);
+	}
+	assert_int_equal(solo_entries(&solo), 40);
+	picture_free(&before);
+	solo_stop(&solo);
+}
+
 /* What cannot be wired after it was opened is said so, and is not wired; to unwire it needs memory, too. */
 static void wiring_fails_at_each_allocation(void **state)
 {
@@ -314,6 +346,34 @@ static void wiring_fails_at_each_allocation(void **state)
 		assert_true(grant < 1000);
 		assert_true(solo_lookup(&solo, 20, &entry) && !entry.attributes.wired == !error);
 	}
+	solo_stop(&solo);
+}
+
+/* A mapping that cannot be wired, late, gives its object back. */
+static void who_maps_keeps_the_object_if_it_cannot_be_wired(void **state)
+{
+	struct cleave_map_request request = request_fixed(0, 4);
+	struct thing *object;
+	struct solo solo;
+
+	(void)state;
+	solo_start(&solo, NULL);
+	assert_int_equal(cleave_map_wire_all(&solo.map, &solo.thread, CLEAVE_WIRE_FUTURE, 0), 0);
+	object = thing_new(&solo.embedder);
+	thing_ref(object);
+	request.object = object;
+	request.entry_flags = 0;
+	solo.embedder.bad_page = AT(2);
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), -ENOMEM);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_int_equal(solo_entries(&solo), 0);
+	assert_int_equal(thing_refs(object), 2);
+	solo.embedder.bad_page = 0;
+	assert_int_equal(cleave_map_map(&solo.map, &solo.thread, &request), 0);
+	assert_int_equal(cleave_map_unmap(&solo.map, &solo.thread, AT(0), AT(4), 0), 0);
+	cleave_map_thread_flush(&solo.thread, true);
+	assert_int_equal(thing_refs(object), 1);
+	thing_unref(&solo.embedder, object);
 	solo_stop(&solo);
 }
 
@@ -401,6 +461,17 @@ static void accounts_are_shared_by_many_threads(void **state)
 		assert_int_equal(cleave_map_protect(&solo.map, &threads[i], AT(2 * i), AT(2 * i + 1), 0, 0, 0), 0);
 		cleave_map_account(&solo.map, &solo.thread, &accounts);
 		assert_true(accounts.size == (i + 2) * PAGE && accounts.data == (i + 1) * PAGE);
+		/* Two entries, in a transaction, that maps nothing. */
+		for (unsigned int data = 2; data-- > 0;) {
+			assert_int_equal(cleave_map_protect(&solo.map, &threads[i], AT(2 * i), AT(2 * i + 2),
+							    data ? RW : 0, 0, 0),
+					 0);
+			assert_int_equal(cleave_map_protect(&solo.map, &threads[i], AT(2 * i + 1), AT(2 * i + 2), RW, 0,
+							    0),
+					 0);
+			cleave_map_account(&solo.map, &solo.thread, &accounts);
+			assert_true(accounts.size == (i + 2) * PAGE && accounts.data == (i + 1 + data) * PAGE);
+		}
 		assert_int_equal(cleave_map_unmap(&solo.map, &threads[i], AT(2 * i), AT(2 * i + 1), 0), 0);
 		cleave_map_account(&solo.map, &solo.thread, &accounts);
 		assert_true(accounts.size == (i + 1) * PAGE && accounts.data == (i + 1) * PAGE);
@@ -469,6 +540,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_refuse_what_makes_no_sense),
 		cmocka_unit_test(extraction_refuses_other_worlds),
 		cmocka_unit_test(transactions_refuse_what_makes_no_sense),
+		cmocka_unit_test(an_unmap_between_holes_fails_as_a_whole),
+		cmocka_unit_test(who_maps_keeps_the_object_if_it_cannot_be_wired),
 		cmocka_unit_test(wiring_fails_at_each_allocation),
 		cmocka_unit_test(a_wiring_that_fails_leaves_what_it_passed_over),
 		cmocka_unit_test(a_limit_keeps_memory_shut),

@@ -296,6 +296,34 @@ static void a_cut_below_other_entries_copies_once(void **state)
 	world_stop(&world);
 }
 
+/* Who has come back to a leaf cuts it upward; but not this one, whose hold is older. */
+static void a_cut_in_an_older_hold_is_no_way_upward(void **state)
+{
+	uint64_t first = start_of(2, 4), last = first + 3;
+	struct cleave_hold hold, later;
+	struct cleave other;
+
+	(void)state;
+	plant(5);
+	manual.grace = GRACE_ON_DEMAND;
+	assert_int_equal(cleave_init(&other, &manual.self), 0);
+	cleave_hold_begin(&hold, &world.index, &manual.self, first);
+	for (unsigned int turn = 0; turn < 2; turn++) {
+		cleave_hold_begin(&later, &other, &manual.self, 0);
+		cleave_hold_end(&later);
+	}
+	assert_true(manual.self.last.again);
+	assert_int_equal(cleave_hold_put(&hold, first, last, &manual), 0);
+	cleave_hold_end(&hold);
+	model_store(&world.model, first, last, &manual, NULL);
+	world_compare(&world);
+	/* It shares with its neighbour. */
+	assert_int_equal(parent_of(0)->node.count, 6);
+	assert_int_equal(cells_of(parent_of(0), 2), 9);
+	cleave_destroy(&other, &manual.self);
+	world_stop(&world);
+}
+
 /* To divide a leaf without clean cells is only a wish: it takes more nodes than a copy. */
 static void a_cut_without_nodes_to_divide_copies(void **state)
 {
@@ -652,6 +680,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(a_full_parent_keeps_what_is_above_a_descent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_at_the_end_leaves_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_below_other_entries_copies_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_in_an_older_hold_is_no_way_upward, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cut_without_nodes_to_divide_copies, setup, teardown),
 		cmocka_unit_test_setup_teardown(new_leaves_are_published_locked_for_who_asks, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_cramped_leaf_is_spread, setup, teardown),
