@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <cleave/section.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,6 +101,23 @@ static void look_beside_after_the_put(void)
 	cleave_hold_beside(&hold, 1);
 }
 
+static void *clip_in_anothers_name(void *nothing)
+{
+	static CLEAVE_SECTION_THREAD own;
+
+	cleave_section_register(&own, &domain);
+	cleave_clip(&index_, &self.thread, 5);
+	return nothing;
+}
+
+static void use_anothers_record(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, clip_in_anothers_name, NULL);
+	pthread_join(thread, NULL);
+}
+
 static void exit_in_a_transaction(void)
 {
 	struct cleave_txn txn;
@@ -164,6 +182,12 @@ static void one_transaction_on_an_index(void **state)
 	must_stop(exit_in_a_transaction, "holds no transaction");
 }
 
+static void a_record_is_one_threads(void **state)
+{
+	(void)state;
+	must_stop(use_anothers_record, "its own record");
+}
+
 static void a_transaction_keeps_its_order(void **state)
 {
 	(void)state;
@@ -179,6 +203,7 @@ int main(void)
 		cmocka_unit_test(a_read_section_is_needed),
 		cmocka_unit_test(nothing_sleeps_inside_a_read_section),
 		cmocka_unit_test(one_transaction_on_an_index),
+		cmocka_unit_test(a_record_is_one_threads),
 		cmocka_unit_test(a_transaction_keeps_its_order),
 	};
 

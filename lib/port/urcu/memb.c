@@ -28,6 +28,7 @@ static inline void lock_section(const struct cleave_urcu_thread *thread)
 	struct urcu_reader *reader = thread->reader;
 	unsigned long was;
 
+	PORT_ASSERT(reader == &URCU_TLS(rcu_reader), "a thread uses its own record");
 	cmm_barrier();
 	was = reader->ctr;
 	if (PORT_UNLIKELY(was & URCU_GP_CTR_NEST_MASK)) {
