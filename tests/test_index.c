@@ -5,7 +5,7 @@
 /* Every distribution of addresses, in a domain whose grace periods come as told. */
 static void differential(enum grace grace, uint64_t steps)
 {
-	uint64_t seed = test_seed();
+	uint64_t seed = test_seed(), edges = 0;
 
 	for (size_t i = 0; i < nkeyspaces; i++) {
 		struct manual_domain manual;
@@ -22,9 +22,12 @@ static void differential(enum grace grace, uint64_t steps)
 		world_compare(&world);
 		CHECK(world.refused <= world.tried / 2, "try forms refused %llu times of %llu",
 		      (unsigned long long)world.refused, (unsigned long long)world.tried);
+		edges += world.edges;
 		world_stop(&world);
 		manual_stop(&manual);
 	}
+	CHECK(edges >= test_scaled(steps) / 200, "only %llu allocations at the edge of the last one",
+	      (unsigned long long)edges);
 }
 
 static void agrees_with_the_model_when_cells_are_reused_at_once(void **state)

@@ -106,6 +106,15 @@ static int call_hold(struct world *world, const struct operation *operation, str
 	return result;
 }
 
+/* Does the thread remember a branch where the search begins? */
+static bool begins_at_edge(const struct cleave_thread *self, const struct cleave_request *request)
+{
+	uint64_t addr = request->order == CLEAVE_LOWEST ? request->min : request->max;
+
+	return (request->order == CLEAVE_LOWEST || request->order == CLEAVE_HIGHEST) && self->edge.parent &&
+	       self->edge.addr == addr;
+}
+
 void world_call(struct world *world, const struct operation *operation, struct outcome *outcome)
 {
 	struct cleave *index = &world->index;
@@ -136,6 +145,7 @@ void world_call(struct world *world, const struct operation *operation, struct o
 		outcome->result = cleave_replace_if(index, self, &outcome->entry, value);
 		break;
 	case CALL_ALLOC:
+		world->edges += begins_at_edge(self, &operation->request);
 		outcome->result = cleave_alloc(index, self, &operation->request, value, &outcome->addr);
 		break;
 	case CALL_TXN:

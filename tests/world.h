@@ -74,6 +74,8 @@ struct world {
 	uint64_t step;
 	uint64_t refused; /* try forms that answered -EAGAIN */
 	uint64_t tried;
+	struct cleave_request request; /* the last one drawn */
+	uint64_t edges;		       /* allocations whose search could begin where the last one's did */
 };
 
 void world_start(struct world *world, struct cleave_domain *domain, struct cleave_thread *self,

@@ -142,6 +142,13 @@ void operation_random(struct world *world, struct operation *operation)
 		break;
 	case CALL_ALLOC:
 		world_request_random(world, &operation->request);
+		/* Mostly at the end of the same window again: that is where the thread's next search begins sooner. */
+		if (world->request.size && !rng_one_in(rng, 4)) {
+			operation->request.order = world->request.order;
+			operation->request.min = world->request.min;
+			operation->request.max = world->request.max;
+		}
+		world->request = operation->request;
 		break;
 	case CALL_TXN:
 	case CALL_TRY_TXN:
