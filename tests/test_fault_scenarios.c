@@ -116,6 +116,13 @@ static void scenario_3_each_page_gets_one_anon_whoever_faults(void **state)
 #define SPARSE 65536u /* slots of the segment */
 #define STEP 4u	      /* one page of so many is populated */
 #define FORKS 100u
+#define WRITERS 4u
+/*
+ * All versions of the segment that may be there at a time: the parent's, the child's, and those of which something
+ * waits in a writer's context, perhaps a whole old tree.  The main thread waits for a grace period after each fork, so
+ * that nothing waits from more than three of them, even if the writer does not run for a while.
+ */
+#define VERSIONS (2 + 3 * WRITERS)
 
 static struct cleave_word32 writing;
 
@@ -126,7 +133,7 @@ static void write_segment(struct worker *worker)
 
 	fault_thread_start(&world, &thread, worker_self(worker));
 	while (__atomic_load_n(&writing.word, __ATOMIC_ACQUIRE)) {
-		uint64_t page = rng_below(&worker->rng, SPARSE / STEP / 4) * 4 + worker->number;
+		uint64_t page = rng_below(&worker->rng, SPARSE / STEP / WRITERS) * WRITERS + worker->number;
 
 		/* Its own pages count up. */
 		CHECK(fault_write(&world, &map, AT(page * STEP), ++n << 8 | worker->number) == 0, "write");
@@ -137,19 +144,19 @@ static void write_segment(struct worker *worker)
 
 static void scenario_8_forks_beside_writers(void **state)
 {
-	struct worker workers[4];
+	struct worker workers[WRITERS];
 	uint64_t copies, most = 0;
 
 	(void)state;
-	start(SPARSE + 64, 6 * SPARSE / STEP);
+	start(SPARSE + 64, VERSIONS * SPARSE / STEP);
 	map_pages(0, SPARSE, CLEAVE_INHERIT_COPY);
 	map_pages(SPARSE, 16, CLEAVE_INHERIT_ZERO);
 	map_pages(SPARSE + 32, 16, CLEAVE_INHERIT_SHARE);
 	for (uint64_t n = 0; n < SPARSE + 48; n += n < SPARSE ? STEP : 1)
 		if (n < SPARSE + 16 || n >= SPARSE + 32)
-			CHECK(fault_write(&world, &map, AT(n), n < SPARSE ? n / STEP % 4 : 77) == 0, "populate");
+			CHECK(fault_write(&world, &map, AT(n), n < SPARSE ? n / STEP % WRITERS : 77) == 0, "populate");
 	writing.word = 1;
-	for (unsigned int i = 0; i < 4; i++)
+	for (unsigned int i = 0; i < WRITERS; i++)
 		worker_start(&workers[i], &fixture, i, write_segment, NULL);
 	for (unsigned int i = 0; i < FORKS; i++) {
 		struct cleave_map *child = calloc(1, sizeof(*child));
@@ -168,7 +175,8 @@ static void scenario_8_forks_beside_writers(void **state)
 			uint64_t page = rng_below(&rng, SPARSE / STEP);
 
 			CHECK(fault_read(&world, child, AT(page * STEP), &value) == 0, "read");
-			CHECK(page == 1 || (value & 255) == page % 4, "page %llu says %#llx", LL(page), LL(value));
+			CHECK(page == 1 || (value & 255) == page % WRITERS, "page %llu says %#llx", LL(page),
+			      LL(value));
 			CHECK(fault_read(&world, child, AT(page * STEP), &again) == 0 && again == value,
 			      "a child changes");
 		}
@@ -183,9 +191,10 @@ static void scenario_8_forks_beside_writers(void **state)
 		cleave_section_quiescent(&fixture.main);
 	}
 	__atomic_store_n(&writing.word, 0, __ATOMIC_RELEASE);
-	for (unsigned int i = 0; i < 4; i++)
+	for (unsigned int i = 0; i < WRITERS; i++)
 		worker_join(&workers[i]);
-	printf("%u forks beside 4 writers: at most %llu nodes copied by a child's first write\n", FORKS, LL(most));
+	printf("%u forks beside %u writers: at most %llu nodes copied by a child's first write\n", FORKS, WRITERS,
+	       LL(most));
 	CHECK(most <= 4, "levels");
 	stop(SPARSE + 64);
 }
