@@ -25,39 +25,32 @@ static PORT_ALWAYS_INLINE int begin(struct search *search, const struct cleave *
 	return 0;
 }
 
-/* The largest gap inside a node that is not locked; of a leaf, when it had that order word. */
-static uint64_t node_gap_rcu(const struct cleave__node *node, uint64_t *order) PORT_INSIDE
-{
-	if (node->level)
-		return cleave__branch_largest_gap(cleave__branch_const(node));
-	*order = cleave__order_rcu(cleave__leaf_const(node));
-	return cleave__leaf_gap(cleave__leaf_const(node), *order);
-}
-
 /* Nothing fitted in these nodes: lower their bounds, if they are higher than what is there. */
 static void lower(const struct search *search, const struct cleave__gap_found *found) PORT_INSIDE
 {
 	for (unsigned int k = 0; k < found->nstale; k++) {
-		struct cleave__branch *parent = found->stale[k].parent;
-		unsigned int i = found->stale[k].index;
-		struct cleave__node *child = cleave__link_read_rcu(&parent->child[i]);
-		uint64_t order = 0, gap = node_gap_rcu(child, &order);
+		const struct cleave__gap_stale *stale = &found->stale[k];
+		uint64_t gap = stale->child->level ? cleave__branch_largest_gap(cleave__branch_const(stale->child)) :
+						     stale->gap;
 
-		if (gap < cleave__branch_gap(parent, i))
-			cleave__lower_rcu((struct cleave *)search->index, search->self, parent, i, child, order, gap);
+		if (gap < cleave__branch_gap(stale->parent, stale->index))
+			cleave__lower_rcu((struct cleave *)search->index, search->self, stale->parent, stale->index,
+					  stale->child, stale->order, gap);
 	}
 }
 
-static PORT_ALWAYS_INLINE bool search_under(struct search *search, struct cleave__branch *under,
-					    struct cleave__gap_found *found) PORT_INSIDE
+/* The end of a search: was it misled? */
+static PORT_ALWAYS_INLINE bool searched(const struct search *search, const struct cleave__gap_found *found,
+					bool fits) PORT_INSIDE
 {
-	bool fits;
-
-	search->gap.under = under;
-	fits = search->index->search->gap_rcu(search->index, &search->gap, found);
 	if (PORT_UNLIKELY(found->nstale) && search->self)
 		lower(search, found);
 	return fits;
+}
+
+static PORT_ALWAYS_INLINE bool search_all(struct search *search, struct cleave__gap_found *found) PORT_INSIDE
+{
+	return searched(search, found, search->index->search->gap_rcu(search->index, &search->gap, found));
 }
 
 static PORT_ALWAYS_INLINE void set_window(struct search *search, uint64_t min, uint64_t max, bool up)
@@ -71,7 +64,7 @@ static PORT_ALWAYS_INLINE bool search_window(struct search *search, uint64_t min
 					     struct cleave__gap_found *found) PORT_INSIDE
 {
 	set_window(search, min, max, up);
-	return min <= max && search_under(search, NULL, found);
+	return min <= max && search_all(search, found);
 }
 
 static uint64_t mix(uint64_t x) /* splitmix64, Steele, Lea and Flood 2014 */
@@ -178,23 +171,29 @@ int cleave_find_gap_rcu(const struct cleave *index, const struct cleave_request 
 	return 0;
 }
 
+static bool holds(const struct cleave__node *node, uint64_t addr)
+{
+	return addr >= node->first && addr <= node->last;
+}
+
 /*
- * A search that began where the thread's last one did, `under` the branch that was remembered, or anew.  There is no
- * space under that branch: search everywhere.  Remember where it began, if it ended there too.
+ * The thread's edge is not known, or there is no space near it: search everywhere.  If that found space where the next
+ * search will look, under the branch two levels above the leaf at the edge, remember the edge.
  */
-static PORT_NO_INLINE bool find_anew(struct search *search, struct cleave__branch *under, uint64_t begun, bool fits,
-				     struct cleave__gap_found *found) PORT_INSIDE
+static PORT_NO_INLINE bool find_anew(struct search *search, uint64_t begun, struct cleave__gap_found *found) PORT_INSIDE
 {
 	struct cleave__edge *edge = &search->self->edge;
-	const struct cleave__position *position = &found->position;
+	bool fits = search_all(search, found);
+	const struct cleave__branch *above = found->position.above;
+	struct cleave__position position;
 
 	edge->parent = NULL;
-	if (under)
-		fits = search_under(search, NULL, found);
-	if (fits && begun && position->parent && position->parent->node.first <= edge->addr &&
-	    position->parent->node.last >= edge->addr) {
-		edge->parent = position->parent;
-		edge->above = position->above;
+	if (!fits || !begun || (above && !holds(&above->node, edge->addr)))
+		return fits;
+	if (search->index->search->climb_rcu(search->index, 1, edge->addr, &position) && position.parent == above) {
+		edge->parent = cleave__branch(position.node);
+		edge->above = position.parent;
+		edge->at = cleave__branch_index(edge->parent, edge->addr);
 		edge->index = search->index->number;
 		edge->begun = begun;
 	}
@@ -207,15 +206,20 @@ static PORT_NO_INLINE bool find_anew(struct search *search, struct cleave__branc
  * remembers(), has the argument).
  * It was live in an earlier call, and no branch comes back to life: so one that is not seen dead, by a relaxed load,
  * was the branch of this edge when the call began, and what is under it is what a walk may find, too.
- * If there is no space under it, nothing is remembered: the next time it would be in vain again.
+ * If there is no space under it, the search goes on under the branch above, if that is not seen dead either.  What is
+ * under a dead one may have been replaced before the call began:
+ *	1. T1: remembers the branch E, and A above it; B stands beside E under A
+ *	2. T2: divides B, which is full, and replaces A; E lives.  Erases an entry that is now in B's place
+ *	3. T1: finds nothing under E, goes on from A to B, and takes a place behind the one that 2 has made free.
+ * If there is no space there either, nothing is remembered: the next time it would be in vain again.
+ * A branch that the thread's own division puts in the place of E is as safe to begin in (edit.c, remembers(), again).
  */
 static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct cleave_request *request,
 					    struct cleave__gap_found *found) PORT_INSIDE
 {
 	struct cleave__edge *edge = &search->self->edge;
-	bool up = request->order == CLEAVE_LOWEST, fits;
+	bool up = request->order == CLEAVE_LOWEST;
 	uint64_t addr = up ? request->min : request->max, begun;
-	struct cleave__branch *under = NULL;
 
 	if (PORT_UNLIKELY(!up && request->order != CLEAVE_HIGHEST))
 		return find_otherwise(search, request, found);
@@ -223,17 +227,14 @@ static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct 
 	if (addr != edge->addr) {
 		edge->addr = addr;
 		edge->parent = NULL;
-		return search_under(search, NULL, found);
+		return search_all(search, found);
 	}
 	begun = cleave__pool_begun(search->self);
-	if (edge->parent && edge->begun == begun && edge->index == search->index->number &&
-	    !cleave__dead_locked(&edge->parent->node))
-		under = edge->parent;
-	fits = search_under(search, under, found);
-	if (PORT_UNLIKELY(!fits || !under))
-		return find_anew(search, under, begun, fits, found);
-	found->position.above = edge->above;
-	return true;
+	if (PORT_LIKELY(edge->parent && edge->begun == begun && edge->index == search->index->number &&
+			!cleave__dead_locked(&edge->parent->node)) &&
+	    PORT_LIKELY(searched(search, found, search->index->search->gap_from_rcu(&search->gap, edge, found))))
+		return true;
+	return find_anew(search, begun, found);
 }
 
 int cleave_alloc(struct cleave *index, struct cleave_thread *self, const struct cleave_request *request, void *value,

@@ -48,15 +48,18 @@ static PORT_ALWAYS_INLINE unsigned int gaps_ahead(const struct cleave__gap_searc
 	return search_free(leaf, order) & (up ? ~below | 1u << at : below);
 }
 
-/* Take the first of some gaps of a leaf that fits. */
+/* Take the first of some gaps of a leaf that fits.  If there is none: how large is the largest? */
 static PORT_ALWAYS_INLINE bool take(const struct cleave__gap_search *search, bool up, struct cleave__node *node,
-				    uint64_t order, unsigned int cells, struct cleave__gap_found *found)
+				    uint64_t order, unsigned int cells, struct cleave__gap_found *found,
+				    uint64_t *largest)
 {
 	unsigned int count = search_count(cleave__live(order));
 
+	*largest = 0;
 	for (unsigned int ranks = search_ranks(order, count, cells); ranks;) {
 		unsigned int r = next_of(up, ranks);
 		struct cleave_entry entry;
+		uint64_t size;
 
 		cleave__leaf_entry(cleave__leaf_const(node), order, count, r, &entry);
 		if (PORT_LIKELY(place_in(search, up, entry.first, entry.last, &found->addr))) {
@@ -66,21 +69,24 @@ static PORT_ALWAYS_INLINE bool take(const struct cleave__gap_search *search, boo
 			found->position.order = order;
 			return true;
 		}
+		size = cleave__gap_size(entry.first, entry.last);
+		*largest = size > *largest ? size : *largest;
 		ranks &= ~(1u << r);
 	}
 	return false;
 }
 
-/* Nothing fits in the i-th child, although its bound says so.  (A gap that leaves the window does not count.) */
+/*
+ * Nothing fits in the i-th child, although its bound says so.  (A gap that leaves the window does not count.)  Of a
+ * leaf: with which order word, and what its largest gap was then.
+ */
 static inline void misled(const struct cleave__gap_search *search, struct cleave__branch *parent, unsigned int i,
-			  const struct cleave__node *child, struct cleave__gap_found *found)
+			  struct cleave__node *child, uint64_t order, uint64_t gap, struct cleave__gap_found *found)
 {
 	if (child->first < search->min || child->last > search->max || found->nstale == CLEAVE__STALE ||
 	    cleave__branch_gap(parent, i) < search->size)
 		return;
-	found->stale[found->nstale].parent = parent;
-	found->stale[found->nstale].index = i;
-	found->nstale++;
+	found->stale[found->nstale++] = (struct cleave__gap_stale){ parent, i, child, order, gap };
 }
 
 /* The way to a leaf, by level. */
@@ -111,15 +117,17 @@ static PORT_ALWAYS_INLINE bool beyond(const struct cleave__gap_search *search, c
 	return search->up ? at->index > 0 && pivot[at->index - 1] >= search->max : pivot[at->index] < search->min;
 }
 
-/* This leaf has none: up to where there may be one, and down to it.  Depth first, without recursion. */
-static PORT_NO_INLINE bool next_gap(const struct cleave__gap_search *search, struct path *path, unsigned int top,
-				    struct cleave__node *node, struct cleave__gap_found *found) PORT_INSIDE
+/* This node, of `level`, has none: up to where there may be one, and down to it.  Depth first, without recursion. */
+static PORT_NO_INLINE bool next_gap(const struct cleave__gap_search *search, struct path *path, unsigned int level,
+				    unsigned int top, struct cleave__node *node,
+				    struct cleave__gap_found *found) PORT_INSIDE
 {
-	for (unsigned int level = 0; level < top;) {
+	while (level < top) {
 		struct path *at = &path[++level];
 		unsigned int room = search_gaps(at->branch, search->size) & after(search->up, at->index);
 
-		misled(search, at->branch, at->index, node, found);
+		if (level > 1)
+			misled(search, at->branch, at->index, node, 0, 0, found);
 		node = &at->branch->node;
 		while (room) {
 			at = &path[level--];
@@ -129,10 +137,11 @@ static PORT_NO_INLINE bool next_gap(const struct cleave__gap_search *search, str
 			node = cleave__link_read_rcu(&at->branch->child[at->index]);
 			if (level == 0) {
 				const struct cleave__leaf *leaf = cleave__leaf_const(node);
-				uint64_t order = cleave__order_rcu(leaf);
+				uint64_t order = cleave__order_rcu(leaf), largest;
 
-				if (take(search, search->up, node, order, search_free(leaf, order), found))
+				if (take(search, search->up, node, order, search_free(leaf, order), found, &largest))
 					return arrive(path, top, found);
+				misled(search, at->branch, at->index, node, order, largest, found);
 				break;
 			}
 			path[level].branch = cleave__branch(node);
@@ -152,20 +161,11 @@ static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struc
 {
 	struct path path[CLEAVE__LEVELS];
 	uint64_t edge = up ? search->min : search->max;
-	struct cleave__node *node;
-	unsigned int top, gaps;
-	uint64_t order;
+	uint64_t root = cleave__root_rcu(index), order, largest;
+	struct cleave__node *node = cleave__root_node(root);
+	unsigned int top = cleave__root_level(root), gaps;
 
 	found->nstale = 0;
-	if (search->under) {
-		node = &search->under->node;
-		top = 1;
-	} else {
-		uint64_t root = cleave__root_rcu(index);
-
-		node = cleave__root_node(root);
-		top = cleave__root_level(root);
-	}
 	for (unsigned int level = top; level > 1; level--) {
 		path[level].branch = cleave__branch(node);
 		path[level].index = (unsigned int)search_branch(path[level].branch, edge) / search_twos;
@@ -198,15 +198,70 @@ static PORT_ALWAYS_INLINE bool first_gap(const struct cleave *index, const struc
 		order = cleave__order_rcu(cleave__leaf_const(node));
 		gaps = gaps_ahead(search, up, cleave__leaf_const(node), order);
 	}
-	if (PORT_LIKELY(take(search, up, node, order, gaps, found)))
+	if (PORT_LIKELY(take(search, up, node, order, gaps, found, &largest)))
 		return arrive(path, top, found);
-	return next_gap(search, path, top, node, found);
+	if (top > 0)
+		misled(search, path[1].branch, path[1].index, node, order, largest, found);
+	return next_gap(search, path, 0, top, node, found);
+}
+
+/* There is none under the branch at the edge: go on under the one above, if that lives (gap.c). */
+static PORT_NO_INLINE bool gap_behind(const struct cleave__gap_search *search, const struct cleave__edge *from,
+				      struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct path path[3];
+
+	if (!from->above || cleave__dead_locked(&from->above->node))
+		return false;
+	path[2].branch = from->above;
+	path[2].index = (unsigned int)search_branch(from->above, from->parent->node.last) / search_twos;
+	return next_gap(search, path, 1, 2, &from->parent->node, found);
+}
+
+/*
+ * The same where the edge is known, and nowhere but under the two branches above it.  Who searches from the same edge
+ * again finds mostly in the same leaf, so that branches are predicted: nothing is looked at in vain.
+ */
+static PORT_ALWAYS_INLINE bool first_gap_from(const struct cleave__gap_search *search, const struct cleave__edge *from,
+					      bool up, struct cleave__gap_found *found) PORT_INSIDE
+{
+	struct cleave__branch *parent = from->parent;
+	unsigned int i = from->at, room = search_gaps(parent, search->size), ahead = room & after(up, i);
+	struct cleave__node *node = cleave__link_read_rcu(&parent->child[i]);
+	uint64_t order = cleave__order_rcu(cleave__leaf_const(node)), largest = 0;
+	unsigned int cells = gaps_ahead(search, up, cleave__leaf_const(node), order) & (0 - (room >> i & 1));
+
+	found->nstale = 0;
+	while (!cells || PORT_UNLIKELY(!take(search, up, node, order, cells, found, &largest))) {
+		if (room >> i & 1) /* else its gaps were not asked for, though the bound may have risen by now */
+			misled(search, parent, i, node, order, largest, found);
+		if (up ? node->last >= search->max : node->first <= search->min)
+			return false;
+		if (!ahead)
+			return gap_behind(search, from, found);
+		i = next_of(up, ahead);
+		ahead &= after(up, i);
+		node = cleave__link_read_rcu(&parent->child[i]);
+		order = cleave__order_rcu(cleave__leaf_const(node));
+		cells = search_free(cleave__leaf_const(node), order);
+		largest = 0;
+	}
+	found->position.parent = parent;
+	found->position.above = from->above;
+	found->position.index = i;
+	return true;
 }
 
 static bool gap_rcu(const struct cleave *index, const struct cleave__gap_search *search,
 		    struct cleave__gap_found *found) PORT_INSIDE
 {
 	return search->up ? first_gap(index, search, true, found) : first_gap(index, search, false, found);
+}
+
+static bool gap_from_rcu(const struct cleave__gap_search *search, const struct cleave__edge *from,
+			 struct cleave__gap_found *found) PORT_INSIDE
+{
+	return search->up ? first_gap_from(search, from, true, found) : first_gap_from(search, from, false, found);
 }
 
 #endif

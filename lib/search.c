@@ -226,5 +226,6 @@ const struct cleave__search NAME_OF(SEARCH_NAME) = {
 	.next_rcu = next_rcu,
 	.climb_rcu = climb_rcu,
 	.gap_rcu = gap_rcu,
+	.gap_from_rcu = gap_from_rcu,
 	.edits = &EDITS_OF(SEARCH_NAME),
 };

@@ -345,6 +345,15 @@ static bool lock_grown(struct siblings *s, struct cleave__branch **above) PORT_U
 	return false;
 }
 
+/* Searches for space begin in the parent (gap.c)?  Then in its copy.  (Or it is another branch, in the same memory.) */
+static void follow_edge(struct cleave__edge *edge, const struct cleave__branch *parent, struct cleave__branch *copy)
+{
+	if (edge->parent != parent || edge->addr < copy->node.first || edge->addr > copy->node.last)
+		return;
+	edge->parent = copy;
+	edge->at = cleave__branch_index(copy, edge->addr);
+}
+
 /* The leaves are shared out: build them, and publish them.  True: the old ones and the parent are dead. */
 static bool replace(struct siblings *s) PORT_UNCHECKED
 {
@@ -382,6 +391,8 @@ static bool replace(struct siblings *s) PORT_UNCHECKED
 	if (!fits)
 		goto give_up;
 	PORT_COUNT(s->self->counters.restructures);
+	if (!grows)
+		follow_edge(&s->self->edge, s->parent, s->copy);
 	if (s->nfresh > s->nold)
 		cleave__pool_count_split(s->self);
 	else if (s->nfresh < s->nold)

@@ -33,7 +33,6 @@ struct cleave__gap_search {
 	uint64_t min;
 	uint64_t max;
 	bool up; /* lowest first */
-	struct cleave__branch *under; /* a lowest branch, at the edge that the search begins at: only there; or NULL */
 };
 
 /* A place that fits, and the gap's cell as it was; and where the search was misled. */
@@ -42,9 +41,12 @@ struct cleave__gap_found {
 	struct cleave__position position;
 	/* Nodes wholly inside the window in which nothing fitted, leaves before the branches above them. */
 	unsigned int nstale;
-	struct {
+	struct cleave__gap_stale {
 		struct cleave__branch *parent;
 		unsigned int index;
+		struct cleave__node *child;
+		uint64_t order; /* leaf: with this order word ... */
+		uint64_t gap;	/* ... its largest gap */
 	} stale[CLEAVE__STALE];
 };
 
@@ -67,6 +69,9 @@ struct cleave__search {
 	/* Find free space. */
 	bool (*gap_rcu)(const struct cleave *index, const struct cleave__gap_search *search,
 			struct cleave__gap_found *found);
+	/* The same where it is known where the search begins: only there, and under the branch above if that lives. */
+	bool (*gap_from_rcu)(const struct cleave__gap_search *search, const struct cleave__edge *from,
+			     struct cleave__gap_found *found);
 	const struct cleave__edits *edits; /* edit.h */
 };
 

@@ -171,6 +171,7 @@ struct cleave__edge {
 	uint64_t addr;		       /* the last search's edge */
 	struct cleave__branch *parent; /* the lowest branch there; NULL: not known */
 	struct cleave__branch *above;  /* the parent's parent; it may be dead */
+	uint32_t at;		       /* as which child */
 	uint64_t index;		       /* whose branch it is */
 	uint64_t begun;		       /* as ops->begun() said before it was found */
 };

@@ -124,6 +124,12 @@ const struct history histories[] = {
 	    .calls = { { SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 5), SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 6),
 			 SEARCH(ALLOC, 0, 62, CLEAVE_LOWEST, 1, 7) },
 		       { AT(CLIP, 3), AT(CLIP, 7), RANGE(ERASE, 8, 9, 0), AT(CLIP, 8) } } } },
+	/* The branch at the edge has no space left: on to the next one under the same, but not if that was replaced. */
+	{ "alloc_goes_on_where_it_did", DEEP,
+	  { .nthreads = 2, .ncalls = { 3, 1 },
+	    .calls = { { SEARCH(ALLOC, 0, 62, CLEAVE_HIGHEST, 9, 5), SEARCH(ALLOC, 0, 62, CLEAVE_HIGHEST, 4, 6),
+			 SEARCH(ALLOC, 0, 62, CLEAVE_HIGHEST, 1, 7) },
+		       { RANGE(ERASE, 14, 14, 0) } } } },
 	/* Cookies against retirement: nodes and cells are reused while somebody reads. */
 	{ "reuse_nodes", FULL,
 	  { .nthreads = 2, .ncalls = { 3, 2 }, .cold = true,

@@ -223,6 +223,10 @@ plant siblings_parent_not_locked siblings.c \
 		s/\tcleave__unlock\(s->index->domain, &s->parent->node\.lock, (!fits|true)\);\n//g'
 only=alloc_begins_where_it_did
 plant alloc_begins_in_a_dead_branch gap.c 's/ &&\s+!cleave__dead_locked\(&edge->parent->node\)//'
+only=alloc_goes_on_where_it_did
+plant alloc_goes_on_under_a_dead_branch gapwalk.h 's/ \|\| cleave__dead_locked\(&from->above->node\)//'
+only=bound_two_lowerings
+plant lower_of_gaps_not_asked_for gapwalk.h 's/if \(room >> i & 1\).*?\n\t\t\tmisled/misled/'
 only='alloc_begins_*'
 plant alloc_begins_in_a_reused_branch gap.c 's/ && edge->begun == begun//'
 only=
