@@ -30,14 +30,21 @@ void *cleave_hold_beside(const struct cleave_hold *hold, int steps)
 	return r < hold->count ? PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(hold->order, r)]) : NULL;
 }
 
+/* Does the thread remember where it found the held leaf, so that the branches there are safe to look at? */
+static bool remembers(const struct cleave_hold *hold, uint64_t begun) PORT_INSIDE
+{
+	const struct cleave__place *last = &hold->txn.self->last;
+
+	return last->leaf == hold->leaf && begun && last->begun == begun && last->parent;
+}
+
 /* The held leaf as a walk finds it, for it is locked and lives: what the last one remembers, if it can look there. */
 static void find_held(const struct cleave_hold *hold, uint64_t begun, struct cleave__position *position) PORT_INSIDE
 {
 	struct cleave *index = hold->txn.index;
 	const struct cleave__place *last = &hold->txn.self->last;
 
-	if (last->leaf == hold->leaf && begun && last->begun == begun && last->parent &&
-	    !cleave__dead_locked(&last->parent->node)) {
+	if (remembers(hold, begun) && !cleave__dead_locked(&last->parent->node)) {
 		position->node = last->leaf;
 		position->parent = last->parent;
 		position->above = last->above;
@@ -149,19 +156,34 @@ static bool put_in_copy(struct cleave_hold *hold, uint64_t first, uint64_t last,
 }
 
 /*
- * Cells of the first leaf if the leaf, which has no clean cell, is to be divided because it is cut upward; else 0.
- * What this thread cuts head by head is the highest entry of its leaf, or becomes so: others may cut what is above it.
+ * Is the leaf, which has no clean cell, to be divided because it is cut upward?  The held entry is its highest then.
+ * (As cleave__cut_share().)
+ */
+static bool cuts_upward(const struct cleave_hold *hold, uint64_t last)
+{
+	unsigned int above = hold->count - hold->r - 1;
+	uint64_t order = hold->order;
+
+	return hold->entry.value && last < hold->entry.last && hold->count >= CLEAVE__CELLS / 2 && hold->count >= 2 &&
+	       (above == 0 ||
+		(above == 1 && !PORT_CELL_READ(leaf_of(hold)->value[cleave__cell(order, hold->r + 1)])));
+}
+
+/*
+ * Cells of the first leaf then; else 0.  What this thread cuts head by head is the highest entry of its leaf, or
+ * becomes so: others may cut what is above it.
  */
 static unsigned int cut_share(const struct cleave_hold *hold, uint64_t first, uint64_t last)
 {
 	const struct cleave__place *place = &hold->txn.self->last;
 	bool head = first == hold->entry.first, tail = last < hold->entry.last;
-	unsigned int share = cleave__cut_share(leaf_of(hold), first, last, hold->count + !head + tail);
 
-	if (!share && head && tail && place->again && place->leaf == hold->leaf && hold->r + 1 < hold->count &&
+	if (cuts_upward(hold, last))
+		return hold->r + 1 + !head < CLEAVE__CRAMPED ? hold->r + 1 + !head : CLEAVE__CRAMPED;
+	if (head && tail && place->again && place->leaf == hold->leaf && hold->r + 1 < hold->count &&
 	    hold->count >= CLEAVE__CELLS / 2 && hold->r + 2 <= CLEAVE__FULL)
-		share = hold->r + 2;
-	return share;
+		return hold->r + 2;
+	return 0;
 }
 
 /*
@@ -210,6 +232,147 @@ static bool put_in_several(struct cleave_hold *hold, uint64_t first, uint64_t la
 	return done;
 }
 
+/* ---- What is cut off ---- */
+
+/*
+ * The commonest division.  Who cuts an entry from below upward has filled its leaf with what he cut off: that stays, in
+ * a copy that lists no more, and what remains of the entry begins a leaf of its own.
+ *
+ *	before			   after
+ *	      G				    G
+ *	      |				    |
+ *	      P				    P'
+ *	      |				   / \
+ *	a  b  REST  gap		a  b  put   REST'  gap
+ *
+ * No cell is moved, and no gap grows, so that no bound rises.  Who may replace P, and what comes in which order, is as
+ * in siblings.h, which does what is not done here: P is full, or the root; it or G is locked, or dead, or not known
+ * from where the hold began; there are no nodes.
+ */
+
+/* What stays, locked.  The put takes the place of the entry, or comes behind what is left of it below. */
+static struct cleave__node *build_below(const struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
+{
+	struct cleave__node *node = cleave__pool_take(hold->txn.self, CLEAVE__LEAF);
+	struct cleave__leaf *leaf = cleave__leaf(node);
+	unsigned int r = hold->r, cell = cleave__cell(hold->order, r), live = cleave__live(hold->order);
+	uint64_t numbers = hold->order & cleave__low_numbers(r + 1);
+
+	if (r + 1 < hold->count)
+		live &= ~(1u << cleave__cell(hold->order, r + 1));
+	cleave__leaf_copy_private(leaf, leaf_of(hold));
+	node->last = last;
+	if (hold->entry.first < first) {
+		cell = (unsigned int)__builtin_ctz(~live);
+		live |= 1u << cell;
+		numbers |= (uint64_t)cell << (4 * r + 4);
+		PORT_CELL_WRITE(leaf->start[cell], first);
+	}
+	PORT_CELL_WRITE(leaf->value[cell], value);
+	PORT_STORE(&node->order, numbers | (uint64_t)live << 48, PORT_RELAXED);
+	PORT_STORE(&node->lock, CLEAVE__LOCKED, PORT_RELAXED);
+	return node;
+}
+
+/* What remains, and the gap above it, locked.  (Its cell is written even where there is none.) */
+static struct cleave__node *build_rest(const struct cleave_hold *hold, uint64_t last)
+{
+	struct cleave__node *node = cleave__pool_take(hold->txn.self, CLEAVE__LEAF);
+	struct cleave__leaf *leaf = cleave__leaf(node);
+
+	cleave__node_init_private(node, 0, last + 1, hold->leaf->last);
+	PORT_CELL_WRITE(leaf->start[0], last + 1);
+	PORT_CELL_WRITE(leaf->value[0], hold->entry.value);
+	PORT_CELL_WRITE(leaf->start[1], hold->entry.last + 1);
+	PORT_CELL_WRITE(leaf->value[1], NULL);
+	PORT_STORE(&node->order, cleave__order_of_first(hold->count - hold->r), PORT_RELAXED);
+	PORT_STORE(&node->lock, CLEAVE__LOCKED, PORT_RELAXED);
+	return node;
+}
+
+/* In the place of P, which is locked, with both. */
+static struct cleave__branch *build_parent(const struct cleave_hold *hold, struct cleave__node *below,
+					   struct cleave__node *rest)
+{
+	const struct cleave__place *place = &hold->txn.self->last;
+	struct cleave__branch *branch = cleave__branch(cleave__pool_take(hold->txn.self, CLEAVE__BRANCH));
+	uint64_t end = hold->entry.last;
+
+	cleave__branch_copy_private(branch, place->parent, place->at, 1, 2);
+	cleave__branch_set_private(branch, place->at, below, cleave__node_gap(below));
+	cleave__branch_set_private(branch, place->at + 1, rest,
+				   end < rest->last ? cleave__gap_size(end + 1, rest->last) : 0);
+	return branch;
+}
+
+/* Try to lock P, and G, which is above it still if both live. */
+static bool lock_place(struct cleave *index, const struct cleave__place *place) PORT_INSIDE PORT_UNCHECKED
+{
+	if (!cleave__trylock_live(index, &place->parent->node))
+		return false;
+	if (cleave__trylock_live(index, &place->above->node))
+		return true;
+	cleave__unlock_node(index, &place->parent->node);
+	return false;
+}
+
+/* The branches that the hold was found under are safe to look at.  False: nothing has changed. */
+static bool cut_off_rcu(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_INSIDE PORT_UNCHECKED
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave_thread *self = hold->txn.self;
+	struct cleave__place *place = &self->last;
+	struct cleave__branch *parent = place->parent, *above = place->above, *copy;
+	struct cleave__node *below, *rest, *leaf = hold->leaf;
+	unsigned int i;
+
+	if (parent->node.count == CLEAVE__FANOUT || !lock_place(index, place))
+		return false;
+	below = build_below(hold, first, last, value);
+	rest = build_rest(hold, last);
+	copy = build_parent(hold, below, rest);
+	i = cleave__branch_index(above, parent->node.first);
+	PORT_YIELD();
+	cleave__mark_dead_locked(leaf);
+	cleave__mark_dead_locked(&parent->node);
+	cleave__link_publish_locked(&above->child[i], &copy->node);
+	cleave__unlock_node(index, &above->node);
+	cleave__unlock_dead(index, &parent->node);
+	cleave__unlock_dead(index, leaf);
+	PORT_COUNT(self->counters.restructures);
+	cleave__pool_count_split(self);
+	parent->node.link = NULL;
+	leaf->link = &parent->node;
+	hold->dead = leaf;
+	below->link = rest;
+	hold->leaf = below;
+	hold->more = true;
+	/* As remember_divided(). */
+	place->leaf = rest;
+	place->parent = copy;
+	place->at++;
+	place->again = false;
+	place->r = 0;
+	return true;
+}
+
+/* The leaf is cut upward (cuts_upward()).  False: nothing has changed. */
+static bool cut_off(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value) PORT_UNCHECKED
+{
+	struct cleave *index = hold->txn.index;
+	struct cleave_thread *self = hold->txn.self;
+	bool done;
+
+	if (hold->r + 1 + (hold->entry.first < first) > CLEAVE__CRAMPED || !self->last.above ||
+	    self->nfree[CLEAVE__LEAF] < self->reserved[CLEAVE__LEAF] + 2 ||
+	    self->nfree[CLEAVE__BRANCH] < self->reserved[CLEAVE__BRANCH] + 1)
+		return false;
+	cleave__enter(index, self);
+	done = remembers(hold, cleave__pool_begun(self)) && cut_off_rcu(hold, first, last, value);
+	cleave__leave(index, self);
+	return done;
+}
+
 /* Neither could be done at once: from here on it is a transaction's. */
 static int put_by_txn(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value, bool spread)
 {
@@ -238,9 +401,13 @@ static inline bool may_put(const struct cleave_hold *hold, uint64_t first, uint6
 /* The leaf cannot hold it. */
 static int put_elsewhere(struct cleave_hold *hold, uint64_t first, uint64_t last, void *value)
 {
-	unsigned int share = cut_share(hold, first, last);
-	bool divides = share || cleave__leaf_cramped(leaf_of(hold), hold->count);
+	unsigned int share;
+	bool divides;
 
+	if (cuts_upward(hold, last) && cut_off(hold, first, last, value))
+		return 0;
+	share = cut_share(hold, first, last);
+	divides = share || cleave__leaf_cramped(leaf_of(hold), hold->count);
 	if ((divides || !put_in_copy(hold, first, last, value)) &&
 	    !put_in_several(hold, first, last, value, share))
 		return put_by_txn(hold, first, last, value, divides);

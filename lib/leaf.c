@@ -16,19 +16,20 @@ _Static_assert(sizeof(cleave__counts) == 1u << CLEAVE__CELL_ROOM, "a count for e
 uint64_t cleave__leaf_gap(const struct cleave__leaf *leaf, uint64_t order)
 {
 	unsigned int count = cleave__count12(cleave__live(order));
-	uint64_t gap = 0;
+	uint64_t gap = 0, numbers = order;
 
-	for (unsigned int r = 0; r < count; r++) {
-		struct cleave_entry entry;
+	for (unsigned int r = 0; r < count; r++, numbers >>= 4) {
+		if (!PORT_CELL_READ(leaf->value[numbers & 15])) {
+			uint64_t first = PORT_CELL_READ(leaf->start[numbers & 15]);
+			uint64_t size = cleave__gap_size(first, cleave__cell_last(leaf, order, count, r));
 
-		cleave__leaf_entry(leaf, order, count, r, &entry);
-		if (!entry.value && cleave__gap_size(entry.first, entry.last) > gap)
-			gap = cleave__gap_size(entry.first, entry.last);
+			gap = size > gap ? size : gap;
+		}
 	}
 	return gap;
 }
 
-void cleave__leaf_copy_private(struct cleave__leaf *copy, const struct cleave__leaf *leaf)
+void cleave__leaf_copy_private(struct cleave__leaf *restrict copy, const struct cleave__leaf *restrict leaf)
 {
 	cleave__leaf_init_private(copy, leaf->node.first, leaf->node.last);
 	/* All cells, where they are: which ones are live is as good as random. */

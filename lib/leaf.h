@@ -271,7 +271,7 @@ void cleave__leaf_edit_init_copy(struct cleave__edit *edit, struct cleave__leaf 
 				 uint64_t order, unsigned int count);
 
 /* Make a private leaf with the range of another, and all its cells, where they are; without an order word. */
-void cleave__leaf_copy_private(struct cleave__leaf *copy, const struct cleave__leaf *leaf);
+void cleave__leaf_copy_private(struct cleave__leaf *restrict copy, const struct cleave__leaf *restrict leaf);
 
 /* End the edit of a private leaf. */
 void cleave__leaf_edit_store_private(const struct cleave__edit *edit);

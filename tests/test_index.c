@@ -254,6 +254,38 @@ static void cuts_from_below_upward_leave_room(void **state)
 	}
 }
 
+/* Gaps among what was cut off, and the one above what remains, stay where they are, and no bound is too low. */
+static void gaps_stay_beside_what_is_cut_off(void **state)
+{
+	struct cleave_entry whole = { 1000, 4999, &whole }, entry;
+	struct manual_domain manual;
+	struct cleave index;
+	int part;
+
+	(void)state;
+	manual_start(&manual, GRACE_ON_DEMAND, NULL, UINT32_MAX);
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	assert_int_equal(cleave_build(&index, &manual.self, &whole, 1), 0);
+	for (uint64_t at = whole.first; at < whole.last; at++) {
+		struct cleave_hold hold;
+
+		cleave_hold_begin(&hold, &index, &manual.self, at);
+		assert_int_equal(cleave_hold_put(&hold, at, at, &part), 0);
+		cleave_hold_end(&hold);
+		if (at % 7 < 2)
+			assert_int_equal(cleave_erase(&index, &manual.self, at, at, NULL), 0);
+		check_index(&index);
+	}
+	manual_enter(&manual);
+	for (uint64_t at = whole.first; at < whole.last; at++) {
+		cleave_lookup_rcu(&index, at, &entry);
+		assert_ptr_equal(entry.value, at % 7 < 2 ? NULL : &part);
+	}
+	manual_leave(&manual);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
 /* Cut pages of one address off an entry, [first, end). */
 static void cut_off(struct cleave *index, struct cleave_thread *self, uint64_t first, uint64_t end)
 {
@@ -652,6 +684,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_held_entry_is_erased_only_if_all_of_it_is_known),
 		cmocka_unit_test(a_hold_begins_in_no_index_that_is_gone),
 		cmocka_unit_test(cuts_from_below_upward_leave_room),
+		cmocka_unit_test(gaps_stay_beside_what_is_cut_off),
 		cmocka_unit_test(what_a_thread_leaves_behind_is_reused),
 	};
 

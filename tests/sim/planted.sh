@@ -8,6 +8,7 @@
 
 cells= # of a leaf; empty: as many as the port says
 only=  # the one scenario that shows it; empty: all
+how=   # the strategy; empty: random
 # What was changed is compiled anew, and after a header all but the simulator.
 build() { # FILE...: the copy in $work/lib
 	mkdir -p "$work/objects$cells" "$work/now"
@@ -31,7 +32,7 @@ plant() {
 	asked "$1" || return 0
 	mutate "$@"
 	build $files || exit 2
-	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-random}" --scenario "${SCENARIO:-${only:-*}}"
+	hunt '400 3200 25600 200000' --strategy "${STRATEGY:-${how:-random}}" --scenario "${SCENARIO:-${only:-*}}"
 	report "$1"
 }
 
@@ -274,6 +275,29 @@ plant hold_replaces_in_place leaf.h \
 	's/(\tPORT_CELL_WRITE\(leaf->start\[cell\], entry->first\);\n)/$1\tPORT_CELL_WRITE(leaf->value[at], value);\n/'
 plant hold_rest_in_the_cell_it_leaves leaf.h 's/rest = \(unsigned int\)__builtin_ctz\(others\);/rest = at;/'
 plant hold_divides_unlocked siblings.c 's/s->keep_locked \? CLEAVE__LOCKED : 0/0/'
+# a leaf that is cut upward
+only='hold_cuts_off*'
+plant cut_off_leaf_lives_on hold.c 's/\tcleave__mark_dead_locked\(leaf\);\n//'
+plant cut_off_parent_lives_on hold.c 's/\tcleave__mark_dead_locked\(&parent->node\);\n//'
+plant cut_off_under_a_dead_parent hold.c \
+	's/cleave__trylock_live\(index, &place->parent->node\)/cleave__trylock(&place->parent->node.lock)/'
+plant cut_off_under_a_dead_branch hold.c \
+	's/cleave__trylock_live\(index, &place->above->node\)/cleave__trylock(&place->above->node.lock)/'
+plant cut_off_copied_unlocked hold.c \
+	's/(\tif \(parent->node\.count == CLEAVE__FANOUT) \|\| (!lock_place\(index, place\)\))(\n\t\treturn false;\n)
+		(.*?)(\ti = cleave__branch_index)/$1)$3$4\tif ($2$3$5/s'
+plant cut_off_bound_lost hold.c 's/cleave__node_gap\(below\)/0/'
+plant cut_off_gap_lost hold.c 's/end < rest->last \? .*?, rest->last\) : 0/0/'
+plant cut_off_unlocked hold.c \
+	's/(numbers \| \(uint64_t\)live << 48, PORT_RELAXED\);\n\tPORT_STORE\(&node->lock, )CLEAVE__LOCKED/${1}0/'
+plant cut_off_gap_stays_below hold.c 's/\t\tlive &= ~\(1u << cleave__cell\(hold->order, r \+ 1\)\);\n/\t\t;\n/'
+only=hold_cuts_off_seen_by_another
+how=pct
+plant cut_off_dead_after_store hold.c \
+	's/(\tcleave__mark_dead_locked\(leaf\);\n)(\tcleave__mark_dead.*?\n
+		\tcleave__link_publish_locked.*?\n)/$2$1/'
+how=
+only=
 plant hold_forgets_a_leaf hold.c \
 	's/\tdo \{\n(\t\tnext = hold->leaf->link;.*?)\} while \(PORT_UNLIKELY\(next != NULL\)\);/\t{\n$1}/s'
 plant hold_hands_over_unlocked hold.c \
