@@ -33,7 +33,7 @@
  *   PORT_LIKELY(x), PORT_UNLIKELY(x)
  *   PORT_ALWAYS_INLINE, PORT_NO_INLINE
  *   EINVAL ENOMEM EEXIST ENOENT ENOSPC EAGAIN positive error numbers
- *   memcpy, memset			      the compiler may call them even in freestanding code
+ *   memcpy, memmove, memset		      the compiler may call them even in freestanding code
  *
  * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c and lib/edit.c are compiled once
  * for each):

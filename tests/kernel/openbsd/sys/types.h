@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: ISC */
+/* Stands for <sys/types.h> of OpenBSD on amd64: the names that the port uses. */
+#ifndef STUB_SYS_TYPES_H
+#define STUB_SYS_TYPES_H
+
+typedef unsigned char uint8_t;
+typedef unsigned short uint16_t;
+typedef unsigned int uint32_t;
+typedef unsigned long long uint64_t;
+typedef signed char int8_t;
+typedef short int16_t;
+typedef int int32_t;
+typedef long long int64_t;
+typedef unsigned long uintptr_t;
+typedef long intptr_t;
+typedef unsigned long size_t;
+typedef unsigned int u_int;
+
+#endif
