@@ -7,10 +7,12 @@
  *
  * At compile time: "platform.h" from the platform's folder, found by the include path:
  *
- *   PORT_LOAD(p, order)		      p points to a struct cleave_word or cleave_word32; order is PORT_RELAXED,
- *   PORT_STORE(p, value, order)	      PORT_ACQUIRE, PORT_RELEASE, PORT_ACQ_REL or PORT_SEQ_CST, as in C11.
+ *   PORT_LOAD(p, order)		      p points to a struct cleave_word or cleave_word32, or (loads, stores) to
+ *   PORT_STORE(p, value, order)	      one whose `word` is a pointer (rcu.h).  order is a constant: PORT_RELAXED,
+ *					      PORT_ACQUIRE, PORT_RELEASE, PORT_ACQ_REL or PORT_SEQ_CST, as in C11.
  *   PORT_EXCHANGE(p, value, order)	      Need: single-copy atomic for 32 and 64 bits.
- *   PORT_CAS(p, &expected, value, ok, fail)  Strong; *expected becomes what was seen.
+ *   PORT_CAS(p, &expected, value, ok, fail)  Strong; *expected becomes what was seen.  A failure orders what
+ *					      `fail` says, be that more than `ok`.
  *   PORT_FETCH_ADD(p, value, order)
  *   PORT_COPY(to, from)		      what a word holds, which nobody may store meanwhile, to one that nobody
  *					      else can reach: relaxed, or plain

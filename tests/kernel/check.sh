@@ -21,13 +21,13 @@ freebsd)
 	defines='-D_KERNEL -DSMP' debug='-DINVARIANTS'
 	allowed='smr_(create|destroy|enter|exit|advance|poll|synchronize)|mtx_(init|destroy|lock|trylock|unlock)
 		sleepq_(lock|add|wait|release)|wakeup|uma_(zcreate|zdestroy|zalloc|zfree)|malloc|malloc_aligned|free
-		M_CLEAVE|panic|memcpy|memmove|memset|strcmp'
+		panic|memcpy|memmove|memset|strcmp'
 	;;
 linux)
 	defines='-D__KERNEL__ -DCONFIG_X86 -DCONFIG_SMP' debug='-DDEBUG'
-	allowed='(__rcu_read|rcu_read)_(lock|unlock)|(start_poll|poll_state|cond)_synchronize_rcu|synchronize_rcu
-		_?raw_spin_(lock|unlock|trylock)|spin_(lock|unlock|trylock)|might_sleep|stub_wait_var|wake_up_var
-		kmem_cache_(create|destroy|alloc|free)|kvmalloc|kvfree|kmalloc|kfree|panic|memcpy|memmove|memset|strcmp'
+	allowed='rcu_read_(lock|unlock)|(start_poll|poll_state)_synchronize_rcu|synchronize_rcu
+		spin_(lock_init|trylock|unlock)|stub_wait_(begin|sleep|end)|wake_up_var
+		kmem_cache_(create|destroy|alloc|free)|kvmalloc|kvfree|stub_bug|_printk|memcpy|memmove|memset|strcmp'
 	;;
 esac
 [ "$mode" = release ] || defines="$defines $debug"
@@ -36,9 +36,9 @@ allowed=^\($(echo $allowed | tr ' ' '|')\)\$
 # Kernels use neither SIMD nor floating point, and stacks are small: 2047 bytes a frame, as OpenBSD and Linux have it.
 # These three have more.
 flags="-std=gnu11 -O2 -ffreestanding -fno-builtin -fno-stack-protector -fno-pie -fno-asynchronous-unwind-tables
-	-nostdinc -U_FORTIFY_SOURCE
-	-U__linux__ -Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes
-	-Wmissing-prototypes $defines
+	-nostdinc -fno-strict-aliasing -U_FORTIFY_SOURCE -U__linux__
+	-Wall -Wextra -Werror -Wshadow -Wvla -Wundef -Wstrict-prototypes -Wmissing-prototypes
+	$defines
 	-I $port/std -I $root/tests/kernel/$kernel -I $root/include -I $root/lib -I $port"
 case $(uname -m) in
 x86_64) flags="$flags -mgeneral-regs-only -mno-red-zone -mcmodel=kernel" ;;

@@ -13,7 +13,7 @@ build() { # KERNEL
 	openbsd) defines='-D_KERNEL -DMULTIPROCESSOR -DDIAGNOSTIC -Dmalloc=kernel_malloc -Dfree=kernel_free' ;;
 	freebsd) defines='-D_KERNEL -DSMP -DINVARIANTS -Dmalloc=kernel_malloc -Dfree=kernel_free' ;;
 	esac
-	flags="-std=gnu11 -O1 -nostdinc -ffreestanding -U__linux__ -DCLEAVE_SEARCH=scalar $defines
+	flags="-std=gnu11 -O1 -nostdinc -ffreestanding -fno-strict-aliasing -U__linux__ -DCLEAVE_SEARCH=scalar $defines
 		-I$work/lib/port/$kernel/std -I$root/tests/kernel/$kernel -I$root/include -I$work/lib
 		-I$work/lib/port/$kernel -I$work/lib/port/search/scalar"
 	objects=$work/$kernel
@@ -68,4 +68,31 @@ plant wakes_without_mutex openbsd $bsd \
 		\twakeup(count);/'
 plant stop_does_not_wait openbsd $bsd 's/while \(openbsd->running\)/while (false)/'
 plant aligned_as_malloc openbsd $bsd 's/node = base \+ ALIGN - .*?;/node = base + sizeof(void *);/'
+bsd=port/freebsd/freebsd.c
+plant poll_forgotten freebsd $bsd 's/if \(!smr_poll\(freebsd->smr, freebsd->goal, false\)\)\n\t\treturn false;//'
+plant goal_kept freebsd $bsd \
+	's/(\t\t\tfreebsd->goal =) smr_advance/$1 freebsd->goal ? freebsd->goal : smr_advance/'
+plant number_too_great freebsd $bsd \
+	's/freebsd->running = cleave__grace_begin\(&freebsd->grace\);/$&\n\t\t\tfreebsd->running++;/'
+plant begins_while_running freebsd $bsd 's/freebsd->running == 0 \|\| poll\(freebsd\)/true/'
+plant number_after_wait freebsd $bsd \
+	's/number = cleave__grace_begin\(&freebsd->grace\);\n\tsmr_synchronize\(freebsd->smr\);/
+		smr_synchronize(freebsd->smr);\n\tnumber = cleave__grace_begin(&freebsd->grace);/;
+		s/if \(cleave__grace_done\(&freebsd->grace, cookie\)\)\n\t\treturn;\n//'
+plant parks_without_look freebsd $bsd 's/if \(PORT_LOAD\(count, PORT_RELAXED\) != seen\)/if (false)/'
+plant mutex_in_wake freebsd $bsd \
+	's/\twakeup\(count\);/\tmtx_lock(&freebsd_of(domain)->lock);\n$&\n\tmtx_unlock(&freebsd_of(domain)->lock);/'
+plant aligned_by_malloc freebsd $bsd 's/malloc_aligned\(size, ALIGN, M_CLEAVE, flags\)/malloc(size, M_CLEAVE, flags)/'
+rcu=port/linux/linux.c
+plant poll_forgotten linux $rcu 's/if \(!poll_state_synchronize_rcu\(rcu->state\)\)\n\t\treturn false;//'
+plant state_kept linux $rcu 's/rcu->state = start_poll/rcu->state = rcu->running > 2 ? rcu->state : start_poll/'
+plant number_after_wait linux $rcu \
+	's/number = cleave__grace_begin\(&rcu->grace\);\n\tsynchronize_rcu\(\);/
+		synchronize_rcu();\n\tnumber = cleave__grace_begin(&rcu->grace);/;
+		s/if \(cleave__grace_done\(&rcu->grace, cookie\)\)\n\t\treturn;\n//'
+plant wait_does_not linux $rcu 's/\tsynchronize_rcu\(\);\n//'
+plant parks_without_look linux $rcu \
+	's/PORT_LOAD\(count, PORT_RELAXED\) != seen\)/({ static __thread bool again; again = !again; !again; }))/'
+plant lock_kept linux $rcu 's/\tspin_unlock\(&rcu->lock\);\n//'
+plant not_rounded linux $rcu 's/roundup_pow_of_two\((size < .*?)\), own->gfp/($1), own->gfp/'
 exit $missed

@@ -34,7 +34,7 @@ static void stop(void)
 	cleave_section_stop(&domain);
 	port_memory_destroy(&memory);
 	mock_stop();
-	CHECK(host_allocated() == port_memory_kept);
+	CHECK(host_allocated() == 0);
 }
 
 static uint64_t take(void)

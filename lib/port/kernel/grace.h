@@ -19,9 +19,11 @@
  *
  * Any number may be under way; one that is never seen to end is of no consequence, as long as a later one is.
  *
- * The port's lock is around `wanted` and the question whether one is under way, so that no wish is lost:
+ * Where the end comes by itself, as a callback, `wanted` and the question whether one is under way are looked at under
+ * one lock, so that no wish is lost:
  *	1. callback of 4: nobody wants 5			2. writer: wants 5; one is under way: returns
  *	3. callback: none is under way any more: 5 is never begun
+ * Where it is polled, who is not served asks again.
  */
 #ifndef CLEAVE_KERNEL_GRACE_H
 #define CLEAVE_KERNEL_GRACE_H
@@ -95,7 +97,7 @@ static inline void cleave__grace_end(struct cleave_grace *grace, uint64_t number
 			break;
 }
 
-/* Has somebody asked for this one, so that it comes without asking again? */
+/* For callbacks.  Has somebody asked for this one, so that it comes without asking again? */
 static inline bool cleave__grace_asked(const struct cleave_grace *grace, uint64_t cookie)
 {
 	return PORT_LOAD(&grace->wanted, PORT_RELAXED) >= cookie;

@@ -8,7 +8,6 @@
 #define port_memory cleave_openbsd_memory
 #define port_memory_init(memory, wait) cleave_openbsd_memory_init(memory, wait)
 #define port_memory_destroy(memory) cleave_openbsd_memory_destroy(memory)
-#define port_memory_kept 0u
 #define port_start(domain, memory) cleave_openbsd_start(domain, memory, 0)
 
 #endif

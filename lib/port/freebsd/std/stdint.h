@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: ISC */
+/* For include/cleave/types.h: in the kernel this one has another name. */
+#include <sys/stdint.h>
