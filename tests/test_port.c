@@ -409,6 +409,52 @@ static void test_runs_grace_periods_itself(void **state)
 	pthread_join(reader.thread, NULL);
 }
 
+/* The worker has ended what it was asked for, and the pause after it is over. */
+static void come_to_rest(void)
+{
+	while (!LOAD(&domain.sleeping.word))
+		usleep(100);
+	usleep(300);
+}
+
+/* There is no other reader: at the first try, and the worker sleeps. */
+static void test_alone(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t wanted = LOAD(&domain.wanted.word), cookie;
+
+	(void)state;
+	come_to_rest();
+	for (int round = 0; round < 100; round++) {
+		cookie = take_cookie(own);
+		assert_false(ops->done(&domain.domain, &own->thread, cookie));
+		ops->advance(&domain.domain, &own->thread, cookie);
+		assert_true(ops->done(&domain.domain, &own->thread, cookie));
+	}
+	assert_true(LOAD(&domain.wanted.word) == wanted);
+
+	/* Itself inside, it has to wait; and so for another one. */
+	cleave_section_enter(own);
+	cookie = take_cookie(own);
+	ops->advance(&domain.domain, &own->thread, cookie);
+	assert_false(ops->done(&domain.domain, &own->thread, cookie));
+	cleave_section_leave(own);
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	set_state(&reader, ENTER, INSIDE);
+	cookie = take_cookie(own);
+	ops->advance(&domain.domain, &own->thread, cookie);
+	assert_false(ops->done(&domain.domain, &own->thread, cookie));
+	set_state(&reader, LEAVE, OUTSIDE);
+	STORE(&reader.state, END);
+	pthread_join(reader.thread, NULL);
+
+	/* Alone again. */
+	come_to_rest();
+	cookie = take_cookie(own);
+	ops->advance(&domain.domain, &own->thread, cookie);
+	assert_true(ops->done(&domain.domain, &own->thread, cookie));
+}
+
 /* One grace period here is begun. */
 static void begin_one(void)
 {
@@ -441,6 +487,56 @@ static void test_among_writers(void **state)
 	}
 	STORE(&reader.state, END);
 	pthread_join(reader.thread, NULL);
+}
+#endif
+
+#if defined(CLEAVE_SECTION_QSBR) && !defined(CLEAVE_SECTION_TSAN)
+static bool advanced(uint64_t cookie)
+{
+	ops->advance(&domain.domain, &own->thread, cookie);
+	return ops->done(&domain.domain, &own->thread, cookie);
+}
+
+/* There is no other reader: its own quiescent state is waited for, and the worker sleeps; unless that does not come. */
+static void test_alone_from_one_quiescent_state_to_the_next(void **state)
+{
+	struct reader reader = { .state = OUTSIDE };
+	uint64_t wanted = LOAD(&domain.wanted.word), cookie;
+
+	(void)state;
+	for (int round = 0; round < 100; round++) {
+		cookie = take_cookie(own);
+		assert_false(advanced(cookie)); /* may be of one that was begun before the cookie */
+		cleave_section_quiescent(own);
+		if (advanced(cookie))
+			continue;
+		assert_false(advanced(cookie));
+		cleave_section_quiescent(own);
+		assert_true(advanced(cookie));
+	}
+	assert_true(LOAD(&domain.wanted.word) == wanted);
+
+	cookie = take_cookie(own);
+	for (unsigned int asked = 0; LOAD(&domain.wanted.word) == wanted; asked++) {
+		assert_false(advanced(cookie));
+		assert_true(asked < 1000);
+	}
+	assert_true(poll_cookie(cookie, 10000));
+
+	/* Another one is there: it is the worker's. */
+	wanted = LOAD(&domain.wanted.word);
+	pthread_create(&reader.thread, NULL, stay_inside, &reader);
+	set_state(&reader, ENTER, INSIDE);
+	cookie = take_cookie(own);
+	assert_false(advanced(cookie));
+	cleave_section_quiescent(own);
+	assert_false(advanced(cookie));
+	assert_true(LOAD(&domain.wanted.word) != wanted);
+	set_state(&reader, LEAVE, OUTSIDE);
+	STORE(&reader.state, END);
+	rcu_thread_offline();
+	pthread_join(reader.thread, NULL);
+	rcu_thread_online();
 }
 #endif
 
@@ -535,7 +631,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_every_poll_is_heard),
 #if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
 		cmocka_unit_test(test_runs_grace_periods_itself),
+		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_among_writers),
+#endif
+#if defined(CLEAVE_SECTION_QSBR) && !defined(CLEAVE_SECTION_TSAN)
+		cmocka_unit_test(test_alone_from_one_quiescent_state_to_the_next),
 #endif
 		cmocka_unit_test(test_storm),
 		cmocka_unit_test(test_two_domains),

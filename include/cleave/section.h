@@ -114,7 +114,7 @@ struct cleave_urcu {
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
 	uint32_t pad1[15];
 	struct cleave_word done;      /* [a] the greatest number of one that ended */
-	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits (urcu.c, Pauses) */
+	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits (urcu.c, Pauses); 0 */
 	struct cleave_word32 waiters; /* [a] threads in wait */
 	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
 	struct cleave_word32 left;    /* [a] bumped by threads that were awaited; the worker sleeps on it */
@@ -129,6 +129,11 @@ struct cleave_urcu_thread {
 	struct cleave_word32 awaited;	 /* [a] the worker wants to know when it leaves that */
 	bool stays;			 /* [l] it was inside at each look */
 	uint64_t changes;		 /* [l] that it had made when somebody last tried to run a grace period */
+	/* qsbr: the thread's own. */
+	uint64_t quiets;      /* quiescent states it has passed */
+	uint64_t quiets_then; /* and had, when it began this one: */
+	uint64_t begun;	      /* grace period, alone; 0: none */
+	uint32_t vain;	      /* times that it has asked whether that is over */
 };
 
 /*
@@ -160,7 +165,8 @@ CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleav
 /*
  * Register the calling thread, with liburcu too unless it already is.  Before it unregisters it leaves its sections and
  * ends its transactions and holds; its nodes go back to the domain.  A thread with records in several domains of one
- * flavour unregisters them in the reverse order.  With memb, a grace period of the domain waits for these threads only.
+ * flavour unregisters them in the reverse order.  With memb, and with qsbr if it is the only one, a grace period of
+ * the domain waits for these threads only.
  */
 CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
 CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
@@ -202,9 +208,11 @@ static inline void cleave_section_leave(CLEAVE_SECTION_THREAD *record)
 
 static inline void cleave_section_quiescent(CLEAVE_SECTION_THREAD *record)
 {
-	(void)record;
 #ifdef CLEAVE_SECTION_QSBR
+	record->quiets++;
 	rcu_quiescent_state();
+#else
+	(void)record;
 #endif
 }
 

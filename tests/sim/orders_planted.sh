@@ -61,8 +61,22 @@ plant cookie_without_barrier here port/urcu/urcu.c \
 	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/
 		return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
 plant waiters_not_woken wait-here port/urcu/urcu.c \
-	's/\t\tend\(urcu, number\);\n\treturn true;/
-		\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);\n\treturn true;/'
+	's/\t\tend\(urcu, number\);\n\treturn !for_worker;/
+		\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);\n\treturn !for_worker;/'
+plant alone_not_asked here port/urcu/urcu.c 's/if \(urcu->threads == own && !own->next\)/if (true)/'
+plant alone_not_looked_at_own alone-here port/urcu/urcu.c 's/ && flavour->outside\(own->reader\)//'
+plant alone_before_lock alone-here port/urcu/urcu.c \
+	's/(\tif \(!cleave__user_trylock\(&urcu->lock\)\))/
+		\tbool alone = urcu->threads == own && !own->next;\n$1/;
+		s/if \(urcu->threads == own && !own->next\)/if (alone)/'
+plant alone_number_after_lock alone-three port/urcu/urcu.c \
+	's/\t\turcu->begun = begin\(urcu\);\n\t\treturn urcu->begun;/\t\treturn 1;/;
+		s/\tif \(number\)\n\t\tend\(urcu, number\);\n(\treturn !for)/
+		\tif (number)\n\t\tend(urcu, begin(urcu));\n$1/'
+plant alone_not_quiescent alone-quiescent port/urcu/urcu.c \
+	's/over = own->quiets != own->quiets_then \?/over = own->begun ?/'
+plant alone_quiescent_before alone-quiescent port/urcu/urcu.c 's/\t\town->quiets_then = own->quiets;\n//'
+plant alone_quiescent_ends_new alone-quiescent port/urcu/urcu.c 's/\treturn over;\n\}/\treturn over ? own->begun : 0;\n}/'
 plant lock_not_heeded register-here port/urcu/urcu.c \
 	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
 # Once refused is not gone: another may be there now.

@@ -441,6 +441,133 @@ static void wait_here(unsigned int thread)
 	finish(2);
 }
 
+/* The only reader asks; others come.  Whether they change anything is known where a section's end is a release. */
+static void prepare_alone(unsigned int variant)
+{
+	prepare_here(variant);
+	here.changes = leave_releases() ? changes : NULL;
+	shared->urcu.threads = &shared->records[0];
+	shared->records[0].next = NULL;
+}
+
+enum { THEY_UNLINK = 1, ALONES = 4 }; /* and LEAVE_RELAXED */
+
+static void reuse_if_done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
+{
+	if (cleave__urcu_done(domain, self, cookie))
+		PORT_CELL_WRITE(shared->object, 1);
+}
+
+/*
+ * Thread 0 is alone, until thread 1 registers.  One of the two unlinks the object and reuses it when it may, the other
+ * one reads it; 0 asks for grace periods.  Who unlinks as the second one has left the domain when it looks.
+ */
+static void alone_here(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_urcu_thread *record = &shared->records[thread];
+	struct cleave_thread *self = &record->thread;
+	uint64_t cookie = 0;
+	bool found;
+
+	if (thread == 0 && variant_now & THEY_UNLINK) {
+		read_here(domain, self, &shared->inside[0]);
+		ask(domain, self, cleave__urcu_cookie(domain, self));
+		enter_both(&shared->inside[0]);
+		found = PORT_LOAD(&shared->pointer, PORT_ACQUIRE);
+		ask(domain, self, cleave__urcu_cookie(domain, self)); /* in vain */
+		if (found)
+			use_object();
+		leave_both(&shared->inside[0]);
+	} else if (thread == 0) {
+		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+		cookie = cleave__urcu_cookie(domain, self);
+		for (unsigned int i = 0; i < 2; i++)
+			ask(domain, self, cookie);
+		reuse_if_done(domain, self, cookie);
+	} else {
+		cleave_urcu_register(record, &shared->urcu);
+		if (variant_now & THEY_UNLINK) {
+			PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+			cookie = cleave__urcu_cookie(domain, self);
+		} else {
+			read_here(domain, self, &shared->inside[3]);
+		}
+		cleave_urcu_unregister(record, &shared->urcu);
+		if (variant_now & THEY_UNLINK)
+			reuse_if_done(domain, self, cookie);
+	}
+}
+
+/* One who comes reads, another one unlinks; the only reader there was does no more than ask. */
+static void alone_three(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_urcu_thread *record = &shared->records[thread];
+	struct cleave_thread *self = &record->thread;
+	uint64_t cookie;
+
+	if (thread == 0) {
+		for (unsigned int i = 0; i < 2; i++)
+			ask(domain, self, cleave__urcu_cookie(domain, self));
+		return;
+	}
+	cleave_urcu_register(record, &shared->urcu);
+	if (thread == 1) {
+		read_here(domain, self, &shared->inside[3]);
+	} else {
+		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+		cookie = cleave__urcu_cookie(domain, self);
+		for (unsigned int i = 0; i < 2; i++)
+			PORT_STORE(&shared->changes[thread], i + 1, PORT_SEQ_CST);
+		reuse_if_done(domain, self, cookie);
+	}
+	cleave_urcu_unregister(record, &shared->urcu);
+}
+
+/* The same where the only reader reads from one quiescent state to the next; who comes unlinks and reuses. */
+static void prepare_quiescent(unsigned int variant)
+{
+	prepare_alone(variant);
+	here.outside = NULL;
+	here.quiescent = true;
+}
+
+static void quiescent(struct cleave_urcu_thread *record)
+{
+	sim_ops.leave(NULL, NULL);
+	record->quiets++;
+	sim_ops.enter(NULL, NULL);
+}
+
+static void alone_quiescent(unsigned int thread)
+{
+	struct cleave_domain *domain = &shared->urcu.domain;
+	struct cleave_urcu_thread *record = &shared->records[thread];
+	struct cleave_thread *self = &record->thread;
+	uint64_t cookie;
+	bool found;
+
+	if (thread == 0) {
+		sim_ops.enter(domain, self);
+		for (unsigned int i = 0; i < 3; i++) {
+			found = PORT_LOAD(&shared->pointer, PORT_ACQUIRE);
+			for (unsigned int j = 0; j < 2; j++)
+				ask(domain, self, cleave__urcu_cookie(domain, self));
+			if (found)
+				use_object();
+			quiescent(record);
+		}
+		sim_ops.leave(domain, self);
+		return;
+	}
+	cleave_urcu_register(record, &shared->urcu);
+	PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
+	cookie = cleave__urcu_cookie(domain, self);
+	cleave_urcu_unregister(record, &shared->urcu);
+	reuse_if_done(domain, self, cookie);
+}
+
 static void register_here(unsigned int thread)
 {
 	struct cleave_domain *domain = &shared->urcu.domain;
@@ -544,6 +671,9 @@ const struct scenario orders_port[] = {
 	{ "writers", 3, WRITERS, prepare_writers, writers, NULL, false },
 	{ "wait-here", 3, 1, prepare_here, wait_here, NULL, false },
 	{ "register-here", 3, 1, prepare_here, register_here, NULL, false },
+	{ "alone-here", 2, ALONES, prepare_alone, alone_here, NULL, false },
+	{ "alone-three", 3, ALONES, prepare_alone, alone_three, NULL, false },
+	{ "alone-quiescent", 2, 1, prepare_quiescent, alone_quiescent, NULL, false },
 	{ "wait", 3, 2, prepare_wait, wait_twice, NULL, false },
 	{ "fork", 3, 4, prepare_wait, fork_or_register, NULL, false },
 	{ "register", 3, 1, prepare_wait, register_together, NULL, false },

@@ -54,10 +54,13 @@
 
 /*
  * A look at the other threads costs a cache miss for each that is busy, and one for it; a new epoch costs each of them
- * two.  So advance_to() is quiet for some calls after a look, for more if somebody was seen inside.
+ * two.  So advance_to() is quiet for some calls after a look, for more if somebody was seen inside; not for many, where
+ * nobody else ever was: a cell that is clean sooner is a copy of its leaf less (one writer: clips and pairs of map and
+ * unmap 0.89 and 0.94 of the time).
  */
 #define SKIP 64u
 #define SKIP_BUSY 256u
+#define SKIP_ALONE 16u
 
 static struct cleave_ck *ck_of(struct cleave_domain *domain)
 {
@@ -247,6 +250,7 @@ static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint6
 
 static void advance_to(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
 {
+	struct cleave_ck *ck = ck_of(domain);
 	bool busy = false;
 
 	if (done(domain, self, cookie))
@@ -255,8 +259,8 @@ static void advance_to(struct cleave_domain *domain, struct cleave_thread *self,
 		self->quiet--;
 		return;
 	}
-	push(ck_of(domain), cookie, &busy);
-	self->quiet = busy ? SKIP_BUSY : SKIP;
+	push(ck, cookie, &busy);
+	self->quiet = busy ? SKIP_BUSY : next_entry(first_entry(ck)) ? SKIP : SKIP_ALONE;
 }
 
 static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)

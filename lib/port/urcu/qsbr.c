@@ -65,6 +65,7 @@ static const struct cleave__urcu_flavour qsbr = {
 	.ops = { CLEAVE__URCU_OPS, .enter = enter, .leave = leave, .inside = inside },
 	.synchronize = synchronize,
 	CLEAVE__URCU_REGISTERED,
+	.quiescent = true,
 	.offline = offline,
 	.online = online,
 };

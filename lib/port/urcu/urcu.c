@@ -70,9 +70,22 @@
  *	(Two writers together, of what two threads of private work do: 0.90 with barriers, of which each took both
  *	processors 10 us, and a worker that was asked too soon; 0.97 without.)
  *
+ * Alone
+ *	Where no other thread is registered there is no reader but the one who asks.  If it is outside of its sections
+ *	(memb), its grace period is over as soon as it has begun.  With qsbr it never is, in a call; so one that it has
+ *	begun is over when it asks again, still or once more alone, and has passed a quiescent state in between.  What
+ *	whoever has left the domain did under `lock` before, it sees; who comes takes the lock after it, and sees what
+ *	was unlinked.  So the number begins under `lock`, too:
+ *		1. T: alone; unlocks
+ *		2. R: registers, enters, loads a pointer
+ *		3. W: registers, unlinks that; its cookie is s
+ *		4. T: begins s, which is `done`: W reuses it under R.
+ *	(One writer: clips 0.85 of the time, maps and unmaps 0.84 to 0.87; with qsbr, whose worker interrupted it, 0.73
+ *	and 0.71.)
+ *
  * Pauses
- *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each,
- *	of several times what it took.  A thread whose changes are not served yet looks at the clock at one in so many.
+ *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each, of
+ *	several times what it took; but not after those of the only reader.  A thread whose changes are not served yet looks at the clock at one in so many.
  *
  * Sleep
  *	Between grace periods the worker sleeps until a thread that is not served yet kicks it: advance() and wait()
@@ -131,7 +144,9 @@ enum command {
 #define PAUSE_LEAST 20000u
 #define PAUSE_MOST 200000u
 #define QUIET 64u	   /* changes from one look at the clock to the next */
+#define QUIET_ALONE 32u	   /* from one grace period to the next, for who is the only reader */
 #define QUIET_BEHIND 1024u /* and from one kick to the next, if somebody was in the way */
+#define VAIN 64u	   /* times that the only reader asks until its quiescent state is the worker's business */
 
 #define PATIENCE_HERE 1000000u /* ns that somebody may be in the way, until that is the worker's business */
 
@@ -298,7 +313,9 @@ static void grace_period(struct cleave_urcu *urcu)
 /* A pause that is longer than any is another clock's: of before a fork into another time namespace. */
 static bool pauses(const struct cleave_urcu *urcu)
 {
-	return PORT_LOAD(&urcu->resume, PORT_RELAXED) - now_ns() - 1 < PAUSE_MOST;
+	uint64_t resume = PORT_LOAD(&urcu->resume, PORT_RELAXED); /* 0: there is none */
+
+	return resume && resume - now_ns() - 1 < PAUSE_MOST;
 }
 
 /* Is each thread seen outside of its sections, at some moment of this call?  Under `lock`. */
@@ -353,27 +370,65 @@ static uint64_t try_here(struct cleave_urcu *urcu, const struct cleave_urcu_thre
 	return over ? number : 0;
 }
 
+/* As try_here(), for the only reader there is, which nobody needs a pause from.  *for_worker: who is in the way is its business. */
+static uint64_t try_alone(struct cleave_urcu *urcu, struct cleave_urcu_thread *own, bool *for_worker)
+{
+	uint64_t over;
+
+	urcu->hindered = 0;
+	own->thread.quiet = QUIET_ALONE;
+	PORT_STORE(&urcu->resume, 0, PORT_RELAXED);
+	if (urcu->flavour->outside) {
+		urcu->begun = begin(urcu);
+		return urcu->begun;
+	}
+	over = own->quiets != own->quiets_then ? own->begun : 0;
+	*for_worker = !over && own->begun && ++own->vain >= VAIN;
+	if (over || !own->begun) {
+		own->begun = begin(urcu);
+		own->quiets_then = own->quiets;
+		own->vain = 0;
+	}
+	return over;
+}
+
+/* The same beside others. */
+static uint64_t try_beside(struct cleave_urcu *urcu, struct cleave_urcu_thread *own, bool *for_worker)
+{
+	uint64_t began, number;
+
+	own->begun = 0;
+	*for_worker = true;
+	if (!urcu->flavour->outside)
+		return 0;
+	began = now_ns();
+	number = try_here(urcu, own);
+	urcu->hindered = number ? 0 : urcu->hindered ? urcu->hindered : began;
+	*for_worker = !number && began - urcu->hindered >= PATIENCE_HERE;
+	if (!*for_worker)
+		pause_after(urcu, began);
+	return number;
+}
+
 /* Run a grace period, if nobody is in the way.  False: the worker's business. */
-static bool grace_period_here(struct cleave_urcu *urcu, const struct cleave_urcu_thread *own)
+static bool grace_period_here(struct cleave_urcu *urcu, struct cleave_urcu_thread *own)
 {
 	const struct cleave__urcu_flavour *flavour = urcu->flavour;
-	uint64_t began = now_ns(), number;
-	bool later;
+	bool for_worker = false;
+	uint64_t number;
 
-	if (CLEAVE__TSAN || !flavour->outside || !flavour->outside(own->reader))
+	if (CLEAVE__TSAN || !(flavour->quiescent || (flavour->outside && flavour->outside(own->reader))))
 		return false;
 	if (!cleave__user_trylock(&urcu->lock))
 		return true; /* mostly, another one is running it */
-	number = try_here(urcu, own);
-	urcu->hindered = number ? 0 : urcu->hindered ? urcu->hindered : began;
-	later = began - urcu->hindered < PATIENCE_HERE;
+	if (urcu->threads == own && !own->next)
+		number = try_alone(urcu, own, &for_worker);
+	else
+		number = try_beside(urcu, own, &for_worker);
 	cleave__user_unlock(&urcu->lock);
-	if (!number && !later)
-		return false;
-	pause_after(urcu, began);
 	if (number)
 		end(urcu, number);
-	return true;
+	return !for_worker;
 }
 
 static void stand_still(struct cleave_urcu *urcu)
@@ -594,6 +649,7 @@ void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu 
 	PORT_STORE(&record->inside, 0, PORT_RELAXED);
 	PORT_STORE(&record->awaited, 0, PORT_RELAXED);
 	record->changes = 0;
+	record->begun = record->quiets = record->quiets_then = 0;
 	record->next = urcu->threads;
 	urcu->threads = record;
 	cleave__user_unlock(&urcu->lock);

@@ -25,6 +25,8 @@ struct cleave__urcu_flavour {
 	 */
 	bool (*outside)(const void *reader);
 	bool leave_releases;
+	/* A registered thread reads from one quiescent state to the next, and counts them (`quiets`). */
+	bool quiescent;
 	/* A full barrier on all threads of the process that run.  False: there is none. */
 	bool (*barrier)(void);
 	/*
