@@ -76,7 +76,8 @@ plant alone_number_after_lock alone-three port/urcu/urcu.c \
 plant alone_not_quiescent alone-quiescent port/urcu/urcu.c \
 	's/over = own->quiets != own->quiets_then \?/over = own->begun ?/'
 plant alone_quiescent_before alone-quiescent port/urcu/urcu.c 's/\t\town->quiets_then = own->quiets;\n//'
-plant alone_quiescent_ends_new alone-quiescent port/urcu/urcu.c 's/\treturn over;\n\}/\treturn over ? own->begun : 0;\n}/'
+plant alone_quiescent_ends_new alone-quiescent port/urcu/urcu.c \
+	's/\treturn over;\n\}/\treturn over ? own->begun : 0;\n}/'
 plant lock_not_heeded register-here port/urcu/urcu.c \
 	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
 # Once refused is not gone: another may be there now.
