@@ -370,7 +370,7 @@ static uint64_t try_here(struct cleave_urcu *urcu, const struct cleave_urcu_thre
 	return over ? number : 0;
 }
 
-/* As try_here(), for the only reader there is; nobody needs a pause.  *for_worker: who is in the way is its business. */
+/* As try_here(), for the only reader there is: nobody needs a pause.  *for_worker: it is the worker's business. */
 static uint64_t try_alone(struct cleave_urcu *urcu, struct cleave_urcu_thread *own, bool *for_worker)
 {
 	uint64_t over;
