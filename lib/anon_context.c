@@ -355,8 +355,9 @@ void cleave_anon_flush(struct cleave_anon_context *context)
 
 bool cleave__anon_reclaim(struct cleave_anon_context *context)
 {
-	if (!(context->dead || context->young.count | context->old.count) || cleave_thread_holds(context->self))
+	if (!(context->dead || context->young.count || context->old.count) || cleave_thread_holds(context->self))
 		return false;
+	PORT_ASSERT(!cleave__guard_is_set(&context->guard), "nobody waits for a grace period under a guard");
 	PORT_COUNT(context->gp_waits);
 	cleave_anon_flush(context);
 	return true;

@@ -372,6 +372,18 @@ static void test_every_poll_is_heard(void **state)
 	pthread_join(reader.thread, NULL);
 }
 
+#if (defined(CLEAVE_SECTION_MEMB) || defined(CLEAVE_SECTION_QSBR)) && !defined(CLEAVE_SECTION_TSAN)
+/* The worker has ended what it was asked for, and the pause after it is over. */
+static void come_to_rest(void)
+{
+	while (!LOAD(&domain.sleeping.word)) {
+		cleave_section_quiescent(own);
+		usleep(100);
+	}
+	usleep(300);
+}
+#endif
+
 #if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
 static bool has_barrier(void)
 {
@@ -407,14 +419,6 @@ static void test_runs_grace_periods_itself(void **state)
 	assert_true(poll_cookie(cookie, 10000));
 	STORE(&reader.state, END);
 	pthread_join(reader.thread, NULL);
-}
-
-/* The worker has ended what it was asked for, and the pause after it is over. */
-static void come_to_rest(void)
-{
-	while (!LOAD(&domain.sleeping.word))
-		usleep(100);
-	usleep(300);
 }
 
 /* There is no other reader: at the first try, and the worker sleeps. */
@@ -501,9 +505,11 @@ static bool advanced(uint64_t cookie)
 static void test_alone_from_one_quiescent_state_to_the_next(void **state)
 {
 	struct reader reader = { .state = OUTSIDE };
-	uint64_t wanted = LOAD(&domain.wanted.word), cookie;
+	uint64_t wanted, cookie;
 
 	(void)state;
+	come_to_rest();
+	wanted = LOAD(&domain.wanted.word);
 	for (int round = 0; round < 100; round++) {
 		cookie = take_cookie(own);
 		assert_false(advanced(cookie)); /* may be of one that was begun before the cookie */
@@ -524,9 +530,10 @@ static void test_alone_from_one_quiescent_state_to_the_next(void **state)
 	assert_true(poll_cookie(cookie, 10000));
 
 	/* Another one is there: it is the worker's. */
-	wanted = LOAD(&domain.wanted.word);
 	pthread_create(&reader.thread, NULL, stay_inside, &reader);
 	set_state(&reader, ENTER, INSIDE);
+	come_to_rest();
+	wanted = LOAD(&domain.wanted.word);
 	cookie = take_cookie(own);
 	assert_false(advanced(cookie));
 	cleave_section_quiescent(own);

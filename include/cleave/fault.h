@@ -228,18 +228,20 @@ CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
  * and 4 above, 8 and 7 if SEQUENTIAL, none if RANDOM.
  *
  * Complexity: O(log entries + levels of the store).  Waits for: a clone of the store, another change of the same slot,
- * I/O on the same page; above the limit of what waits in the thread's context (anon.h), or if memory lacks while
- * something waits there, a grace period: not with a transaction open (cleave_thread_holds()).  Does not wait for faults
- * on other pages.  After eight restarts it holds the page's range transaction while it looks, so that
- * changes of the map cannot starve it.
+ * I/O on the same page; above the limit of what waits in the thread's context (anon.h), a grace period; if memory lacks
+ * while something waits there, all of that, up to three, and O(what waits): neither with a transaction open
+ * (cleave_thread_holds()).  So the caller holds no lock that another reader of the domain waits for without going
+ * offline or leaving its section.  Does not wait for faults on other pages.  After eight restarts it holds the page's
+ * range transaction while it looks, so that changes of the map cannot starve it.
  * Linearizes at: the check that the entry still holds, after the guard was set: what changes the entry later waits for
  * this fault.
  * Return:
  *   0: entered;
  *   -EFAULT: not mapped, a HOLE, NOFAULT, a submap, or beyond the end of its store;
  *   -EACCES: the entry does not permit it;
- *   -ENOMEM: no page, anon, node or store, nor among what the thread itself has dropped, if it may wait for that;
- *	nothing is held, and the fault can be made again once memory is there;
+ *   -ENOMEM: no page, anon, node or store, nor among what waits in the thread's context, if it may wait for that;
+ *	(cleave_space_flush() gives back all that the thread has dropped).  Nothing is held, and the fault can be made
+ *	again once memory is there;
  *   what object_fetch, page_in or enter returned (the first two are asked once more if they lack memory that way).
  */
 CLEAVE_API int cleave_fault(struct cleave_space_thread *thread, struct cleave_map *map, uint64_t addr,

@@ -15,7 +15,8 @@
  *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after
  *								 its use, by itself; also where liburcu knows it
  *	cleave_section_enter / leave(&record)			 around lookups; need not nest
- *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections; else nothing
+ *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections, for
+ *								 each record; else nothing
  *
  * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
  *
@@ -156,7 +157,7 @@ CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
  * Around fork(), after the indexes' own functions, for every domain of the process.  Nobody else runs grace periods of
  * the flavour meanwhile.  In the child the other threads' records are forgotten, and the worker is started again.
  * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that grace periods are run by who
- * waits for one (memb: or wants one), and nothing is reused otherwise.
+ * waits for one (memb, qsbr: or wants one), and nothing is reused otherwise.
  */
 CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
 CLEAVE_API void cleave_urcu_postfork_parent(struct cleave_urcu *urcu, struct cleave_thread *self);
