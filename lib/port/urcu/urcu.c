@@ -84,8 +84,8 @@
  *	and 0.71.)
  *
  * Pauses
- *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each, of
- *	several times what it took; but not after those of the only reader.  A thread whose changes are not served
+ *	A grace period costs processor time, its own and that of all whom it interrupts.  So a pause comes after each,
+ *	of several times what it took; but not after those of the only reader.  A thread whose changes are not served
  *	yet looks at the clock at one in so many.
  *
  * Sleep
