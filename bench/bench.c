@@ -295,7 +295,7 @@ int main(int argc, char **argv)
 	suite.repetitions = suite.quick ? 7 : 15;
 	suite.seconds = suite.quick ? 0.002 : 0.005;
 	suite.pair_seconds = suite.quick ? 0.02 : 0.05;
-	suite.patience = suite.quick ? 30 : 120;
+	suite.patience = suite.quick ? 45 : 120;
 	if (suite.smoke) {
 		suite.repetitions = 1;
 		suite.seconds = 0.0001;

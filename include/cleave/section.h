@@ -226,7 +226,8 @@ struct cleave_ck {
 	struct cleave_domain domain;
 	struct cleave_word wide;    /* [a] the epoch, extended to 64 bits */
 	struct cleave_word32 lock; /* around changes of the list of records */
-	uint32_t pad[13];
+	struct cleave_word32 registered; /* [a] threads; decides nothing but how often one looks at the others */
+	uint32_t pad[12];
 	ck_epoch_t epoch;
 };
 
