@@ -34,8 +34,8 @@ static void lower(const struct search *search, const struct cleave__gap_found *f
 						     stale->gap;
 
 		if (gap < cleave__branch_gap(stale->parent, stale->index))
-			cleave__lower_rcu((struct cleave *)search->index, search->self, stale->parent, stale->index,
-					  stale->child, stale->order, gap);
+			cleave__lower_rcu(search->index, search->self, stale->parent, stale->index, stale->child,
+					  stale->order, gap);
 	}
 }
 

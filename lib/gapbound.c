@@ -91,8 +91,8 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
 	return ok;
 }
 
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i,
-		       struct cleave__node *child, uint64_t order, uint64_t gap) PORT_UNCHECKED
+void cleave__lower_rcu(const struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent,
+		       unsigned int i, struct cleave__node *child, uint64_t order, uint64_t gap) PORT_UNCHECKED
 {
 	if (!cleave__trylock_live(index, child))
 		return;

@@ -24,8 +24,8 @@ bool cleave__raise(struct cleave *index, struct cleave_thread *self, unsigned in
  * are child and parent still: a child dies before another takes its place.)  Inside the section of the search; never
  * waits.
  */
-void cleave__lower_rcu(struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent, unsigned int i,
-		       struct cleave__node *child, uint64_t order, uint64_t gap)
+void cleave__lower_rcu(const struct cleave *index, struct cleave_thread *self, struct cleave__branch *parent,
+		       unsigned int i, struct cleave__node *child, uint64_t order, uint64_t gap)
 	PORT_INSIDE;
 
 /* The largest gap inside a node: exact for a leaf, the largest bound for a branch.  The node is locked or private. */

@@ -63,7 +63,7 @@ static inline void cleave__unlock(struct cleave_domain *domain, struct cleave_wo
 }
 
 /* Inside a read section: lock the node, if it is free and live. */
-static inline bool cleave__trylock_live(struct cleave *index, struct cleave__node *node) PORT_INSIDE
+static inline bool cleave__trylock_live(const struct cleave *index, struct cleave__node *node) PORT_INSIDE
 	PORT_TRYLOCKS(node->lock) PORT_UNCHECKED
 {
 	if (!cleave__trylock(&node->lock))
@@ -155,7 +155,7 @@ struct cleave__node *cleave__lock_node(struct cleave *index, struct cleave_threa
 bool cleave__lock_above(struct cleave *index, struct cleave_thread *self, unsigned int level, uint64_t addr,
 			bool try_only, struct cleave__branch **parent);
 
-static inline void cleave__unlock_node(struct cleave *index, struct cleave__node *node) PORT_UNLOCKS(node->lock)
+static inline void cleave__unlock_node(const struct cleave *index, struct cleave__node *node) PORT_UNLOCKS(node->lock)
 {
 	cleave__unlock(index->domain, &node->lock, true);
 }

@@ -14,11 +14,11 @@ port=$root/lib/port/$kernel
 case $kernel in
 openbsd)
 	defines='-D_KERNEL -DMULTIPROCESSOR' debug='-DDIAGNOSTIC'
-	allowed='smr_(read_enter|read_leave|init|call|flush)|mtx_(init|enter|leave)|msleep_nsec|wakeup
+	allowed='smr_(read_enter|read_leave|init|call|flush|barrier)|mtx_(init|enter|leave)|msleep_nsec|wakeup
 		pool_(init|destroy|get|put)|malloc|free|panic|memcpy|memmove|memset|strcmp'
 	;;
 freebsd)
-	defines='-D_KERNEL -DSMP' debug='-DINVARIANTS'
+	defines='-D_KERNEL -DSMP -Wcast-qual' debug='-DINVARIANTS'
 	allowed='smr_(create|destroy|enter|exit|advance|poll|synchronize)|mtx_(init|destroy|lock|trylock|unlock)
 		sleepq_(lock|add|wait|release)|wakeup|uma_(zcreate|zdestroy|zalloc|zfree)|malloc|malloc_aligned|free
 		panic|memcpy|memmove|memset|strcmp'
@@ -56,8 +56,14 @@ compile() { # SOURCE OBJECT FLAG...
 	objects="$objects $object"
 }
 
+# The fault layer has a member of a name that is a macro in Linux (doc/porting.md).
+echo '#undef current' > "$work/current.h"
 for source in "$@"; do
-	compile "$source" "$(basename "$source" .c)"
+	name=$(basename "$source" .c)
+	case $kernel/$name in
+	linux/fault*) compile "$source" "$name" -include "$port/platform.h" -include "$work/current.h" ;;
+	*) compile "$source" "$name" ;;
+	esac
 done
 for source in search edit; do
 	compile "$root/lib/$source.c" $source -I "$root/lib/port/search/scalar" -DCLEAVE_SEARCH=scalar

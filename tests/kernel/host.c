@@ -262,6 +262,8 @@ void *host_alloc(host_number size, host_number align)
 
 void host_free(void *memory)
 {
+	if (nesting)
+		host_fail("frees in a read section");
 	__atomic_sub_fetch(&allocated, 1, __ATOMIC_RELAXED);
 	free(memory);
 }

@@ -13,6 +13,7 @@
 #include <sys/lock.h>
 #include <sys/malloc.h>
 #include <sys/mutex.h>
+#include <sys/proc.h>
 #include <sys/sleepqueue.h>
 #include <sys/smr.h>
 

@@ -151,6 +151,7 @@ void mtx_init(struct mutex *mutex, int level)
 	if (level != IPL_MPFLOOR)
 		host_fail("a mutex that who takes the kernel lock may interrupt");
 	host_mutex_init(mutex);
+	mutex->level = level;
 }
 
 void mtx_enter(struct mutex *mutex)
@@ -158,9 +159,14 @@ void mtx_enter(struct mutex *mutex)
 	host_mutex_lock(mutex);
 }
 
+/* The kernel's, too, reads the level after others may enter. */
 void mtx_leave(struct mutex *mutex)
 {
 	host_mutex_unlock(mutex);
+	if (host_random() % 4 == 0)
+		host_nap(200);
+	if (mutex->level != IPL_MPFLOOR)
+		host_fail("mtx_leave() of a mutex whose memory is somebody else's");
 }
 
 int msleep_nsec(void *channel, struct mutex *mutex, int priority, const char *message, uint64_t nsecs)
@@ -171,7 +177,7 @@ int msleep_nsec(void *channel, struct mutex *mutex, int priority, const char *me
 	if (host_random() % 4 == 0)
 		host_nap(20); /* who wakes without the mutex, wakes nobody now */
 	host_channels_lock();
-	mtx_leave(mutex);
+	host_mutex_unlock(mutex);
 	host_channel_sleep(channel);
 	if (!(priority & PNORELOCK))
 		mtx_enter(mutex);

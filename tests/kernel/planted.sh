@@ -58,8 +58,7 @@ plant chain_never_ends openbsd $bsd 's/more = cleave__grace_more\(&openbsd->grac
 plant entry_used_again openbsd $bsd 's/\tsmr_init\(&openbsd->entry\);\n//'
 plant two_entries_at_once openbsd $bsd 's/idle = openbsd->running == 0 && /idle = /'
 plant number_after_flush openbsd $bsd \
-	's/number = cleave__grace_begin\(&openbsd->grace\);\n\tsmr_flush\(\);/
-		smr_flush();\n\tnumber = cleave__grace_begin(&openbsd->grace);/;
+	's/(number = cleave__grace_begin\(&openbsd->grace\);\n)(.*\n\tsmr_flush\(\);\n)/$2\t$1/;
 		s/if \(cleave__grace_done\(&openbsd->grace, cookie\)\)\n\t\treturn;\n//'
 plant wait_does_not openbsd $bsd 's/\tsmr_flush\(\);\n//'
 plant parks_without_look openbsd $bsd 's/if \(PORT_LOAD\(count, PORT_RELAXED\) == seen\)/if (true)/'
@@ -67,7 +66,8 @@ plant wakes_without_mutex openbsd $bsd \
 	's/\tmtx_enter\(&openbsd->parking\);\n\twakeup\(count\);\n\tmtx_leave\(&openbsd->parking\);/
 		\twakeup(count);/'
 plant stop_does_not_wait openbsd $bsd 's/while \(openbsd->running\)/while (false)/'
-plant aligned_as_malloc openbsd $bsd 's/node = base \+ ALIGN - .*?;/node = base + sizeof(void *);/'
+plant stop_before_callback_returns openbsd $bsd 's/\tsmr_barrier\(\);\n//'
+plant aligned_as_malloc openbsd $bsd 's/node = base \+ NODE_ALIGN - .*?;/node = base + sizeof(void *);/'
 bsd=port/freebsd/freebsd.c
 plant poll_forgotten freebsd $bsd 's/if \(!smr_poll\(freebsd->smr, freebsd->goal, false\)\)\n\t\treturn false;//'
 plant goal_kept freebsd $bsd \
@@ -82,7 +82,8 @@ plant number_after_wait freebsd $bsd \
 plant parks_without_look freebsd $bsd 's/if \(PORT_LOAD\(count, PORT_RELAXED\) != seen\)/if (false)/'
 plant mutex_in_wake freebsd $bsd \
 	's/\twakeup\(count\);/\tmtx_lock(&freebsd_of(domain)->lock);\n$&\n\tmtx_unlock(&freebsd_of(domain)->lock);/'
-plant aligned_by_malloc freebsd $bsd 's/malloc_aligned\(size, ALIGN, M_CLEAVE, flags\)/malloc(size, M_CLEAVE, flags)/'
+plant aligned_by_malloc freebsd $bsd \
+	's/malloc_aligned\(size, NODE_ALIGN, M_CLEAVE, flags\)/malloc(size, M_CLEAVE, flags)/'
 rcu=port/linux/linux.c
 plant poll_forgotten linux $rcu 's/if \(!poll_state_synchronize_rcu\(rcu->state\)\)\n\t\treturn false;//'
 plant state_kept linux $rcu 's/rcu->state = start_poll/rcu->state = rcu->running > 2 ? rcu->state : start_poll/'

@@ -258,24 +258,27 @@ static void test_cookie_while_waiting(void)
 	}
 }
 
-/* Whoever is first, the domain's memory is not touched after stop. */
+/* Whoever is first, the domain's memory is not touched after stop; nor if another one is to follow. */
 static void test_stop_while_pending(void)
 {
-	CLEAVE_SECTION_DOMAIN *other;
+	CLEAVE_SECTION_DOMAIN *others[30], *other;
 	CLEAVE_SECTION_THREAD record;
 
-	for (unsigned int round = 0; round < 20; round++) {
-		other = host_alloc(sizeof(*other), 64);
+	for (unsigned int round = 0; round < 30; round++) {
+		other = others[round] = host_alloc(sizeof(*other), 64);
 		port_start(other, &memory.memory);
 		cleave_section_register(&record, other);
-		other->domain.ops->advance(&other->domain, &record.thread,
-					   other->domain.ops->cookie(&other->domain, &record.thread));
+		for (unsigned int i = 0; i <= round % 2; i++)
+			other->domain.ops->advance(&other->domain, &record.thread,
+						   other->domain.ops->cookie(&other->domain, &record.thread));
 		host_nap((unsigned int)(host_random() % 1500));
 		cleave_section_unregister(&record, other);
 		cleave_section_stop(other);
 		memset(other, 0x5a, sizeof(*other));
-		host_free(other);
 	}
+	host_nap(3000);
+	for (unsigned int round = 0; round < 30; round++)
+		host_free(others[round]);
 }
 
 /* ---- Parking ---- */

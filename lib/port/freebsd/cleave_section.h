@@ -17,8 +17,10 @@
 #define CLEAVE_SECTION_H
 
 #include <sys/param.h>
+#include <sys/systm.h>
 #include <sys/lock.h>
 #include <sys/mutex.h>
+#include <sys/proc.h>
 #include <sys/smr.h>
 
 #include <vm/uma.h>

@@ -12,7 +12,8 @@
  *		advance(6): smr_poll(goal): done = 5; running = begin(): 6; goal = smr_advance()
  *		advance(6): smr_poll(goal): done = 6; running = 0
  *
- *	A poll looks at all processors, so a thread is quiet for some changes after it.
+ *	A poll looks at all processors, so a thread is quiet for some changes after it.  Who holds the lock may be
+ *	preempted: nobody polls until it runs again.  Who waits does without the lock.
  *
  *	smr(9) promises no order among the accesses of who calls smr_advance() and smr_poll(): begin() is sequentially
  *	consistent, with fences on both sides of it, and a fence comes after a poll.  The lock makes sure that whoever
@@ -27,6 +28,7 @@
 
 #include "cleave_section.h"
 
+#include <sys/kernel.h>
 #include <sys/malloc.h>
 #include <sys/sleepqueue.h>
 
@@ -169,7 +171,7 @@ static const struct cleave_ops ops = {
  * there are zones, of multiples of 64; what is larger is seldom.
  */
 #define LEAST 64u
-#define ALIGN 64u
+#define NODE_ALIGN 64u
 #define MOST (CLEAVE_FREEBSD_ZONES * 64u)
 
 static MALLOC_DEFINE(M_CLEAVE, "cleave", "arrays of interval indexes");
@@ -185,13 +187,13 @@ static void *alloc(const struct cleave_memory *memory, size_t size, size_t align
 	const struct cleave_freebsd_memory *own = memory_of(memory);
 	int flags = own->wait ? M_WAITOK : M_NOWAIT;
 
-	PORT_ASSERT(align <= ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
+	PORT_ASSERT(align <= NODE_ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
 		    "memory is aligned to a line, or is small and aligned to two words");
 	if (size < LEAST)
 		return malloc(size, M_CLEAVE, flags);
 	if (size <= MOST)
 		return uma_zalloc(own->zones[(size - 1) / 64], flags);
-	return malloc_aligned(size, ALIGN, M_CLEAVE, flags);
+	return malloc_aligned(size, NODE_ALIGN, M_CLEAVE, flags);
 }
 
 static void release(const struct cleave_memory *memory, void *node, size_t size)
@@ -213,7 +215,7 @@ void cleave_freebsd_memory_init(struct cleave_freebsd_memory *memory, bool wait)
 	memory->memory.free = release;
 	memory->wait = wait;
 	for (unsigned int i = 0; i < CLEAVE_FREEBSD_ZONES; i++)
-		memory->zones[i] = uma_zcreate(names[i], (i + 1) * 64, NULL, NULL, NULL, NULL, ALIGN - 1, 0);
+		memory->zones[i] = uma_zcreate(names[i], (i + 1) * 64, NULL, NULL, NULL, NULL, NODE_ALIGN - 1, 0);
 }
 
 void cleave_freebsd_memory_destroy(struct cleave_freebsd_memory *memory)

@@ -13,7 +13,8 @@
  * one word one is first.  If cookie()'s is, the starter's sees the unlinking, and so does every reader for whom the
  * kernel does not wait.  If the starter's is, the cookie is for the next grace period.  What a platform needs for it:
  *
- *	Need: what precedes the start of a grace period in its thread is seen by each section that it does not wait for.
+ *	Need: what precedes the start of a grace period in its thread is seen by each section that it does not wait for:
+ *	      a full barrier after begin(), the kernel's or the port's.
  *	Need: what is done in a section that it waits for precedes what its end is followed by: a callback, a wait's
  *	      return, or a poll that says yes.
  *
@@ -79,7 +80,7 @@ static inline uint64_t cleave__grace_begun(const struct cleave_grace *grace)
 #define CLEAVE__GRACE_STARTED(grace) NULL
 #endif
 
-/* Just before the kernel is told to start one.  Return: its number. */
+/* Just before the kernel is told to start one, with a full barrier in between.  Return: its number. */
 static inline uint64_t cleave__grace_begin(struct cleave_grace *grace)
 {
 	/* [U1-acq] [U1-sc] What was unlinked before a cookie precedes the grace period it is for. */

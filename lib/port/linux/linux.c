@@ -155,7 +155,7 @@ static const struct cleave_ops ops = {
  * smaller, or larger and seldom, is a power of two, and so aligned to itself, or to a page.
  */
 #define LEAST 64u
-#define ALIGN 64u
+#define NODE_ALIGN 64u
 #define MOST (CLEAVE_LINUX_CACHES * 64u)
 
 static const struct cleave_linux_memory *memory_of(const struct cleave_memory *memory)
@@ -168,7 +168,7 @@ static void *alloc(const struct cleave_memory *memory, size_t size, size_t align
 {
 	const struct cleave_linux_memory *own = memory_of(memory);
 
-	PORT_ASSERT(align <= ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
+	PORT_ASSERT(align <= NODE_ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
 		    "memory is aligned to a line, or is small and aligned to two words");
 	if (size >= LEAST && size <= MOST)
 		return kmem_cache_alloc(own->caches[(size - 1) / 64], own->gfp);
@@ -195,7 +195,7 @@ int cleave_linux_memory_init(struct cleave_linux_memory *memory, gfp_t gfp)
 	memory->memory.free = release;
 	memory->gfp = gfp;
 	for (unsigned int i = 0; i < CLEAVE_LINUX_CACHES; i++) {
-		memory->caches[i] = kmem_cache_create(names[i], (i + 1) * 64, ALIGN, 0, NULL);
+		memory->caches[i] = kmem_cache_create(names[i], (i + 1) * 64, NODE_ALIGN, 0, NULL);
 		if (!memory->caches[i]) {
 			cleave_linux_memory_destroy(memory);
 			return -ENOMEM;

@@ -58,7 +58,7 @@ struct cleave_openbsd_thread {
 
 /* garbage_limit: nodes above which an update waits for a grace period; 0 for 16384. */
 void cleave_openbsd_start(struct cleave_openbsd *domain, const struct cleave_memory *memory, uint64_t garbage_limit);
-/* No record, no index, no reader is left.  Sleeps until the last callback has run. */
+/* No record, no index, no reader is left.  Sleeps until the last callback has returned. */
 void cleave_openbsd_stop(struct cleave_openbsd *domain);
 
 void cleave_openbsd_register(struct cleave_openbsd_thread *record, struct cleave_openbsd *domain);

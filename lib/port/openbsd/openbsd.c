@@ -30,7 +30,8 @@
  * Sections
  *	Until a processor switches from the process that runs on it, smr(9) waits for it: a section is whatever does
  *	not sleep.  What precedes smr_call() is seen by each section that its callback does not wait for, because the
- *	entry passes a mutex to the smr thread, and that has itself scheduled on each processor.
+ *	entry passes a mutex to the smr thread, and that has itself scheduled on each processor.  begin() is followed by
+ *	a fence.
  */
 #include "../kernel/grace.h"
 
@@ -47,9 +48,13 @@ static struct cleave_openbsd *openbsd_of(struct cleave_domain *domain)
 
 static void ended(void *);
 
-/* smr_init(): smr_call() wants a fresh entry each time. */
+/*
+ * smr_init(): smr_call() wants a fresh entry each time.  The fence: begin() was a read-modify-write, which alone is no
+ * full barrier everywhere (arm64), and a mutex(9) is an acquire and a release.
+ */
 static void call(struct cleave_openbsd *openbsd)
 {
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	smr_init(&openbsd->entry);
 	smr_call(&openbsd->entry, ended, openbsd);
 }
@@ -66,7 +71,7 @@ static void ended(void *argument)
 	if (!more && openbsd->stopping)
 		wakeup(&openbsd->running);
 	mtx_leave(&openbsd->lock);
-	/* Without more, the domain may be gone. */
+	/* Without more, the domain is gone as soon as this has returned. */
 	if (more)
 		call(openbsd);
 }
@@ -122,6 +127,7 @@ static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint6
 	if (cleave__grace_done(&openbsd->grace, cookie))
 		return;
 	number = cleave__grace_begin(&openbsd->grace);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* as in call() */
 	smr_flush();
 	cleave__grace_end(&openbsd->grace, number);
 }
@@ -198,7 +204,7 @@ static const struct cleave_ops ops = {
  * there are pools, of multiples of 64; what is larger (arrays, a context: seldom) is aligned by hand.
  */
 #define LEAST 64u
-#define ALIGN 64u
+#define NODE_ALIGN 64u
 #define MOST (CLEAVE_OPENBSD_POOLS * 64u)
 
 static struct pool *pool_of(const struct cleave_openbsd_memory *memory, size_t size)
@@ -218,17 +224,17 @@ static void *alloc(const struct cleave_memory *memory, size_t size, size_t align
 	int flags = own->wait ? M_WAITOK : M_NOWAIT;
 	char *base, *node;
 
-	PORT_ASSERT(align <= ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
+	PORT_ASSERT(align <= NODE_ALIGN && (size >= LEAST || align <= 2 * sizeof(void *)),
 		    "memory is aligned to a line, or is small and aligned to two words");
 	if (size < LEAST)
 		return malloc(size, M_TEMP, flags);
 	if (size <= MOST)
 		return pool_get(pool_of(own, size), own->wait ? PR_WAITOK : PR_NOWAIT);
-	base = malloc(size + ALIGN, M_TEMP, flags);
+	base = malloc(size + NODE_ALIGN, M_TEMP, flags);
 	if (base == NULL)
 		return NULL;
 	/* Before it is room for a pointer, for what malloc(9) returns is aligned to one. */
-	node = base + ALIGN - ((uintptr_t)base & (ALIGN - 1));
+	node = base + NODE_ALIGN - ((uintptr_t)base & (NODE_ALIGN - 1));
 	((char **)(void *)node)[-1] = base;
 	return node;
 }
@@ -240,7 +246,7 @@ static void release(const struct cleave_memory *memory, void *node, size_t size)
 	else if (size <= MOST)
 		pool_put(pool_of(memory_of(memory), size), node);
 	else
-		free(((char **)node)[-1], M_TEMP, size + ALIGN);
+		free(((char **)node)[-1], M_TEMP, size + NODE_ALIGN);
 }
 
 /* IPL_MPFLOOR: holders of the pools' mutexes are not interrupted by who takes the kernel lock. */
@@ -252,7 +258,7 @@ void cleave_openbsd_memory_init(struct cleave_openbsd_memory *memory, bool wait)
 	memory->memory.free = release;
 	memory->wait = wait;
 	for (i = 0; i < CLEAVE_OPENBSD_POOLS; i++)
-		pool_init(&memory->pools[i], (i + 1) * 64, ALIGN, IPL_MPFLOOR, 0, "cleave", NULL);
+		pool_init(&memory->pools[i], (i + 1) * 64, NODE_ALIGN, IPL_MPFLOOR, 0, "cleave", NULL);
 }
 
 void cleave_openbsd_memory_destroy(struct cleave_openbsd_memory *memory)
@@ -287,6 +293,13 @@ void cleave_openbsd_start(struct cleave_openbsd *openbsd, const struct cleave_me
 	openbsd->domain.started = CLEAVE__GRACE_STARTED(&openbsd->grace);
 }
 
+/*
+ * That none is running is not enough: mtx_leave() reads the mutex after another one may have entered it.
+ *	1. ended(): running = 0, mtx_leave(): the mutex has no owner any more
+ *	2. stop(): enters, none is running, returns; the domain's memory is somebody else's
+ *	3. ended(): the rest of mtx_leave(): reads mtx_wantipl
+ * smr_barrier()'s callback comes from the same thread, and so after ended() has returned.
+ */
 void cleave_openbsd_stop(struct cleave_openbsd *openbsd)
 {
 	mtx_enter(&openbsd->lock);
@@ -294,6 +307,7 @@ void cleave_openbsd_stop(struct cleave_openbsd *openbsd)
 	while (openbsd->running)
 		msleep_nsec(&openbsd->running, &openbsd->lock, PVM, "cleavestop", INFSLP);
 	mtx_leave(&openbsd->lock);
+	smr_barrier();
 	cleave_domain_exit(&openbsd->domain);
 }
 

@@ -12,7 +12,10 @@ struct malloc_type {
 #define M_NOWAIT 0x0001
 #define M_WAITOK 0x0002
 
-#define MALLOC_DEFINE(type, shortdesc, longdesc) struct malloc_type type[1] = { { shortdesc } }
+/* SYSINIT() is <sys/kernel.h>'s. */
+#define MALLOC_DEFINE(type, shortdesc, longdesc)           \
+	struct malloc_type type[1] = { { shortdesc } };    \
+	SYSINIT(type##_init, 0, 0, malloc_init, type)
 
 void *malloc(size_t, struct malloc_type *, int);
 void *malloc_aligned(size_t, size_t, struct malloc_type *, int);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #define NULL ((void *)0)
+#define ALIGN(p) (((uintptr_t)(p) + 15) & ~(uintptr_t)15)
 #define PVM 84
 
 #define __predict_true(exp) __builtin_expect((exp), 1)

@@ -5,6 +5,10 @@
 
 #include <sys/types.h>
 
+#if !defined(STUB_SYS_SYSTM_H) || !defined(STUB_SYS_PROC_H)
+#error "sections are inline functions there, of what <sys/systm.h> and <sys/proc.h> have"
+#endif
+
 struct smr;
 
 typedef uint32_t smr_seq_t;

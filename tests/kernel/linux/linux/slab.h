@@ -5,6 +5,8 @@
 
 #include <linux/types.h>
 
+#define ALIGN(x, a) (((x) + ((a)-1)) & ~((a)-1)) /* <linux/align.h> */
+
 struct kmem_cache;
 
 #define GFP_KERNEL 1u

@@ -5,6 +5,7 @@
 
 struct mutex {
 	void *words[8];
+	int level;
 };
 
 void mtx_init(struct mutex *, int);

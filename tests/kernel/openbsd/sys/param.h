@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #define NULL ((void *)0)
+#define ALIGN(p) (((unsigned long)(p) + 15) & ~15ul)
 #define PVM 4
 #define PNORELOCK 0x200
 #define IPL_NONE 0
