@@ -55,7 +55,7 @@ struct cleave_sink {
 	void (*each)(struct cleave_sink *sink, const struct cleave_entry *displaced);
 };
 
-/* Memory for nodes.  `alloc` may be called with leaf locks held by a transaction, never inside a read section. */
+/* Memory for nodes.  Both may be called with leaf locks held by a transaction, never inside a read section. */
 struct cleave_memory {
 	void *(*alloc)(const struct cleave_memory *memory, size_t size, size_t align); /* NULL: none left */
 	void (*free)(const struct cleave_memory *memory, void *node, size_t size);
