@@ -280,6 +280,11 @@ const struct history histories[] = {
 	    .calls = { { RANGE(STORE, 44, 53, 6), RANGE(HOLD, 44, 44, 5), RANGE(HOLD, 44, 44, 0),
 			 RANGE(HOLD, 45, 45, 7) },
 		       { SEARCH(FIND, 36, 53, CLEAVE_LOWEST, 1, 0), AT(CLIP, 50) } } } },
+	/* Another leaf's gap grows meanwhile, and with it a bound of the branch that is copied. */
+	{ "hold_cuts_off_beside_a_growing_gap", DEEP,
+	  { .nthreads = 2, .ncalls = { 3, 2 },
+	    .calls = { { RANGE(STORE, 44, 53, 6), RANGE(HOLD, 44, 44, 5), RANGE(HOLD, 45, 45, 7) },
+		       { RANGE(ERASE, 36, 43, 0), SEARCH(FIND, 36, 60, CLEAVE_LOWEST, 6, 0) } } } },
 	/* The parent is full: the branch above is replaced with it. */
 	{ "hold_cuts_under_a_full_branch", DEEP,
 	  { .nthreads = 2, .ncalls = { 2, 1 },

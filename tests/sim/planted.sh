@@ -283,9 +283,11 @@ plant cut_off_under_a_dead_parent hold.c \
 	's/cleave__trylock_live\(index, &place->parent->node\)/cleave__trylock(&place->parent->node.lock)/'
 plant cut_off_under_a_dead_branch hold.c \
 	's/cleave__trylock_live\(index, &place->above->node\)/cleave__trylock(&place->above->node.lock)/'
+only=hold_cuts_off_beside_a_growing_gap
 plant cut_off_copied_unlocked hold.c \
 	's/(\tif \(parent->node\.count == CLEAVE__FANOUT) \|\| (!lock_place\(index, place\)\))(\n\t\treturn false;\n)
 		(.*?)(\ti = cleave__branch_index)/$1)$3$4\tif ($2$3$5/s'
+only='hold_cuts_off*'
 plant cut_off_bound_lost hold.c 's/cleave__node_gap\(below\)/0/'
 plant cut_off_gap_lost hold.c 's/end < rest->last \? .*?, rest->last\) : 0/0/'
 plant cut_off_unlocked hold.c \
