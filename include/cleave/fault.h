@@ -239,7 +239,7 @@ CLEAVE_API void cleave_space_flush(struct cleave_space_thread *thread);
  *   0: entered;
  *   -EFAULT: not mapped, a HOLE, NOFAULT, a submap, or beyond the end of its store;
  *   -EACCES: the entry does not permit it;
- *   -ENOMEM: no page, anon, node or store, nor among what waits in the thread's context, if it may wait for that;
+ *   -ENOMEM: no page, anon, node or store, nor among what waits in the thread's context, if it may wait for that
  *	(cleave_space_flush() gives back all that the thread has dropped).  Nothing is held, and the fault can be made
  *	again once memory is there;
  *   what object_fetch, page_in or enter returned (the first two are asked once more if they lack memory that way).

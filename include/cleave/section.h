@@ -115,7 +115,7 @@ struct cleave_urcu {
 	struct cleave_word32 sleeping; /* [a] the worker sleeps until somebody kicks it */
 	uint32_t pad1[15];
 	struct cleave_word done;      /* [a] the greatest number of one that ended */
-	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits (urcu.c, Pauses); 0 */
+	struct cleave_word resume;    /* [a] ns; none begins before that, unless somebody waits (urcu.c, Pauses) */
 	struct cleave_word32 waiters; /* [a] threads in wait */
 	struct cleave_word32 ended;   /* [a] they sleep on it; bumped when a grace period ends */
 	struct cleave_word32 left;    /* [a] bumped by threads that were awaited; the worker sleeps on it */
