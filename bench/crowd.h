@@ -24,7 +24,7 @@ void crowd_times_join(struct crowd_times *to, const struct crowd_times *from);
 double crowd_time_at(const struct crowd_times *times, double fraction);
 
 struct crowd_member {
-	const struct bench_impl *impl;
+	_Alignas(MEASURE_APART) const struct bench_impl *impl;
 	void *index;
 	void *thread; /* the implementation's handle */
 	unsigned int number;
@@ -33,6 +33,7 @@ struct crowd_member {
 	void *context;
 	struct crowd_times *times; /* NULL: not wanted */
 	uint64_t ops;
+	uint64_t sum; /* of what was found, lest the compiler look for nothing */
 	double seconds;
 	pthread_t id;
 };

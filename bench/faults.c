@@ -104,7 +104,7 @@ static void alone(void)
 /* ---- Two threads ---- */
 
 struct pair {
-	const struct faults_impl *impl;
+	_Alignas(MEASURE_APART) const struct faults_impl *impl;
 	void *world;
 	unsigned int number;
 	unsigned int threads;

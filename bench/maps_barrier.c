@@ -53,7 +53,7 @@ struct contender {
 
 /* A thread's part of the work. */
 struct lane {
-	pthread_t thread;
+	_Alignas(MEASURE_APART) pthread_t thread;
 	int processor;
 	const struct contender *contender;
 	const struct barrier *barrier;

@@ -57,6 +57,12 @@ double samples_ratio_by_turns(const struct samples *a, const struct samples *b);
 /* The same where the rounds have one number; elsewhere one median over the other. */
 double samples_ratio(const struct samples *a, const struct samples *b);
 
+/*
+ * Whatever a thread writes as it is timed lies so far from what another one uses: a line, and the one beside it, which
+ * processors fetch with it.  Else two threads of private work lose to each other what only the benchmark makes them.
+ */
+#define MEASURE_APART 128
+
 /* Two processors for the threads, on different cores where there are; second < 0: there is one only. */
 void measure_processors(int *first, int *second);
 void measure_pin(int processor);

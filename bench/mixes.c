@@ -21,8 +21,6 @@ struct plan {
 	bool kinds[PATTERN];  /* true: a lookup */
 };
 
-static volatile uint64_t sink;
-
 static void plan_make(struct plan *plan, const struct layout *layout, uint64_t seed, unsigned int number,
 		      unsigned int threads, unsigned int percent)
 {
@@ -48,7 +46,7 @@ static void *mix(struct crowd_member *member)
 	const struct bench_impl *impl = member->impl;
 	const struct plan *plan = member->context;
 	size_t reads = 0, clips = 0;
-	uint64_t ops = 0, before = 0;
+	uint64_t ops = 0, before = 0, sum = 0;
 	bool cut = false;
 
 	while (!crowd_over()) {
@@ -63,7 +61,7 @@ static void *mix(struct crowd_member *member)
 			} else {
 				if (member->times)
 					before = crowd_now();
-				sink += impl->lookup_each(member->thread, &plan->reads[reads], 1);
+				sum += impl->lookup_each(member->thread, &plan->reads[reads], 1);
 				if (member->times)
 					crowd_time_add(member->times, crowd_now() - before);
 				reads = (reads + 1) % PLACES;
@@ -74,6 +72,7 @@ static void *mix(struct crowd_member *member)
 	if (cut)
 		impl->unclip(member->thread, &plan->clips[clips], 1);
 	member->ops = ops;
+	member->sum = sum;
 	return NULL;
 }
 

@@ -34,7 +34,7 @@ struct pairing {
 
 /* What a lane works on. */
 struct lane {
-	pthread_t thread;
+	_Alignas(MEASURE_APART) pthread_t thread;
 	int processor;
 	struct limit *own; /* private work */
 	uint64_t *reads[PARTS];
@@ -55,12 +55,12 @@ struct lane {
 	double seconds;
 	double cpu;
 	uint64_t copies;
+	volatile uint64_t sink;
 };
 
 static struct lane lanes[2];
 static atomic_int phase;
 static atomic_int ready;
-static volatile uint64_t sink;
 
 static void *lane_main(void *argument)
 {
@@ -129,11 +129,11 @@ static size_t work(struct lane *lane, size_t *at)
 
 	switch (lane->side.role) {
 	case PRIVATE:
-		sink += limit_simd()->lookup(lane->own, reads, READS);
+		lane->sink += limit_simd()->lookup(lane->own, reads, READS);
 		*at += READS;
 		return READS;
 	case READ:
-		sink += lane->impl->lookup_each(lane->handle, reads, READS);
+		lane->sink += lane->impl->lookup_each(lane->handle, reads, READS);
 		*at += READS;
 		return READS;
 	case CLIP:
