@@ -456,7 +456,10 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 	const struct cleave_memory *memory = self->domain->memory;
 
 	unlock_leaves(txn); /* or the commit has */
-	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
+	if (!txn->try_only) {
+		cleave__check_outside(self->domain, self);
+		PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
+	}
 	cleave__unlist(txn);
 	unpromise(txn);
 	if (sink && txn->published)

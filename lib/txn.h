@@ -33,6 +33,14 @@ static inline void cleave__check_writer(struct cleave *index, struct cleave_thre
 		cleave__check_writer_now(index, self, in_section);
 }
 
+/* A change ends, whose count says that its thread is outside of sections between any two (types.h, `unlocks`). */
+static inline void cleave__check_outside(const struct cleave_domain *domain, struct cleave_thread *self)
+{
+	if (PORT_DEBUG)
+		PORT_ASSERT(domain->ops->inside((struct cleave_domain *)(uintptr_t)domain, self) != 1,
+			    "transactions and holds end outside of read sections");
+}
+
 /* Off its thread's list, where it stands among others: they end in any order. */
 static inline void cleave__unlist(struct cleave_txn *txn)
 {

@@ -345,7 +345,8 @@ int cleave__change_leave(struct cleave *index, struct cleave_thread *self, struc
 		joined = left ? CLEAVE__ELSEWHERE : cleave__join(index, self, position, &others);
 	dead = cleave__dead_locked(position->node);
 	cleave__unlock(index->domain, &position->node->lock, !dead);
-	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
+	if (!change->try_only)
+		PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	if (!change->try_only && !left)
 		cleave__leave(index, self);
 	if (PORT_UNLIKELY(dead))

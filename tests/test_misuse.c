@@ -50,6 +50,24 @@ static void begin_inside(void)
 	cleave_begin(&txn, &index_, &self.thread, 0, 5);
 }
 
+static void end_a_hold_inside(void)
+{
+	struct cleave_hold hold;
+
+	cleave_hold_begin(&hold, &index_, &self.thread, 10);
+	cleave_section_enter(&self);
+	cleave_hold_end(&hold);
+}
+
+static void commit_inside(void)
+{
+	struct cleave_txn txn;
+
+	cleave_begin(&txn, &index_, &self.thread, 0, 5);
+	cleave_section_enter(&self);
+	cleave_commit(&txn, NULL);
+}
+
 static void write_beside_a_transaction(void)
 {
 	struct cleave_txn txn;
@@ -172,6 +190,8 @@ static void nothing_sleeps_inside_a_read_section(void **state)
 	(void)state;
 	must_stop(write_inside, "outside of read sections");
 	must_stop(begin_inside, "outside of read sections");
+	must_stop(end_a_hold_inside, "end outside of read sections");
+	must_stop(commit_inside, "end outside of read sections");
 }
 
 static void one_transaction_on_an_index(void **state)

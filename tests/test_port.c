@@ -470,11 +470,14 @@ static void begin_one(void)
 	} while (LOAD(&domain.started.word) == started);
 }
 
-/* Two changes of each other thread end what the one before has begun, less do not; then a barrier ends what begins. */
+/*
+ * Three changes of each other thread end what the one before has begun, wherever it is; less do not: a barrier ends
+ * what begins, if nobody is inside.
+ */
 static void test_among_writers(void **state)
 {
 	struct reader reader = { .state = OUTSIDE };
-	uint64_t *unlocks;
+	uint64_t *unlocks, begun;
 
 	(void)state;
 	if (!has_barrier())
@@ -485,10 +488,19 @@ static void test_among_writers(void **state)
 	unlocks = &LOAD(&domain.threads)->thread.unlocks;
 	begin_one();
 	for (uint64_t round = 0; round < 20; round++) {
-		STORE(unlocks, *unlocks + round % 4);
+		STORE(unlocks, *unlocks + round % 5);
 		begin_one();
-		assert_int_equal(LOAD(&domain.done.word) + (round % 4 >= 2), LOAD(&domain.started.word));
+		assert_int_equal(LOAD(&domain.done.word) + (round % 5 >= 3), LOAD(&domain.started.word));
 	}
+	set_state(&reader, ENTER, INSIDE);
+	begun = LOAD(&domain.started.word);
+	for (uint64_t round = 0; round < 20; round++) {
+		STORE(unlocks, *unlocks + (round < 19 ? 3 : 2));
+		begin_one();
+		assert_int_equal(LOAD(&domain.done.word), begun - (round == 19));
+		begun = LOAD(&domain.started.word);
+	}
+	set_state(&reader, LEAVE, OUTSIDE);
 	STORE(&reader.state, END);
 	pthread_join(reader.thread, NULL);
 }

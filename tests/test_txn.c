@@ -275,6 +275,37 @@ static void holds_and_transactions_end_in_any_order(void **state)
 	manual_stop(&manual);
 }
 
+/* Try forms do not count: a program may make any number of them in one section of its own. */
+static void tries_are_not_counted(void **state)
+{
+	struct manual_domain manual;
+	struct cleave index;
+	struct cleave_entry entry;
+	uint64_t unlocks;
+	char value;
+
+	(void)state;
+	manual_start(&manual, GRACE_LATE, NULL, 100);
+	assert_int_equal(cleave_init(&index, &manual.self), 0);
+	unlocks = manual.self.unlocks;
+	assert_int_equal(cleave_store(&index, &manual.self, 0, 999, &index, NULL), 0);
+	assert_int_equal(manual.self.unlocks, unlocks + 1);
+	assert_int_equal(cleave_reserve(&manual.self, 20), 0);
+	manual_enter(&manual);
+	for (uint64_t i = 100; i < 130; i++) { /* with copies and divisions */
+		assert_int_equal(cleave_try_clip_rcu(&index, &manual.self, 2 * i), 0);
+		assert_int_equal(cleave_try_store_rcu(&index, &manual.self, 2 * i, 2 * i, &value), 0);
+		cleave_lookup_rcu(&index, 2 * i, &entry);
+		assert_int_equal(cleave_try_replace_if_rcu(&index, &manual.self, &entry, &manual), 0);
+	}
+	assert_int_equal(manual.self.unlocks, unlocks + 1);
+	manual_leave(&manual);
+	assert_int_equal(cleave_clip(&index, &manual.self, 500), 0);
+	assert_int_equal(manual.self.unlocks, unlocks + 2);
+	cleave_destroy(&index, &manual.self);
+	manual_stop(&manual);
+}
+
 /* ---- Neighbours ---- */
 
 #define STRIPE 64
@@ -583,6 +614,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(lookups_see_the_base_until_the_publication),
 		cmocka_unit_test(one_thread_holds_transactions_on_two_indexes),
 		cmocka_unit_test(holds_and_transactions_end_in_any_order),
+		cmocka_unit_test(tries_are_not_counted),
 		cmocka_unit_test(large_transactions_agree_with_the_model),
 		cmocka_unit_test(an_abort_leaves_no_trace),
 		cmocka_unit_test(try_forms_refuse_a_locked_range),

@@ -4,10 +4,10 @@
  * tried.
  *
  *	reader	again and again: enters a section, loads the pointer, reads the object if it is linked, leaves; or the
- *		same with a change: a locked instruction after the load, then one more counted, before it leaves or
- *		after
- *	writer	unlinks the object, reads the reader's count, waits until that has grown by so many and the reader is
- *		outside, and reuses the object
+ *		same with a change: a locked instruction and another load after the first, then one more counted, before
+ *		it leaves or after
+ *	writer	unlinks the object, reads the reader's count, waits until that has grown by so many, and reuses the
+ *		object
  *
  * Each line of a program is one access to memory.  A store of the reader's waits in its buffer, first in, first out,
  * until the memory takes it, at any time; a locked instruction waits until the buffer is empty.  The writer's unlinking
@@ -17,25 +17,22 @@
  */
 #include "states.h"
 
-enum { ENTERS, LOADS, LOCKS, COUNTS, LEAVES, COUNTS_LATE }; /* lines of the reader */
-enum { UNLINKS, COUNTS_FIRST, WAITS, LOOKS, REUSES };	    /* lines of the writer */
-enum { INSIDE, COUNT };					    /* what is stored through the buffer */
+enum { ENTERS, LOADS, LOCKS, LOADS_AGAIN, COUNTS, LEAVES, COUNTS_LATE }; /* lines of the reader */
+enum { UNLINKS, COUNTS_FIRST, WAITS, REUSES };			  /* lines of the writer */
 
-#define BUFFERED 6u
+#define BUFFERED 4u
 #define COUNT_ENDS 8u /* counts are modulo this */
 
 /* Bytes only, so that two states are equal if their bytes are. */
 struct state {
-	uint8_t linked, word[2]; /* INSIDE, COUNT */
+	uint8_t linked, count;
 	uint8_t reader, writer;	 /* lines */
 	uint8_t changes;	 /* the reader does in this section: 0 no change, 1 counted inside, 2 outside */
 	uint8_t made;		 /* the reader's own count */
 	uint8_t reads;		 /* it has seen the object linked */
 	uint8_t first;		 /* the count that the writer read */
 	uint8_t n;
-	struct {
-		uint8_t at, value;
-	} buffer[BUFFERED];
+	uint8_t buffer[BUFFERED]; /* counts on their way */
 };
 
 struct rules {
@@ -43,15 +40,15 @@ struct rules {
 	bool unlocked;	   /* the reader's changes pass no locked instruction */
 	bool twice;	   /* what is counted inside is counted again outside, without another one in between */
 	bool count_first;  /* the count is read before the object is unlinked */
-	bool do_not_look;  /* whether the reader is outside */
+	bool stays;	   /* it makes its next change in the section of the last one, or leaves that */
 };
 
-static bool store(struct state *state, uint8_t at, uint8_t value)
+static bool count(struct state *state)
 {
 	if (state->n == BUFFERED)
 		return false;
-	state->buffer[state->n].at = at;
-	state->buffer[state->n++].value = value;
+	state->made = (uint8_t)((state->made + 1) % COUNT_ENDS);
+	state->buffer[state->n++] = state->made;
 	return true;
 }
 
@@ -60,48 +57,48 @@ static bool take(struct state *state)
 {
 	if (state->n == 0)
 		return false;
-	state->word[state->buffer[0].at] = state->buffer[0].value;
+	state->count = state->buffer[0];
 	state->n--;
-	memmove(&state->buffer[0], &state->buffer[1], sizeof(state->buffer) - sizeof(state->buffer[0]));
-	memset(&state->buffer[BUFFERED - 1], 0, sizeof(state->buffer[0]));
+	memmove(&state->buffer[0], &state->buffer[1], BUFFERED - 1);
+	state->buffer[BUFFERED - 1] = 0;
 	return true;
 }
 
-/* One access.  False: the thread must wait, or has finished.  `changes`: what to do in the section that begins. */
+/* One access.  False: the thread must wait.  `changes`: what to do in the section that begins, or goes on. */
 static bool read_side(struct state *state, const struct rules *rules, uint8_t changes)
 {
-	uint8_t next = (uint8_t)((state->made + 1) % COUNT_ENDS);
-
 	switch (state->reader) {
 	case ENTERS:
 		state->changes = changes;
 		state->reader = LOADS;
-		return store(state, INSIDE, 1);
+		return true;
 	case LOADS:
 		state->reads = state->linked;
 		state->reader = state->changes ? LOCKS : LEAVES;
 		return true;
 	case LOCKS:
-		state->reader = state->changes == 1 ? COUNTS : LEAVES;
+		state->reader = LOADS_AGAIN;
 		return rules->unlocked || state->n == 0;
+	case LOADS_AGAIN:
+		state->reads |= state->linked;
+		state->reader = state->changes == 1 ? COUNTS : LEAVES;
+		return true;
 	case COUNTS:
-		state->made = next;
-		state->reader = LEAVES;
-		return store(state, COUNT, next);
+		state->reader = rules->stays && changes ? LOCKS : LEAVES;
+		return count(state);
 	case LEAVES: /* all that is read in the section has been read */
 		state->reads = 0;
 		state->reader = state->changes == 2 || (rules->twice && state->changes) ? COUNTS_LATE : ENTERS;
-		return store(state, INSIDE, 0);
+		return true;
 	default:
-		state->made = next;
 		state->reader = ENTERS;
-		return store(state, COUNT, next);
+		return count(state);
 	}
 }
 
 static bool write_side(struct state *state, const struct rules *rules)
 {
-	uint8_t grown = (uint8_t)((state->word[COUNT] + COUNT_ENDS - state->first) % COUNT_ENDS);
+	uint8_t grown = (uint8_t)((state->count + COUNT_ENDS - state->first) % COUNT_ENDS);
 
 	switch (state->writer) {
 	case UNLINKS:
@@ -109,14 +106,10 @@ static bool write_side(struct state *state, const struct rules *rules)
 		if ((state->writer == UNLINKS) != rules->count_first)
 			state->linked = 0;
 		else
-			state->first = state->word[COUNT];
+			state->first = state->count;
 		break;
 	case WAITS:
 		if (grown < rules->enough)
-			return false;
-		break;
-	case LOOKS:
-		if (state->word[INSIDE] && !rules->do_not_look)
 			return false;
 		break;
 	default:
@@ -173,26 +166,26 @@ static void check(const char *what, struct rules rules, bool wrong)
 
 /* ---- Tests ---- */
 
-static void two_changes_are_enough(void **state)
+static void three_changes_are_enough(void **state)
 {
 	(void)state;
-	check("two changes", (struct rules){ .enough = 2 }, false);
+	check("three changes", (struct rules){ .enough = 3 }, false);
 }
 
 static void less_is_not(void **state)
 {
 	(void)state;
-	check("one change", (struct rules){ .enough = 1 }, true);
-	check("two without a locked instruction", (struct rules){ .enough = 2, .unlocked = true }, true);
-	check("two with one locked instruction", (struct rules){ .enough = 2, .twice = true }, true);
-	check("two, counted from before the unlinking", (struct rules){ .enough = 2, .count_first = true }, true);
-	check("two, and no look", (struct rules){ .enough = 2, .do_not_look = true }, true);
+	check("two changes", (struct rules){ .enough = 2 }, true);
+	check("three without a locked instruction", (struct rules){ .enough = 3, .unlocked = true }, true);
+	check("three with two locked instructions", (struct rules){ .enough = 3, .twice = true }, true);
+	check("three, counted from before the unlinking", (struct rules){ .enough = 3, .count_first = true }, true);
+	check("three in one section", (struct rules){ .enough = 3, .stays = true }, true);
 }
 
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_changes_are_enough),
+		cmocka_unit_test(three_changes_are_enough),
 		cmocka_unit_test(less_is_not),
 	};
 

@@ -198,7 +198,7 @@ struct cleave_thread {
 	uint32_t quiet;			/* [t] calls that do not push anything on: the port's */
 	uint64_t passed;		/* [t] the newest cookie that was seen done: so is every older one */
 	uint64_t divided;		/* [t] its edits when it last divided a leaf */
-	uint64_t unlocks;		/* [t/a] calls that have unlocked nodes: for the port (U8) */
+	uint64_t unlocks;		/* [t/a] calls that have unlocked nodes, but tries: for the port (U8) */
 	struct cleave_counters counters; /* [t/a] */
 };
 

@@ -29,7 +29,7 @@ plant() {
 	mutate "$1" "$3" "$4"
 	build $files || exit 2
 	status=0
-	"$work/sim" --scenario "$2" --executions "${EXECUTIONS:-100000}" > "$work/out" || status=$?
+	"$work/sim" --scenario "$2" --executions "${EXECUTIONS:-300000}" > "$work/out" || status=$?
 	total=$(awk '$2 == "executions" { print $1 } / variants, / { print $3 }' "$work/out")
 	what=$(sed -n 's/^FAILED: //p' "$work/out")
 	report "$1"
@@ -52,8 +52,8 @@ plant changes_before_number writers port/urcu/urcu.c \
 		\n\tbool write = others_write(urcu, own);/;
 		s/(urcu->begun =) number;/$1 number = begin(urcu);/; s/if \(others_write\(urcu, own\)\)/if (write)/'
 plant writers_end_what_they_begin writers port/urcu/urcu.c \
-	's/all_outside\(urcu\) \? last : 0/all_outside(urcu) ? number : 0/'
-plant writers_not_looked_at writers port/urcu/urcu.c 's/return all_outside\(urcu\) \? last : 0/return last/'
+	's/(if \(others_write\(urcu, own\)\)\n\t\treturn) last;/$1 number;/'
+plant writers_one_change writers port/urcu/urcu.c 's/(record->changes\)) >= 3/$1 >= 1/'
 plant done_shrinks here port/urcu/urcu.c \
 	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n
 		/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'

@@ -358,7 +358,7 @@ static void prepare_writers(unsigned int variant)
 	prepare_here(0);
 	here.changes = changes;
 	for (unsigned int t = 0; t < THREADS && variant & WRITTEN; t++)
-		shared->records[t].changes = UINT64_C(0) - 2;
+		shared->records[t].changes = UINT64_C(0) - 3;
 }
 
 /*
@@ -372,14 +372,14 @@ static void change(unsigned int thread)
 
 static void ask_among_writers(unsigned int thread, uint64_t cookie)
 {
-	change(thread);
-	change(thread);
+	for (unsigned int i = 0; i < 3; i++)
+		change(thread);
 	ask(&shared->urcu.domain, &shared->records[thread].thread, cookie);
 }
 
 /*
- * All write, so that nobody needs a barrier on all threads: one asks; one is in two sections, of which the first is the
- * program's and has changes inside, that did not wait; one unlinks and asks.
+ * All write, so that nobody needs a barrier on all threads: one asks; one makes a change in each of its sections; one
+ * unlinks and asks.
  */
 static void writers(unsigned int thread)
 {
@@ -394,13 +394,10 @@ static void writers(unsigned int thread)
 			ask_among_writers(thread, cleave__urcu_cookie(domain, self));
 		break;
 	case 1:
-		for (unsigned int i = 0; i < 2; i++) {
+		for (unsigned int i = 0; i < 3; i++) {
 			enter_both(&shared->inside[1]);
 			found = PORT_LOAD(&shared->pointer, PORT_SEQ_CST);
-			if (i == 0) {
-				change(thread);
-				change(thread);
-			}
+			change(thread);
 			if (found)
 				use_object();
 			leave_both(&shared->inside[1]);

@@ -312,7 +312,7 @@ plant many_link_relaxed many.h \
 		(const struct cleave__node *)(uintptr_t)PORT_LOAD($1, PORT_RELAXED);/s'
 # U8: where the leaf was to be merged, a transaction has counted since it was unlocked
 plant unlock_counted_late update.c \
-	's/(, !dead\);\n)(\tPORT_COUNT_RELEASE\(self->unlocks\);).*?\n(.*?)
+	's/(, !dead\);\n)(\tif \(!change->try_only\)\n\t\tPORT_COUNT_RELEASE\(self->unlocks\);).*?\n(.*?)
 		(\tcleave__pool_nudge\(self\);\n)/$1$3$2\n$4/s'
 plant duplicate_half_locked build.c 's/(cleave__begin\(&txn, from, self, 0, )UINT64_MAX/${1}0/'
 exit $missed

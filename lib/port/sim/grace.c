@@ -226,7 +226,7 @@ static void ops_leave(struct cleave_domain *domain, struct cleave_thread *record
 	sim_point_at(&sim_grace_users, false);
 	if (!self()->inside)
 		sim_fail("a read section that was not entered is left");
-	self()->inside = false;
+	self()->inside = self()->counted = false;
 	learn(3);
 	grace.ended[sim.cur][self()->section] = self()->seen;
 	self()->seen[sim.cur]++;

@@ -38,6 +38,7 @@ struct thread {
 	clock_vector seen;
 	clock_vector stored; /* as it was at the last sequentially consistent store */
 	bool updated;	    /* by a read-modify-write, something, since it last counted that */
+	bool counted;	    /* in the section that it is in */
 	uint64_t chain; /* hash of all that it did and learned */
 	int64_t priority;
 	const char *call;

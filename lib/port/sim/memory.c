@@ -564,7 +564,10 @@ void sim_count(const struct sim_site *site)
 		return;
 	if (!self()->updated)
 		sim_broken("between two counts of a thread there is a locked instruction", site);
+	if (self()->counted)
+		sim_broken("between two counts of a thread it is outside of its sections", site);
 	self()->updated = false;
+	self()->counted = self()->inside;
 }
 
 /* ---- Cells ---- */
