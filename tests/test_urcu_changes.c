@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Grace periods among writers (lib/port/urcu/urcu.c) under total store order: a model, of which all interleavings are
+ * Grace periods among writers (lib/port/urcu/here.c) under total store order: a model, of which all interleavings are
  * tried.
  *
  *	reader	again and again: enters a section, loads the pointer, reads the object if it is linked, leaves; or the

@@ -35,50 +35,51 @@ plant() {
 	report "$1"
 }
 
-plant barrier_left_out here port/urcu/urcu.c \
+plant barrier_left_out here port/urcu/here.c \
 	's/ && flavour->barrier\(\) && all_outside\(urcu\) &&/ \&\& all_outside(urcu) \&\&/'
-plant last_barrier_left_out here port/urcu/urcu.c 's/ &&\s+\(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
-plant looks_only_before here port/urcu/urcu.c \
+plant last_barrier_left_out here port/urcu/here.c 's/ &&\s+\(flavour->leave_releases \|\| flavour->barrier\(\)\)//'
+plant looks_only_before here port/urcu/here.c \
 	's/ && flavour->barrier\(\) && all_outside\(urcu\) &&/ \&\& flavour->barrier() \&\&/'
-plant number_after_barrier here port/urcu/urcu.c \
-	's/(last = urcu->begun, number) = begin\(urcu\);/$1;/; s/\turcu->begun = number;\n//;
+plant number_after_barrier here port/urcu/here.c \
+	's/(last = urcu->begun, number) = cleave__urcu_begin\(urcu\);/$1;/; s/\turcu->begun = number;\n//;
 		s/(\tover = all_outside\(urcu\) && flavour->barrier\(\)) && /
-		$1;\n\tnumber = begin(urcu);\n\tover = over && /'
-plant given_up_and_done here port/urcu/urcu.c 's/return over \? number : 0;/return number;/'
-plant writers_not_asked writers port/urcu/urcu.c 's/return write && others;/return others;/'
-plant changes_not_remembered writers port/urcu/urcu.c 's/\t\trecord->changes = changes;\n//'
-plant changes_before_number writers port/urcu/urcu.c \
-	's/(last = urcu->begun, number) = begin\(urcu\);/$1;
+		$1;\n\tnumber = cleave__urcu_begin(urcu);\n\tover = over && /'
+plant given_up_and_done here port/urcu/here.c 's/return over \? number : 0;/return number;/'
+plant writers_not_asked writers port/urcu/here.c 's/return write && others;/return others;/'
+plant changes_not_remembered writers port/urcu/here.c 's/\t\trecord->changes = changes;\n//'
+plant changes_before_number writers port/urcu/here.c \
+	's/(last = urcu->begun, number) = cleave__urcu_begin\(urcu\);/$1;
 		\n\tbool write = others_write(urcu, own);/;
-		s/(urcu->begun =) number;/$1 number = begin(urcu);/; s/if \(others_write\(urcu, own\)\)/if (write)/'
-plant writers_end_what_they_begin writers port/urcu/urcu.c \
+		s/(urcu->begun =) number;/$1 number = cleave__urcu_begin(urcu);/;
+		s/if \(others_write\(urcu, own\)\)/if (write)/'
+plant writers_end_what_they_begin writers port/urcu/here.c \
 	's/(if \(others_write\(urcu, own\)\)\n\t\treturn) last;/$1 number;/'
-plant writers_one_change writers port/urcu/urcu.c 's/(record->changes\)) >= 3/$1 >= 1/'
-plant done_shrinks here port/urcu/urcu.c \
+plant writers_one_change writers port/urcu/here.c 's/(record->changes\)) >= 3/$1 >= 1/'
+plant done_shrinks here port/urcu/period.h \
 	's/\twhile \(done < number\)\n.*?\n\t\t\tbreak;\n
 		/\tPORT_EXCHANGE(&urcu->done, number, PORT_SEQ_CST);\n\t(void)done;\n/s'
 plant cookie_without_barrier here port/urcu/urcu.c \
 	's/return cleave__load_behind_barrier\(&urcu->started\) \+ 1;/
 		return PORT_LOAD(&urcu->started, PORT_RELAXED) + 1;/'
-plant waiters_not_woken wait-here port/urcu/urcu.c \
-	's/\t\tend\(urcu, number\);\n\treturn !for_worker;/
+plant waiters_not_woken wait-here port/urcu/here.c \
+	's/\t\tcleave__urcu_end\(urcu, number\);\n\treturn !for_worker;/
 		\t\tPORT_STORE(&urcu->done, number, PORT_SEQ_CST);\n\treturn !for_worker;/'
-plant alone_not_asked here port/urcu/urcu.c 's/if \(urcu->threads == own && !own->next\)/if (true)/'
-plant alone_not_looked_at_own alone-here port/urcu/urcu.c 's/ && flavour->outside\(own->reader\)//'
-plant alone_before_lock alone-here port/urcu/urcu.c \
+plant alone_not_asked here port/urcu/here.c 's/if \(urcu->threads == own && !own->next\)/if (true)/'
+plant alone_not_looked_at_own alone-here port/urcu/here.c 's/ && flavour->outside\(own->reader\)//'
+plant alone_before_lock alone-here port/urcu/here.c \
 	's/(\tif \(!cleave__user_trylock\(&urcu->lock\)\))/
 		\tbool alone = urcu->threads == own && !own->next;\n$1/;
 		s/if \(urcu->threads == own && !own->next\)/if (alone)/'
-plant alone_number_after_lock alone-three port/urcu/urcu.c \
-	's/\t\turcu->begun = begin\(urcu\);\n\t\treturn urcu->begun;/\t\treturn 1;/;
-		s/\tif \(number\)\n\t\tend\(urcu, number\);\n(\treturn !for)/
-		\tif (number)\n\t\tend(urcu, begin(urcu));\n$1/'
-plant alone_not_quiescent alone-quiescent port/urcu/urcu.c \
+plant alone_number_after_lock alone-three port/urcu/here.c \
+	's/\t\turcu->begun = cleave__urcu_begin\(urcu\);\n\t\treturn urcu->begun;/\t\treturn 1;/;
+		s/\tif \(number\)\n\t\tcleave__urcu_end\(urcu, number\);\n(\treturn !for)/
+		\tif (number)\n\t\tcleave__urcu_end(urcu, cleave__urcu_begin(urcu));\n$1/'
+plant alone_not_quiescent alone-quiescent port/urcu/here.c \
 	's/over = own->quiets != own->quiets_then \?/over = own->begun ?/'
-plant alone_quiescent_before alone-quiescent port/urcu/urcu.c 's/\t\town->quiets_then = own->quiets;\n//'
-plant alone_quiescent_ends_new alone-quiescent port/urcu/urcu.c \
+plant alone_quiescent_before alone-quiescent port/urcu/here.c 's/\t\town->quiets_then = own->quiets;\n//'
+plant alone_quiescent_ends_new alone-quiescent port/urcu/here.c \
 	's/\treturn over;\n\}/\treturn over ? own->begun : 0;\n}/'
-plant lock_not_heeded register-here port/urcu/urcu.c \
+plant lock_not_heeded register-here port/urcu/here.c \
 	's/if \(!(cleave__user_trylock\(&urcu->lock\))\)\n.*?\n/$1;\n/'
 # Once refused is not gone: another may be there now.
 plant reference_not_looked_up_again reference index.c 's/\t\tif \(value == before\) \{\n/\t\tif (true) {\n/'

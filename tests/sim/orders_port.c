@@ -10,6 +10,7 @@
 #define CLEAVE__TSAN 0
 
 #include "port/urcu/urcu.c"
+#include "port/urcu/here.c"
 
 #include "orders.h"
 

@@ -58,6 +58,9 @@ void cleave__urcu_park(struct cleave_domain *domain, struct cleave_thread *self,
 		       uint32_t seen);
 void cleave__urcu_wake(struct cleave_domain *domain, struct cleave_word32 *count);
 
+/* Run a grace period for `own`, if nobody is in the way.  False: it is the worker's business. */
+bool cleave__urcu_grace_here(struct cleave_urcu *urcu, struct cleave_urcu_thread *own);
+
 /* An awaited thread has left its section: wake the worker, and let it run. */
 void cleave__urcu_give_way(struct cleave_domain *domain, struct cleave_urcu_thread *thread);
 
