@@ -2,6 +2,10 @@
 /* The index against the model, one thread. */
 #include "world.h"
 
+/* As README.md and doc/porting.md say. */
+_Static_assert(sizeof(struct cleave) == 128 && sizeof(struct cleave_thread) == 432, "sizes");
+_Static_assert(sizeof(struct cleave_txn) == 800 && sizeof(struct cleave_hold) == 864, "sizes");
+
 /* Every distribution of addresses, in a domain whose grace periods come as told. */
 static void differential(enum grace grace, uint64_t steps)
 {

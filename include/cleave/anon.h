@@ -28,8 +28,8 @@
  * twice the limit cleave_anon_try_busy() and cleave_anon_try_replace() fail with -ENOMEM; so do prepare, replace and
  * remove where they may not wait.  What only gives back never fails for that.  So a context keeps as much as the limit;
  * while its thread takes steps, or has a transaction, twice as much; and what one call drops.  A store that goes with
- * something in it counts as 1 / CLEAVE_ANON_GONE of the limit.  So who makes such calls holds nothing, as a lock of the
- * embedder's, that a thread waits for inside a read section.
+ * something in it counts as 1 / CLEAVE_ANON_GONE of the limit.  So whoever makes such calls holds nothing that a thread
+ * waits for inside a read section, such as a lock of the embedder's.
  *
  * Ordering: what a thread stored before it filled or replaced a slot is visible to whoever finds the anon there.  Every
  * call that changes one slot takes effect at one instant.
@@ -243,7 +243,7 @@ CLEAVE_API struct cleave_anon_page *cleave_anon_page_make(struct cleave_anon_con
  * Frees nothing: an anon without a share waits in the context for a grace period, and then for a prepare, fill,
  * replace, remove, unref or wipe.  Who takes steps alone (below) comes to cleave_anon_prepare() at the latest when what
  * waits is twice the limit.
- * Context: any but a guard's.  Complexity: O(1).
+ * Context: any but under a guard.  Complexity: O(1).
  */
 CLEAVE_API void cleave_anon_page_drop(struct cleave_anon_context *context, struct cleave_anon_page *anon);
 

@@ -21,7 +21,7 @@
  * what others may change meanwhile.
  *
  * Errors are 0 or a negative errno value: -EINVAL (arguments), -ENOMEM, -EEXIST (overlap), -ENOENT (nothing there),
- * -ENOSPC (no gap), -EAGAIN (try forms).  A failed call has changed nothing.
+ * -ENOSPC (no gap), -EAGAIN (try forms, and where it is said).  A failed call has changed nothing.
  *
  * Ordering guarantees
  *   A. Every change of an index becomes visible at one instant, its linearization point.
@@ -102,8 +102,8 @@ CLEAVE_API int cleave_init(struct cleave *index, struct cleave_thread *self);
 CLEAVE_API void cleave_destroy(struct cleave *index, struct cleave_thread *self);
 
 /*
- * Fill an empty index from `n` entries, sorted, disjoint, none with a NULL value.  Nodes are filled densely.
- * Context: may sleep; allocates.  Complexity: O(n).  Linearizes at: the store of the root.
+ * Fill an empty index, which others may be using, from `n` entries: sorted, disjoint, none with a NULL value.  Nodes
+ * are filled densely.  Context: may sleep; allocates.  Complexity: O(n).  Linearizes at: the store of the root.
  * Return: 0; -EINVAL (not sorted, overlapping, inverted, NULL value); -EEXIST (index not empty); -ENOMEM.
  */
 CLEAVE_API int cleave_build(struct cleave *index, struct cleave_thread *self, const struct cleave_entry *entries,
@@ -118,9 +118,9 @@ struct cleave_copier {
 };
 
 /*
- * Copy `from`, as it is at one instant, into the empty index `to`.  `copier` may be NULL: values are shared.  It is
- * called with all leaves of `from` locked: it must not write to `from`.
- * Context: may sleep; allocates.  Complexity: O(entries).  Linearizes at: the lock of the last leaf of `from`.
+ * Copy `from`, as it is at one instant, into the empty index `to` of the same domain.  `copier` may be NULL: values are
+ * shared.  It is called with all leaves of `from` locked, and must not write to `from`.
+ * Context: may sleep; allocates.  Complexity: O(entries).  Linearizes at: the lock of `from`'s last leaf; as build.
  * Return: 0; what the copier returned; -EEXIST (`to` is not empty); -ENOMEM.
  */
 CLEAVE_API int cleave_duplicate(struct cleave *to, struct cleave *from, struct cleave_thread *self,
@@ -145,14 +145,14 @@ CLEAVE_API void *cleave_value_rcu(const struct cleave *index, uint64_t addr);
 
 /*
  * The value of the entry that holds `addr`, with a reference to what it stands for, to be kept beyond a read section.
- * `tryref` adds one unless none is left (it raises a count by compare-and-swap, but not from 0, which is an acquire),
- * and says whether it has.  Who takes a value out of the index drops the index's own reference after that (a release),
- * and frees what the value stands for when the last one has gone, and a grace period after that.  So where `tryref`
- * says no the entry has changed: it is looked up again, until that yields the same once more (it was dropped too early,
- * and is as good as gone).
+ * `tryref` raises the value's count of references by compare-and-swap (acquire), unless that is 0, and says whether it
+ * has.  The index has a reference of its own: whoever takes the value out drops that afterwards (release).  What the
+ * value stands for is freed a grace period after its last reference has gone.
+ * If `tryref` says no, the value has left the index: the entry is looked up again.  If that yields the same value, its
+ * reference was dropped too early: it counts as gone.
  * Context: outside read sections, opens one; takes no lock, never sleeps.  `tryref` is called inside it.
  * Complexity: O(log n), as often as the entry changes.  Linearizes at: as the last of these cleave_lookup_rcu().
- * Return: the value; NULL: a gap, or no reference could be had.  In both cases *entry (may be NULL) is what was found.
+ * Return: the value; NULL: a gap, or no reference could be had.  *entry (may be NULL) is what was found, in any case.
  */
 CLEAVE_API void *cleave_lookup_ref(const struct cleave *index, struct cleave_thread *self, uint64_t addr,
 				   bool (*tryref)(void *value), struct cleave_entry *entry);
@@ -170,8 +170,8 @@ CLEAVE_API void cleave_lookup_many_rcu(const struct cleave *index, const uint64_
 /*
  * The entries that meet [first, last], both inclusive, upward into entries[0 .. n); `gaps`: gaps too.  Each is whole:
  * the lowest may begin below `first`, the highest end above `last`.  Fewer than n: there are no more.  Else go on from
- * entries[n - 1].last + 1, unless that is above `last`, or 0, which 2^64 is.  Faster than a cursor, whose visits also
- * say which part is new; between calls nothing is kept, so that any change is survived.
+ * entries[n - 1].last + 1, unless that is above `last` or has wrapped to 0.  Faster than a cursor, whose visits also
+ * say which part is new.  Nothing is kept between calls, so that any change is survived.
  * Context: read section, as cleave_lookup_rcu().  Complexity: O(log entries + n); a walk more for a branch that is
  * replaced meanwhile.
  * Linearizes at: each entry for itself: there are times t0 <= t1 <= ... in the call at which entry i was present.
@@ -202,7 +202,7 @@ typedef bool cleave_predicate(void *context, const struct cleave_entry *entry);
 /*
  * Do all entries that meet [first, last] satisfy the predicate, at one instant?  If not, *bad (may be NULL) is the
  * lowest one that does not.
- * `scratch` (may be NULL) holds tickets where the few on the stack do not reach: one per leaf.
+ * `scratch` (may be NULL) has room for `nscratch` tickets, one per leaf, for ranges of more than 16 leaves.
  * Context: read section.  The predicate may be called again for the same entry.
  * Complexity: O(log n) a leaf.  Linearizes at: an instant between the last leaf's load and the first one's check.
  * Return: 1 yes, 0 no; -EAGAIN: changed too often, or too many leaves for the scratch; -EINVAL: first > last.
@@ -404,9 +404,9 @@ CLEAVE_API void cleave_end(struct cleave_txn *txn, struct cleave_sink *sink);
 
 /*
  * Lock the entry that holds `addr`, with its leaf, for this thread: hold->entry is the entry (a gap's value is NULL),
- * and nobody changes it until the release; readers go on.  For who must look at an entry, at its value and at more
- * before a part of it gets another value: a transaction that costs little more than a clip.  The rules of transactions
- * hold; the holds and transactions of a thread end in any order.
+ * and nobody changes it until cleave_hold_end(); readers go on.  For who must look at an entry, at its value and at
+ * more before a part of it gets another value: a transaction that costs little more than a clip.  The rules of
+ * transactions apply: an open hold counts as one.  The holds and transactions of a thread end in any order.
  * Context: outside read sections; sleeps on the leaf's lock; may allocate, before it locks.  The caller may sleep while
  * it holds the entry.
  * Complexity: O(log n).  Linearizes at: the load of the leaf's order word under the lock.
@@ -416,8 +416,8 @@ CLEAVE_API void cleave_hold_begin(struct cleave_hold *hold, struct cleave *index
 				  uint64_t addr);
 
 /*
- * The value of the entry that is so many steps above the held one (below: steps < 0), if the same lock keeps it, too;
- * else NULL.  Before the put only.
+ * The value of the neighbour that is `steps` entries and gaps above the held one (below: steps < 0).  NULL: a gap, or
+ * it is not in the held leaf.  Before the put only.
  * Context: while it is held.  Complexity: O(1).
  */
 CLEAVE_API void *cleave_hold_beside(const struct cleave_hold *hold, int steps);
@@ -451,8 +451,8 @@ CLEAVE_API void cleave_hold_end(struct cleave_hold *hold);
 
 /*
  * Around fork(): cleave_prefork() takes every lock of the index, so that the child gets a consistent copy; both
- * sides give them back.  Several indexes: in the order of begin.  Then the domain, whose functions also restart what
- * the port runs (section.h).  `self` is the forking thread; other threads' records are the child's to forget.
+ * sides give them back.  Several indexes: in the order of begin.  Then the domain, as section.h has it, which restarts
+ * what the port runs; else as below.  `self` is the forking thread; other threads' records are the child's to forget.
  * Context: outside read sections and transactions; sleeps on locks.  Complexity: O(leaves * log n).  Cannot fail.
  */
 CLEAVE_API void cleave_prefork(struct cleave_txn *txn, struct cleave *index, struct cleave_thread *self);
@@ -467,7 +467,7 @@ CLEAVE_API void cleave_domain_postfork_child(struct cleave_domain *domain, struc
 /*
  * Prepare a domain.  `search` chooses the walk: NULL for the best one of this processor.
  * garbage_limit: retired nodes above which an update waits for a grace period; one that holds locks goes on up to twice
- * as many, then fails with -ENOMEM.  Each context of a store's (anon.h) keeps to the same number.
+ * as many, then fails with -ENOMEM.  The same number limits what waits in each context of anon.h.
  * Context: any; cannot fail.  Complexity: O(1).
  */
 CLEAVE_API void cleave_domain_init(struct cleave_domain *domain, const struct cleave_ops *ops,
@@ -506,7 +506,7 @@ static inline bool cleave_grace_done(struct cleave_thread *self, uint64_t cookie
 	return ops->done(self->domain, self, cookie);
 }
 
-/* Sleep until the token is done.  Context: outside read sections. */
+/* Sleep until the token is done.  Context: outside read sections; a transaction may be open. */
 static inline void cleave_grace_wait(struct cleave_thread *self, uint64_t cookie)
 {
 	self->domain->ops->wait(self->domain, self, cookie);

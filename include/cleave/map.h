@@ -75,7 +75,7 @@ CLEAVE_API int cleave_map_init(struct cleave_map *map, struct cleave_map_thread 
 			       const struct cleave_map_config *config);
 /*
  * Unmap everything and free the map.  Nobody else uses it any more.  Immutable entries go, too.  Nothing is reserved
- * for it: without memory windows of stores may outlive it (doc/map.md, departure 12).
+ * for it: without memory, windows of stores may outlive it (doc/map.md, departure 12).
  * Complexity: O(entries).  Cannot fail.
  */
 CLEAVE_API void cleave_map_destroy(struct cleave_map *map, struct cleave_map_thread *thread);
@@ -395,8 +395,8 @@ CLEAVE_API int cleave_map_put(struct cleave_map_txn *txn, uint64_t start, uint64
 /* Reserve all that the commit needs.  Return: 0; -ENOMEM: no memory, or over a limit; only an abort is left. */
 CLEAVE_API int cleave_map_prepare(struct cleave_map_txn *txn);
 /*
- * Publish, take translations down, unlock, release.  Cannot fail after cleave_map_prepare(); without it, a failure of
- * prepare is an abort.  Linearizes at: as cleave_commit().  Return: 0, -ENOMEM.
+ * Publish, take translations down, unlock, release.  Cannot fail after cleave_map_prepare(); without that it prepares
+ * first, and aborts if that fails.  Linearizes at: as cleave_commit().  Return: 0, -ENOMEM.
  */
 CLEAVE_API int cleave_map_commit(struct cleave_map_txn *txn);
 /* The commit in two steps; between the two the range is locked, and readers see the change. */

@@ -14,13 +14,13 @@
  *	CLEAVE_SECTION_THREAD	the type of a thread's record; its member `thread` is the struct cleave_thread
  *	cleave_section_register / unregister(&record, &domain)	 once a thread that reads or writes, before and after
  *								 its use, by itself; also where liburcu knows it
- *	cleave_section_enter / leave(&record)			 around lookups; need not nest
+ *	cleave_section_enter / leave(&record)			 around lookups; not nested
  *	cleave_section_quiescent(&record)			 qsbr: now and then, outside of sections, for
  *								 each record; else nothing
  *
  * and the domain: struct cleave_urcu or struct cleave_ck, whose member `domain` is the struct cleave_domain.
  *
- * All of this is called outside of read sections, but for leave, and for enter in a signal handler.
+ * All of this is called outside of read sections, except leave, and enter in a signal handler.
  *
  * Signals: with memb, bp and ck a handler may enter a section with the record of the thread that it interrupts,
  * wherever that is between register and unregister: in a section, or in a call of the library.  (With bp the thread has
@@ -140,8 +140,8 @@ struct cleave_urcu_thread {
 /*
  * Start a domain on a liburcu flavour, with one worker thread that runs grace periods while somebody waits for them,
  * and does not run them itself.
- * memory: NULL for cleave_memory_libc.  garbage_limit: nodes, and for each context what its thread dropped of stores
- * (anon.h); 0 for a default, 16384.
+ * memory: NULL for cleave_memory_libc.  garbage_limit: as for cleave_domain_init(); 0 for a default, 16384.
+ * Context: any but a handler's; the start of a thread may call malloc().  Complexity: O(1).
  * Return: 0; -EAGAIN or -ENOMEM: the thread could not be made.
  */
 CLEAVE_API int cleave_urcu_memb_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
@@ -150,13 +150,13 @@ CLEAVE_API int cleave_urcu_qsbr_start(struct cleave_urcu *urcu, const struct cle
 				      uint64_t garbage_limit);
 CLEAVE_API int cleave_urcu_bp_start(struct cleave_urcu *urcu, const struct cleave_memory *memory,
 				    uint64_t garbage_limit);
-/* Stop the worker and free what the domain keeps.  No thread record, no index, no reader is left. */
+/* Sleep until the worker has ended, and free what the domain keeps.  No thread record, no index, no reader is left. */
 CLEAVE_API void cleave_urcu_stop(struct cleave_urcu *urcu);
 
 /*
  * Around fork(), after the indexes' own functions, for every domain of the process.  Nobody else runs grace periods of
  * the flavour meanwhile.  In the child the other threads' records are forgotten, and the worker is started again.
- * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker, so that grace periods are run by who
+ * Context: outside read sections.  Return: 0; -EAGAIN: the child has no worker.  Grace periods are then run by who
  * waits for one (memb, qsbr: or wants one), and nothing is reused otherwise.
  */
 CLEAVE_API void cleave_urcu_prefork(struct cleave_urcu *urcu, struct cleave_thread *self);
@@ -167,7 +167,7 @@ CLEAVE_API int cleave_urcu_postfork_child(struct cleave_urcu *urcu, struct cleav
  * Register the calling thread, with liburcu too unless it already is.  Before it unregisters it leaves its sections and
  * ends its transactions and holds; its nodes go back to the domain.  A thread with records in several domains of one
  * flavour unregisters them in the reverse order.  With memb, and with qsbr if it is the only one, a grace period of
- * the domain waits for these threads only.
+ * the domain waits for these threads only.  Context: outside read sections; liburcu may call malloc().
  */
 CLEAVE_API void cleave_urcu_register(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);
 CLEAVE_API void cleave_urcu_unregister(struct cleave_urcu_thread *record, struct cleave_urcu *urcu);

@@ -71,12 +71,12 @@ struct cleave_memory {
  * cookie_stored  the same, where what was unlinked was unlinked by sequentially consistent stores of the caller, or of
  *	   words that it has stored so since: these order it, no other barrier is needed.  May be the same function.
  * done	   has a grace period begun and ended since `cookie`?  Acquire: orders reuse after readers.
- * begun   inside a section: a number, not 0.  What was unlinked before a token below it was given out is invisible to
- *	   the caller from now on; a token that is not below it is not done before the section ends.  So what was found
- *	   after it said a number is still there when it says the same in a later section of the thread.  May be NULL.
+ * begun   inside a section: how far grace periods have got; not 0.  What was unlinked before a token below it was given
+ *	   out is invisible to the caller from now on; a token that is not below it is not done before the section ends.
+ *	   So what was found after it said n is not reused if it says n in a later section, too.  May be NULL.
  * advance bring the grace period of `cookie` nearer, without waiting.  Outside read sections and locks.  May be NULL.
  * wait	   sleep until done.  Outside read sections; a qsbr thread goes offline meanwhile.
- * enter / leave   a read section.  They need not nest.
+ * enter / leave   a read section.  The library does not nest them.
  * inside  1 in a read section, 0 not, -1 unknown.  `self` may be NULL.  Debug builds only.
  * park	   sleep while *count == seen; spurious returns are allowed.  Outside read sections.
  * wake	   wake everybody who is parked on count.
@@ -124,7 +124,7 @@ struct cleave_domain {
 	const struct cleave_memory *memory;  /* [I] */
 	const struct cleave__search *search; /* [I] the walk for this processor */
 	uint64_t garbage_limit;		     /* [I] retired nodes above which an update waits */
-	const struct cleave_word *done;	     /* [I] read in the place of ops->done(), or NULL; the port's, see below */
+	const struct cleave_word *done;	     /* [I] read in the place of ops->done(), or NULL; the port's, see above */
 	const struct cleave_word *started;   /* [I] read in the place of ops->begun() and cookie_stored(), or NULL */
 	struct cleave_word indexes;	     /* [a] that were ever made */
 	struct cleave_word orphaned;	     /* [a] nodes among the orphans, stored under d */
