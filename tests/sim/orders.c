@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-	static const struct scenario *const lists[] = { orders_port, orders_index, orders_guards };
+	static const struct scenario *const lists[] = { orders_port, orders_memb, orders_index, orders_guards };
 
 	return orders_main(argc, argv, lists, sizeof(lists) / sizeof(lists[0]), 20000);
 }

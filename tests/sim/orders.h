@@ -5,6 +5,6 @@
 
 #include "orders_run.h"
 
-extern const struct scenario orders_guards[], orders_index[], orders_port[];
+extern const struct scenario orders_guards[], orders_index[], orders_memb[], orders_port[];
 
 #endif

@@ -95,6 +95,6 @@ static void guard_or_wait(unsigned int thread)
 }
 
 const struct scenario orders_guards[] = {
-	{ "guards", 2, GUARDED, prepare_guarded, guard_or_wait, NULL, false },
-	{ NULL, 0, 0, NULL, NULL, NULL, false },
+	{ "guards", 2, GUARDED, prepare_guarded, guard_or_wait, NULL, 0 },
+	{ NULL, 0, 0, NULL, NULL, NULL, 0 },
 };

@@ -185,7 +185,7 @@ static const char *judge_reference(void)
 }
 
 const struct scenario orders_index[] = {
-	{ "displace", 2, DISPLACES, prepare_displace, displace, judge_displace, false },
-	{ "reference", THREADS, REFERENCES, prepare_reference, refer, judge_reference, true },
-	{ NULL, 0, 0, NULL, NULL, NULL, false },
+	{ "displace", 2, DISPLACES, prepare_displace, displace, judge_displace, 0 },
+	{ "reference", THREADS, REFERENCES, prepare_reference, refer, judge_reference, FALSE_DONE },
+	{ NULL, 0, 0, NULL, NULL, NULL, 0 },
 };

@@ -17,7 +17,8 @@ static bool explore(const struct scenario *scenario, unsigned int variant, enum 
 	bool chance = strategy != SIM_DFS;
 	struct sim_options options = {
 		.strategy = strategy, .bound = 2, .deviations = chance ? 4 : 1, .stale = true,
-		.false_done = chance && scenario->false_done, .spurious = chance, .seed = seed, .trace = trace >= 0,
+		.locked = scenario->how & LOCKED, .false_done = chance && (scenario->how & FALSE_DONE),
+		.spurious = chance, .seed = seed, .trace = trace >= 0,
 	};
 	struct sim_snapshot snapshot;
 	bool more = true, ok = true;

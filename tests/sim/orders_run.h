@@ -17,7 +17,10 @@ struct scenario {
 	void (*prepare)(unsigned int variant);
 	void (*body)(unsigned int thread);
 	const char *(*judge)(void); /* NULL: right */
-	bool false_done;	    /* cookies are seen done late, where chance decides */
+	enum {
+		FALSE_DONE = 1, /* cookies are seen done late, where chance decides */
+		LOCKED = 2,	/* each read-modify-write is a full barrier */
+	} how;
 };
 
 extern unsigned int variant_now;

@@ -36,6 +36,7 @@ struct thread {
 	const void *parked; /* the word it sleeps on */
 	uint64_t awaited;   /* the cookie that it waits for */
 	clock_vector seen;
+	clock_vector visible; /* what full barriers add to that: stores that are seen, and do not happen before */
 	clock_vector stored; /* as it was at the last sequentially consistent store */
 	bool updated;	    /* by a read-modify-write, something, since it last counted that */
 	bool counted;	    /* in the section that it is in */

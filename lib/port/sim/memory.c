@@ -57,6 +57,13 @@ static struct store stores[MAX_STORES];
 static struct node nodes[ARENA_NODES];
 static unsigned int nwords, ncells, nstores, nnodes = 1;
 
+/* Of full barriers: what the last one knew, its hash, and who has any. */
+static struct {
+	clock_vector seen;
+	uint64_t hash;
+	uint8_t users;
+} barriers;
+
 /* ---- The arena ---- */
 
 void sim_arena_clear(void)
@@ -64,7 +71,7 @@ void sim_arena_clear(void)
 	sim_memory_reset();
 	memset(node_at, 0, sizeof(node_at));
 	memset(users_of, 0, sizeof(users_of));
-	sim_grace_users = 0;
+	sim_grace_users = barriers.users = 0;
 	memset(arena, 0, arena_used);
 	arena_used = 0;
 	nnodes = 1;
@@ -132,6 +139,8 @@ void sim_memory_reset(void)
 	for (unsigned int i = 0; i < ncells; i++)
 		cell_at[cells[i].offset / 4] = 0;
 	nwords = ncells = nstores = 0;
+	memset(&barriers.seen, 0, sizeof(barriers.seen));
+	barriers.hash = 0;
 	sim_order_reset();
 }
 
@@ -327,14 +336,15 @@ static struct word *find_word(const void *p, unsigned int size, bool make)
 /* Is there nothing older that this thread may still return? */
 static bool oldest(const struct store *store, int order)
 {
-	clock_vector read = store->first_read;
+	clock_vector read = store->first_read, visible = self()->seen;
 
-	if (!store->older || self()->seen[store->thread] >= store->clock)
+	clock_join(&visible, &self()->visible);
+	if (!store->older || visible[store->thread] >= store->clock)
 		return true;
 	if (order == PORT_SEQ_CST && store->event && sim_order_after(store->thread, store->event))
 		return true;
 	for (unsigned int t = 0; t < sim.nthreads; t++)
-		if (read[t] && self()->seen[t] >= read[t])
+		if (read[t] && visible[t] >= read[t])
 			return true;
 	return false;
 }
@@ -481,14 +491,38 @@ void sim_store(void *p, unsigned int size, uint64_t value, int order, const stru
 	append(p, size, find_word(p, size, true), value, order, NULL);
 }
 
+/*
+ * A read-modify-write begins, and ends.  Where it is a full barrier, there is one order of them: what comes before one
+ * is visible after the next.  It does not happen before that: in C11 a fence alone orders no plain accesses.
+ */
+static void update_begins(const void *p, const struct sim_site *site)
+{
+	self()->updated = true;
+	point(p, true);
+	if (sim.options.locked) {
+		sim_point_at(&barriers.users, true);
+		clock_join(&self()->visible, &barriers.seen);
+		learn(barriers.hash);
+	}
+	reach(p, site);
+}
+
+static void update_ends(void)
+{
+	if (!sim.options.locked)
+		return;
+	clock_join(&barriers.seen, &self()->visible);
+	clock_join(&barriers.seen, &self()->seen);
+	barriers.hash = self()->chain;
+	self()->seen[sim.cur]++;
+}
+
 static struct store *newest_for_update(const void *p, unsigned int size, int order, const struct sim_site *site,
 				       struct word **word)
 {
 	struct store *store;
 
-	self()->updated = true;
-	point(p, true);
-	reach(p, site);
+	update_begins(p, site);
 	*word = find_word(p, size, true);
 	store = (*word)->newest;
 	returned(*word, store, order);
@@ -509,6 +543,7 @@ uint64_t sim_exchange(void *p, unsigned int size, uint64_t value, int order, con
 	store = newest_for_update(p, size, order, site, &word);
 	sim_trace("exchange", p, size, order, value, "", site);
 	append(p, size, word, value, order, store);
+	update_ends();
 	return store->value;
 }
 
@@ -526,6 +561,7 @@ uint64_t sim_fetch_add(void *p, unsigned int size, uint64_t value, int order, co
 	store = newest_for_update(p, size, order, site, &word);
 	sim_trace("add", p, size, order, store->value + value, "", site);
 	append(p, size, word, store->value + value, order, store);
+	update_ends();
 	return store->value;
 }
 
@@ -542,32 +578,37 @@ bool sim_cas(void *p, unsigned int size, uint64_t *expected, uint64_t value, int
 			write_memory(p, size, value);
 		return *expected == wanted;
 	}
-	self()->updated = true;
-	point(p, true);
-	reach(p, site);
+	update_begins(p, site);
 	word = find_word(p, size, true);
 	store = word->newest;
 	*expected = store->value;
 	returned(word, store, store->value == wanted ? ok : fail);
 	if (store->value != wanted) {
 		sim_trace("cas fail", p, size, fail, store->value, " is there", site);
+		update_ends();
 		return false;
 	}
 	sim_trace("cas", p, size, ok, value, "", site);
 	append(p, size, word, value, ok, store);
+	update_ends();
 	return true;
 }
 
-void sim_count(const struct sim_site *site)
+/* No point of its own: who reads the count may as well read an older one. */
+void sim_count(uint64_t *counter, const struct sim_site *site)
 {
-	if (!sim.running)
+	if (!sim.running) {
+		++*counter;
 		return;
+	}
 	if (!self()->updated)
 		sim_broken("between two counts of a thread there is a locked instruction", site);
 	if (self()->counted)
 		sim_broken("between two counts of a thread it is outside of its sections", site);
 	self()->updated = false;
 	self()->counted = self()->inside;
+	sim_trace("count", counter, sizeof(*counter), PORT_RELEASE, *counter + 1, "", site);
+	append(counter, sizeof(*counter), find_word(counter, sizeof(*counter), true), *counter + 1, PORT_RELEASE, NULL);
 }
 
 /* ---- Cells ---- */

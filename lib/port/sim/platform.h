@@ -31,8 +31,8 @@ uint64_t sim_fetch_add(void *word, unsigned int size, uint64_t value, int order,
 bool sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
 	     const struct sim_site *site);
 void sim_cell(const void *cell, bool write, const struct sim_site *site);
-/* Of what others take for a barrier (U8): the thread has made a read-modify-write since the last time. */
-void sim_count(const struct sim_site *site);
+/* Of what others take for a barrier (U8): the thread has made a read-modify-write since the last time.  A release. */
+void sim_count(uint64_t *counter, const struct sim_site *site);
 _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 
 #define PORT_RELAXED 0
@@ -87,7 +87,7 @@ _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 #define PORT_ASSERT(condition, rule) ((condition) ? (void)0 : sim_broken(rule, SIM_SITE))
 
 #define PORT_COUNT(counter) ((void)(counter)++)
-#define PORT_COUNT_RELEASE(counter) (sim_count(SIM_SITE), PORT_COUNT(counter))
+#define PORT_COUNT_RELEASE(counter) sim_count(&(counter), SIM_SITE)
 #define PORT_BITS(word, from, count) ((word) >> (from) & ((UINT64_C(1) << (count)) - 1))
 #define PORT_PREFETCH(address) ((void)(address))
 #define PORT_LIKELY(x) __builtin_expect(!!(x), 1)

@@ -7,8 +7,8 @@
  * the clock that each one releases.  A load may return any store that is not older than one that its thread must have
  * seen (its own, one that happens before it, one that a load which happens before it returned; for seq_cst loads also
  * the newest seq_cst store that comes before them in the single order, see order.h).  A read-modify-write takes the
- * newest.  Not modelled: a load that returns a store which is made later, and an order of stores that no interleaving
- * of them has.
+ * newest; it can be a full barrier as well, as on x86 (sim_options.locked).  Not modelled: a load that returns a store
+ * which is made later, and an order of stores that no interleaving of them has.
  *
  * Races: plain accesses to cells, and each use of a node against its reuse or release, are checked by happens-before.
  * Grace periods are exact, and order no more than the contract says (grace.c): one begins somewhere between a cookie
@@ -38,6 +38,7 @@ struct sim_options {
 	unsigned int bound;
 	unsigned int deviations; /* of one execution, at most */
 	bool stale;		 /* loads may return older stores */
+	bool locked;		 /* each read-modify-write is a full barrier */
 	bool false_done;
 	bool fail_alloc;
 	bool spurious;
