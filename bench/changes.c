@@ -215,7 +215,6 @@ static void clips_of(struct suite *suite, size_t n)
 			.addrs = middles,
 			.n = draws,
 			.size = n,
-			.warm = n < 100000 ? n : n / 4,
 		};
 		struct task turns = pair;
 
@@ -263,7 +262,6 @@ static void remaps(struct suite *suite)
 			.entries = entries,
 			.n = DRAWS,
 			.size = layout.n,
-			.warm = layout.n,
 		};
 
 		if (!suite->impls[i]->counters)
@@ -309,7 +307,6 @@ static void cuts(struct suite *suite)
 			.entries = &whole,
 			.n = count,
 			.size = layout.n,
-			.warm = 1,
 			.fixed = 1,
 		};
 
@@ -422,7 +419,6 @@ void suite_spaces(struct suite *suite)
 				.requests = requests,
 				.n = DRAWS,
 				.size = layout.n,
-				.warm = layout.n,
 			};
 			struct task find = alloc;
 

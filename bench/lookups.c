@@ -286,7 +286,6 @@ static void lookups_of(struct suite *suite, size_t n)
 				.addrs = kind == FIRST ? firsts : addrs,
 				.n = count,
 				.size = n,
-				.warm = n < 100000 ? n : n / 2,
 			};
 		}
 	}
@@ -398,7 +397,6 @@ static void sizes_of(struct suite *suite, const struct layout *layout, bool dens
 			.subject = subject,
 			.run = run_iterate,
 			.size = layout->n,
-			.warm = layout->n,
 		};
 	}
 	tasks_run(suite, tasks, ntasks);

@@ -145,22 +145,25 @@ static const enum step changing[] = { UNCLIP, HALF_JOIN, PAGE_JOIN }, mapping[] 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
- * Group by group, first once to warm the caches.  The stopwatch gives a group's sum; how it is shared out is seen from
+ * Group by group, each first until it is steady.  The stopwatch gives a group's sum; how it is shared out is seen from
  * the wall clock.
  */
 static void repeat_part(struct part *part, const struct cleave_entry *entries, size_t n, unsigned int step,
 			const enum step *lasts, size_t groups)
 {
 	for (size_t group = 0; group < groups; group++) {
-		struct tally warm[STEPS], tallies[STEPS];
+		struct tally warm[STEPS] = { { 0 } }, tallies[STEPS];
 		struct pace pace;
 		double seconds, wall = 0;
 
 		do {
-			memset(warm, 0, sizeof(warm));
+			struct steady steady = { .passes = 0 };
+
 			memset(tallies, 0, sizeof(tallies));
 			pace_begin(&pace);
-			run_group(part->world, (enum step)step, lasts[group], entries, n, warm);
+			while (steady_pass(&steady, run_group(part->world, (enum step)step, lasts[group], entries, n,
+							      warm)))
+				;
 			pace_mark(&pace);
 			seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, tallies);
 		} while (!pace_end(&pace));

@@ -143,6 +143,15 @@ double samples_ratio(const struct samples *a, const struct samples *b)
 	return samples_figure(a).median / samples_figure(b).median;
 }
 
+bool steady_pass(struct steady *steady, double seconds)
+{
+	bool faster = !steady->passes || seconds < STEADY_FASTER * steady->fastest;
+
+	if (!steady->passes || seconds < steady->fastest)
+		steady->fastest = seconds;
+	return ++steady->passes < STEADY_PASSES && faster;
+}
+
 static void find_allowed(void)
 {
 	if (!allowed_known && sched_getaffinity(0, sizeof(allowed), &allowed)) {

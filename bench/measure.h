@@ -63,6 +63,25 @@ double samples_ratio(const struct samples *a, const struct samples *b);
  */
 #define MEASURE_APART 128
 
+/*
+ * What is measured by turns finds the caches as others left them, and page tables of the hypervisor's that others made
+ * it forget.  So the same work is done untimed before, until a pass is no faster than those before it.
+ *
+ *	struct steady steady = { .passes = 0 };
+ *
+ *	while (steady_pass(&steady, seconds of a pass))		true: another one is wanted
+ *		;
+ */
+#define STEADY_FASTER 0.95 /* of the fastest one before: faster */
+#define STEADY_PASSES 8	   /* at the most */
+
+struct steady {
+	double fastest;
+	unsigned int passes;
+};
+
+bool steady_pass(struct steady *steady, double seconds);
+
 /* Two processors for the threads, on different cores where there are; second < 0: there is one only. */
 void measure_processors(int *first, int *second);
 void measure_pin(int processor);

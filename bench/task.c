@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WARM_REPETITIONS 4
-
 const size_t task_sizes[4] = { 1000, SUITE_SIZE, 100000, 1000000 };
 
 struct subject subject_open(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout,
@@ -53,34 +51,39 @@ static double run_task(struct task *task, size_t ops, double *out)
 	return seconds;
 }
 
+/* Return: the seconds of the fastest pass. */
+static double settle(struct task *task, size_t ops)
+{
+	struct steady steady = { .passes = 0 };
+	double out[TASK_OUTPUTS];
+
+	while (steady_pass(&steady, run_task(task, ops, out)))
+		;
+	return steady.fastest;
+}
+
+/* How many operations fill a repetition, in the steady state. */
+static size_t fitting(const struct suite *suite, struct task *task)
+{
+	size_t ops = TASK_READS;
+	double seconds;
+
+	if (task->fixed)
+		return task->fixed;
+	while ((seconds = settle(task, ops)) < suite->seconds / 2)
+		ops *= 2;
+	return (size_t)((double)ops * suite->seconds / seconds) / TASK_READS * TASK_READS + TASK_READS;
+}
+
 void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
 {
 	const unsigned int rounds = samples_rounds();
 	double out[TASK_OUTPUTS];
 
 	for (size_t i = 0; i < n; i++) {
-		struct task *task = &tasks[i];
-		double seconds = 0;
-
 		for (unsigned int j = 0; j < TASK_OUTPUTS; j++)
-			task->samples[j].rounds = rounds;
-
-		task->ops = task->fixed ? task->fixed : TASK_READS;
-		if (task->fixed)
-			continue;
-		while ((seconds = run_task(task, task->ops, out)) < suite->seconds / 2)
-			task->ops *= 2;
-
-		double measured = (double)task->ops;
-
-		task->ops =
-			(size_t)((double)task->ops * suite->seconds / seconds) / TASK_READS * TASK_READS + TASK_READS;
-
-		size_t most = (size_t)(WARM_REPETITIONS * suite->seconds / seconds * measured);
-
-		/* What is slow is slow because of other things than cold caches. */
-		if (task->warm > most)
-			task->warm = most;
+			tasks[i].samples[j].rounds = rounds;
+		tasks[i].ops = fitting(suite, &tasks[i]);
 	}
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
 		for (size_t i = 0; i < n; i++) {
@@ -90,9 +93,8 @@ void tasks_run(const struct suite *suite, struct task *tasks, size_t n)
 
 			do {
 				pace_begin(&pace);
+				settle(task, task->ops);
 				memset(out, 0, sizeof(out));
-				if (task->warm)
-					run_task(task, task->warm, out);
 				pace_mark(&pace);
 				run_task(task, task->ops, out);
 			} while (!pace_end(&pace));
@@ -172,7 +174,6 @@ void tasks_add_lookup(struct task *tasks, size_t *n, const struct task *judged, 
 		.addrs = addrs,
 		.n = TASK_ADDRESSES,
 		.size = judged->size,
-		.warm = judged->warm,
 	};
 }
 

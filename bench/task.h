@@ -29,7 +29,6 @@ struct task {
 	size_t n;     /* of what these point to */
 	size_t at;    /* where the next operation takes its arguments */
 	size_t size;  /* of the index */
-	size_t warm;  /* operations that bring the index into the caches */
 	size_t fixed; /* operations of a repetition; 0: by time */
 	size_t ops;
 	size_t failed;
@@ -57,7 +56,7 @@ double task_lookup(struct task *task, size_t ops, double *out);
  */
 void tasks_add_lookup(struct task *tasks, size_t *n, const struct task *judged, const uint64_t *addrs);
 
-/* Find how many operations fill a repetition, then go round all tasks. */
+/* Find how many operations fill a repetition, then go round all tasks; before each sample until it is steady. */
 void tasks_run(const struct suite *suite, struct task *tasks, size_t n);
 
 struct row task_row(const struct task *task, unsigned int output, const char *unit);

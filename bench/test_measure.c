@@ -83,12 +83,49 @@ static void with_patience_it_is_taken_again_until_that_is_spent(void **state)
 	assert_true(pace_spent() - before >= 0.01 && pace_spent() - before <= measure_wall() - start);
 }
 
+static void passes_go_on_while_they_get_faster(void **state)
+{
+	struct steady steady = { .passes = 0 };
+
+	(void)state;
+	assert_true(steady_pass(&steady, 100));
+	assert_true(steady_pass(&steady, 50));
+	assert_true(steady_pass(&steady, 47));
+	assert_false(steady_pass(&steady, 46)); /* of 47, the fastest */
+	assert_true(steady.fastest == 46);
+}
+
+static void a_slow_pass_ends_them_and_is_not_the_fastest(void **state)
+{
+	struct steady steady = { .passes = 0 };
+
+	(void)state;
+	assert_true(steady_pass(&steady, 50));
+	assert_false(steady_pass(&steady, 80));
+	assert_true(steady.fastest == 50);
+}
+
+static void passes_are_few(void **state)
+{
+	struct steady steady = { .passes = 0 };
+	double seconds = 1;
+
+	(void)state;
+	while (steady_pass(&steady, seconds))
+		seconds /= 2;
+	assert_int_equal(steady.passes, STEADY_PASSES);
+	assert_true(steady.fastest == seconds);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_figure_is_of_the_samples_at_full_pace),
 		cmocka_unit_test(of_all_where_few_are),
 		cmocka_unit_test(a_ratio_is_of_rounds_at_full_pace_on_both_sides),
+		cmocka_unit_test(passes_go_on_while_they_get_faster),
+		cmocka_unit_test(a_slow_pass_ends_them_and_is_not_the_fastest),
+		cmocka_unit_test(passes_are_few),
 		cmocka_unit_test(without_patience_a_sample_is_taken_once),
 		cmocka_unit_test(with_patience_it_is_taken_again_until_that_is_spent),
 	};
