@@ -7,6 +7,8 @@
  */
 #include "anon.h"
 
+#include "distance.h"
+#include "pace.h"
 #include "report.h"
 
 #include <errno.h>
@@ -30,9 +32,11 @@ static struct {
 	unsigned int shrink; /* powers of two less of everything: says nothing any more */
 	uint64_t seed;
 	unsigned int repetitions;
+	double patience; /* seconds for each part (pace.h) */
 	int processor[2];
+	bool apart; /* each has a core of its own */
 	struct report report;
-} bench = { .seed = 42, .repetitions = 15 };
+} bench = { .seed = 42, .repetitions = 15, .patience = 60 };
 
 static void *memory(size_t n, size_t size)
 {
@@ -110,20 +114,30 @@ static void fill_alone(bool shuffled)
 {
 	struct samples samples[IMPLS] = { { 0 } };
 	uint64_t *slots = memory(PAGES, sizeof(*slots));
+	bool again;
 
 	order(slots, PAGES, shuffled);
 	for (unsigned int r = 0; r < bench.repetitions; r++)
 		for (size_t i = 0; i < IMPLS; i++) {
-			void *thread = impls[i]->attach(), *store = impls[i]->make(PAGES);
-			void **anons = make_anons(impls[i], thread, PAGES);
-			struct stopwatch watch;
+			struct pace pace;
+			double seconds;
 
-			stopwatch_start(&watch);
-			if (impls[i]->fill(thread, store, slots, anons, PAGES))
-				abort();
-			samples_add(&samples[i], stopwatch_seconds(&watch) * 1e9 / (double)PAGES);
-			free_store(impls[i], thread, store, anons, PAGES);
-			impls[i]->detach(thread);
+			do {
+				void *thread = impls[i]->attach(), *store = impls[i]->make(PAGES);
+				void **anons = make_anons(impls[i], thread, PAGES);
+				struct stopwatch watch;
+
+				pace_begin(&pace);
+				pace_mark(&pace);
+				stopwatch_start(&watch);
+				if (impls[i]->fill(thread, store, slots, anons, PAGES))
+					abort();
+				seconds = stopwatch_seconds(&watch);
+				again = !pace_end(&pace);
+				free_store(impls[i], thread, store, anons, PAGES);
+				impls[i]->detach(thread);
+			} while (again);
+			samples_add_paced(&samples[i], seconds * 1e9 / (double)PAGES, pace.full);
 		}
 	for (size_t i = 0; i < IMPLS; i++)
 		report(shuffled ? "fill-random" : "fill", impls[i]->name, PAGES, 1, "ns", &samples[i],
@@ -133,7 +147,7 @@ static void fill_alone(bool shuffled)
 
 /* Two threads in one segment: each has half of the slots. */
 struct pair {
-	const struct anon_impl *impl;
+	_Alignas(MEASURE_APART) const struct anon_impl *impl;
 	void *store;
 	unsigned int number;
 	uint64_t n;
@@ -141,6 +155,9 @@ struct pair {
 	pthread_barrier_t *barrier;
 	unsigned int threads;
 	unsigned int *running; /* threads that are there: nobody begins alone */
+	double patience;       /* seconds to wait for full pace */
+	double waited;
+	bool full; /* at full pace */
 	double seconds;
 	bool private_work;
 };
@@ -175,20 +192,24 @@ static void *pair_run(void *at)
 	struct stopwatch watch;
 
 	measure_pin(bench.processor[pair->number]);
+	pace_on(pair->number);
 	thread = pair->impl->attach();
 	if (!pair->private_work)
 		anons = make_anons(pair->impl, thread, pair->n);
 	warm_malloc(pair->n / 12);
+	pair->waited = pace_wait(pair->patience);
 	pthread_barrier_wait(pair->barrier);
 	__atomic_fetch_add(pair->running, 1, __ATOMIC_ACQ_REL);
 	while (__atomic_load_n(pair->running, __ATOMIC_ACQUIRE) < pair->threads)
 		;
+	pair->full = pace_full();
 	stopwatch_start(&watch);
 	if (pair->private_work)
 		private_work(pair->n);
 	else if (pair->impl->fill(thread, pair->store, pair->slots, anons, pair->n))
 		abort();
 	pair->seconds = stopwatch_seconds(&watch);
+	pair->full = pace_full() && pair->full;
 	pthread_barrier_wait(pair->barrier);
 	/* The anons stay with the store, or leak with the process: freeing them is not what is measured. */
 	free(anons);
@@ -196,15 +217,18 @@ static void *pair_run(void *at)
 	return NULL;
 }
 
-/* The speed-up of two threads over one, which then does the work of both. */
-static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool private_work_only)
+/* The speed-up of two threads over one, which then does the work of both; all at full pace? */
+static double try_speedup(const struct anon_impl *impl, bool interleaved, bool private_work_only, bool *full)
 {
 	double seconds[2] = { 0, 0 };
+
+	*full = true;
 
 	for (unsigned int threads = 1; threads <= 2; threads++) {
 		struct pair pairs[2];
 		pthread_barrier_t barrier;
 		unsigned int running = 0;
+		double waited = 0;
 		pthread_t ids[2];
 		void *store = private_work_only ? NULL : impl->make(PAIR_PAGES);
 
@@ -217,6 +241,7 @@ static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool 
 					slots[n++] = slot;
 			pairs[t] = (struct pair){ .impl = impl, .store = store, .number = t, .n = n, .slots = slots,
 						  .barrier = &barrier, .threads = threads, .running = &running,
+						  .patience = bench.apart ? pace_patience() : 0,
 						  .private_work = private_work_only };
 		}
 		for (unsigned int t = 0; t < threads; t++)
@@ -225,8 +250,11 @@ static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool 
 			pthread_join(ids[t], NULL);
 			if (pairs[t].seconds > seconds[threads - 1])
 				seconds[threads - 1] = pairs[t].seconds;
+			*full = *full && pairs[t].full;
+			waited = pairs[t].waited > waited ? pairs[t].waited : waited;
 			free(pairs[t].slots);
 		}
+		pace_waited(waited);
 		pthread_barrier_destroy(&barrier);
 		if (store)
 			impl->destroy(store);
@@ -234,20 +262,34 @@ static double pair_speedup(const struct anon_impl *impl, bool interleaved, bool 
 	return seconds[0] / seconds[1];
 }
 
+static void add_speedup(struct samples *samples, const struct anon_impl *impl, bool interleaved, bool private_work_only)
+{
+	double began, times;
+	bool full;
+
+	do {
+		began = measure_wall();
+		times = try_speedup(impl, interleaved, private_work_only, &full);
+	} while (bench.apart && pace_again(full, began));
+	samples_add_paced(samples, times, full);
+}
+
 static void fill_together(void)
 {
-	struct samples s = { 0 }, blocks[IMPLS] = { { 0 } }, slots[IMPLS] = { { 0 } };
+	struct samples s = { 0 }, distance = { 0 }, blocks[IMPLS] = { { 0 } }, slots[IMPLS] = { { 0 } };
 
 	if (bench.processor[1] < 0)
 		return;
 	for (unsigned int r = 0; r < (bench.repetitions + 1) / 2; r++) {
-		samples_add(&s, pair_speedup(&anon_array, false, true));
+		samples_add(&distance, distance_between(bench.processor[0], bench.processor[1]));
+		add_speedup(&s, &anon_array, false, true);
 		for (size_t i = 0; i < IMPLS; i++) {
-			samples_add(&blocks[i], pair_speedup(impls[i], false, false));
-			samples_add(&slots[i], pair_speedup(impls[i], true, false));
+			add_speedup(&blocks[i], impls[i], false, false);
+			add_speedup(&slots[i], impls[i], true, false);
 		}
 	}
 	measure_pin(bench.processor[0]);
+	report(REPORT_DISTANCE, "private", 0, 2, "ns", &distance, 0);
 	report("S", "private", PAIR_PAGES, 2, "x", &s, 0);
 	for (size_t i = 0; i < IMPLS; i++) {
 		struct row row = { .workload = "fill-blocks", .impl = impls[i]->name, .n = PAIR_PAGES, .threads = 2,
@@ -317,12 +359,20 @@ static void walk_and_clone(uint64_t n)
 		for (unsigned int r = 0; r < bench.repetitions; r++) {
 			struct stopwatch watch;
 			void *clone, *fresh;
-			double began;
+			double began, seconds;
+			struct pace pace;
 
-			stopwatch_start(&watch);
-			if (impls[i]->walk(thread, store) != n)
-				abort();
-			samples_add(&walks[i], stopwatch_seconds(&watch) * 1e9 / (double)n);
+			do {
+				pace_begin(&pace);
+				if (impls[i]->walk(thread, store) != n)
+					abort();
+				pace_mark(&pace);
+				stopwatch_start(&watch);
+				if (impls[i]->walk(thread, store) != n)
+					abort();
+				seconds = stopwatch_seconds(&watch);
+			} while (!pace_end(&pace));
+			samples_add_paced(&walks[i], seconds * 1e9 / (double)n, pace.full);
 			began = measure_wall();
 			clone = impls[i]->clone(thread, store);
 			samples_add(&clones[i], (measure_wall() - began) * 1e9);
@@ -354,12 +404,16 @@ static void walk_and_clone(uint64_t n)
 
 /* ---- Clones beside faulting threads ---- */
 
+struct stop {
+	_Alignas(MEASURE_APART) uint32_t now;
+};
+
 struct faulter {
-	const struct anon_impl *impl;
+	_Alignas(MEASURE_APART) const struct anon_impl *impl;
 	void *store;
 	unsigned int number;
 	uint64_t n;
-	uint32_t *stop;
+	const struct stop *stop;
 	double longest;
 };
 
@@ -369,7 +423,7 @@ static void *faulter_run(void *at)
 	void *thread = faulter->impl->attach(), *fresh = faulter->impl->anon(thread);
 	uint64_t state = faulter->number + 7;
 
-	while (!__atomic_load_n(faulter->stop, __ATOMIC_RELAXED)) {
+	while (!__atomic_load_n(&faulter->stop->now, __ATOMIC_RELAXED)) {
 		double began = measure_wall(), took;
 
 		if (faulter->impl->write(thread, faulter->store, random_next(&state) % faulter->n, fresh))
@@ -403,7 +457,7 @@ static void clone_beside_faults(void)
 		uint64_t *slots = memory(n, sizeof(*slots));
 		struct faulter faulters[2];
 		pthread_t ids[2];
-		uint32_t stop = 0;
+		struct stop stop = { 0 };
 
 		order(slots, n, false);
 		impls[i]->fill(thread, store, slots, anons, n);
@@ -419,7 +473,7 @@ static void clone_beside_faults(void)
 			times[r] = measure_wall() - began;
 			impls[i]->drop(thread, clone);
 		}
-		__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&stop.now, 1, __ATOMIC_RELAXED);
 		for (unsigned int t = 0; t < 2; t++)
 			pthread_join(ids[t], NULL);
 		measure_pin(bench.processor[0]);
@@ -479,11 +533,13 @@ int main(int argc, char **argv)
 		case 'q':
 			bench.quick = true;
 			bench.repetitions = 5;
+			bench.patience = 20;
 			break;
 		case 'S':
 			bench.quick = true;
 			bench.repetitions = 1;
 			bench.shrink = 8;
+			bench.patience = 0;
 			break;
 		case 'j':
 			json = optarg;
@@ -510,17 +566,22 @@ int main(int argc, char **argv)
 	/* malloc() keeps what it has. */
 	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_TRIM_THRESHOLD, INT_MAX);
-	measure_processors(&bench.processor[0], &bench.processor[1]);
+	bench.apart = measure_processors(&bench.processor[0], &bench.processor[1]);
+	pace_start_both(bench.processor, bench.patience > 0);
 	measure_pin(bench.processor[0]);
 	report_header();
+	pace_grant(bench.patience);
 	fill_alone(false);
 	fill_alone(true);
+	pace_grant(bench.patience);
 	fill_together();
 	sizes();
+	pace_grant(bench.patience);
 	walk_and_clone(1000);
 	walk_and_clone(UINT64_C(1000000) >> bench.shrink);
 	clone_beside_faults();
 	report_summary(&bench.report);
+	report_pace(&bench.report, pace_spent());
 	snprintf(facts, sizeof(facts), "\"seed\": %llu, \"quick\": %s,", (unsigned long long)bench.seed,
 		 bench.quick ? "true" : "false");
 	if (json && !report_json(&bench.report, json, facts)) {

@@ -1,19 +1,36 @@
 /* SPDX-License-Identifier: ISC */
 #define _GNU_SOURCE
 #include "crowd.h"
+#include "pace.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-static atomic_bool begun, over;
-static atomic_uint ready;
+/* What all look at all the time: apart from what anybody writes. */
+static struct {
+	_Alignas(MEASURE_APART) atomic_bool begun;
+	atomic_bool timed;
+	atomic_bool over;
+	_Alignas(MEASURE_APART) atomic_uint ready;
+} common;
 static pthread_mutex_t attaching = PTHREAD_MUTEX_INITIALIZER;
 
 bool crowd_over(void)
 {
-	return atomic_load_explicit(&over, memory_order_relaxed);
+	return atomic_load_explicit(&common.over, memory_order_relaxed);
+}
+
+bool crowd_timed(void)
+{
+	return atomic_load_explicit(&common.timed, memory_order_relaxed);
+}
+
+void crowd_begin(struct crowd_member *member)
+{
+	member->full = member->processor >= 0 && pace_full();
+	member->start = measure_wall();
 }
 
 uint64_t crowd_now(void)
@@ -76,28 +93,32 @@ static void *main_of(void *argument)
 {
 	struct crowd_member *member = argument;
 	const struct bench_impl *impl = member->impl;
-	double start;
 
-	if (member->processor >= 0)
+	if (member->processor >= 0) {
 		measure_pin(member->processor);
+		pace_on(member->number);
+	}
 	pthread_mutex_lock(&attaching);
 	member->thread = impl->attach(member->index);
 	pthread_mutex_unlock(&attaching);
-	atomic_fetch_add(&ready, 1);
 	if (impl->offline)
 		impl->offline(member->thread);
-	while (!atomic_load(&begun))
+	if (member->processor >= 0)
+		member->waited = pace_wait(member->waited);
+	atomic_fetch_add(&common.ready, 1);
+	while (!atomic_load(&common.begun))
 		sched_yield();
 	if (impl->online)
 		impl->online(member->thread);
-	start = measure_wall();
+	crowd_begin(member);
 	member->body(member);
-	member->seconds = measure_wall() - start;
+	member->seconds = measure_wall() - member->start;
+	member->full = member->full && pace_full();
 	/* Those that still run do not wait for this one. */
 	if (impl->offline)
 		impl->offline(member->thread);
-	atomic_fetch_sub(&ready, 1);
-	while (atomic_load(&ready))
+	atomic_fetch_sub(&common.ready, 1);
+	while (atomic_load(&common.ready))
 		sched_yield();
 	/* Who waits for this lock holds up no grace period. */
 	pthread_mutex_lock(&attaching);
@@ -109,28 +130,48 @@ static void *main_of(void *argument)
 	return NULL;
 }
 
-void crowd_run(struct crowd_member *members, unsigned int n, double seconds)
+static void rest(double seconds)
 {
 	struct timespec time = { .tv_sec = (time_t)seconds };
 
 	time.tv_nsec = (long)((seconds - (double)time.tv_sec) * 1e9);
-	atomic_store(&begun, false);
-	atomic_store(&over, false);
-	atomic_store(&ready, 0);
+	nanosleep(&time, NULL);
+}
+
+bool crowd_run(struct crowd_member *members, unsigned int n, double untimed, double seconds)
+{
+	double waited = 0;
+	bool full = true;
+
+	atomic_store(&common.begun, false);
+	atomic_store(&common.timed, untimed == 0);
+	atomic_store(&common.over, false);
+	atomic_store(&common.ready, 0);
 	measure_unpin();
 	for (unsigned int i = 0; i < n; i++) {
 		members[i].number = i;
 		members[i].ops = 0;
+		members[i].waited = pace_patience();
 		if (pthread_create(&members[i].id, NULL, main_of, &members[i])) {
 			perror("cleave-bench: a thread");
 			exit(1);
 		}
 	}
-	while (atomic_load(&ready) < n)
-		sched_yield();
-	atomic_store(&begun, true);
-	nanosleep(&time, NULL);
-	atomic_store(&over, true);
-	for (unsigned int i = 0; i < n; i++)
+	/* Asleep: who waits for full pace is not to be disturbed. */
+	while (atomic_load(&common.ready) < n)
+		rest(0.0001);
+	atomic_store(&common.begun, true);
+	if (untimed > 0)
+		rest(untimed);
+	atomic_store(&common.timed, true);
+	rest(seconds);
+	atomic_store(&common.over, true);
+	for (unsigned int i = 0; i < n; i++) {
 		pthread_join(members[i].id, NULL);
+		full = full && members[i].full;
+		if (members[i].processor >= 0 && members[i].waited > waited)
+			waited = members[i].waited;
+	}
+	pace_waited(waited);
+	return full;
 }

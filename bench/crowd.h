@@ -34,12 +34,22 @@ struct crowd_member {
 	struct crowd_times *times; /* NULL: not wanted */
 	uint64_t ops;
 	uint64_t sum; /* of what was found, lest the compiler look for nothing */
+	double start;
 	double seconds;
+	double waited; /* for full pace; before that, for how long it may */
+	bool full;     /* pinned, and at full pace (pace.h) */
 	pthread_t id;
 };
 
-/* Run all bodies at once, for so long; each gets a handle of its own. */
-void crowd_run(struct crowd_member *members, unsigned int n, double seconds);
+/*
+ * Run all bodies at once, for so long, after they have run untimed; each gets a handle of its own.  Members that are
+ * pinned begin at full pace if there is patience.  Return: they were so all the time.
+ */
+bool crowd_run(struct crowd_member *members, unsigned int n, double untimed, double seconds);
+
+/* Does the timed part go on?  A body that ran untimed says that it begins with it. */
+bool crowd_timed(void);
+void crowd_begin(struct crowd_member *member);
 
 /* Is it over? */
 bool crowd_over(void);

@@ -7,6 +7,8 @@
  */
 #include "faults.h"
 
+#include "distance.h"
+#include "pace.h"
 #include "report.h"
 
 #include <errno.h>
@@ -28,10 +30,12 @@ static struct {
 	bool quick;
 	uint64_t pages;
 	unsigned int repetitions;
+	double patience; /* seconds for each part (pace.h) */
 	int processor[2];
+	bool apart; /* each has a core of its own */
 	struct layout others;
 	struct report report;
-} bench = { .pages = PAGES, .repetitions = 15 };
+} bench = { .pages = PAGES, .repetitions = 15, .patience = 60 };
 
 /* ---- Reports ---- */
 
@@ -76,23 +80,34 @@ static void alone(void)
 {
 	struct samples samples[IMPLS] = { { 0 } };
 	uint64_t entries[IMPLS] = { 0 };
+	bool again;
 	size_t n;
 	uint64_t *pages = page_list(1, 0, false, &n);
 
 	for (unsigned int r = 0; r < bench.repetitions; r++)
 		for (size_t i = 0; i < IMPLS; i++) {
-			void *world = impls[i]->make(bench.pages, &bench.others), *thread = impls[i]->attach(world);
-			struct stopwatch watch;
+			struct pace pace;
+			double seconds;
 
-			faults_stock((size_t)48 << 20);
-			stopwatch_start(&watch);
-			if (impls[i]->touch(thread, pages, n))
-				abort();
-			samples_add(&samples[i], stopwatch_seconds(&watch) * 1e9 / (double)n);
-			entries[i] = impls[i]->entries(thread);
-			impls[i]->detach(thread);
-			impls[i]->destroy(world);
-			faults_forget();
+			do {
+				void *world = impls[i]->make(bench.pages, &bench.others);
+				void *thread = impls[i]->attach(world);
+				struct stopwatch watch;
+
+				faults_stock((size_t)48 << 20);
+				pace_begin(&pace);
+				pace_mark(&pace);
+				stopwatch_start(&watch);
+				if (impls[i]->touch(thread, pages, n))
+					abort();
+				seconds = stopwatch_seconds(&watch);
+				again = !pace_end(&pace);
+				entries[i] = impls[i]->entries(thread);
+				impls[i]->detach(thread);
+				impls[i]->destroy(world);
+				faults_forget();
+			} while (again);
+			samples_add_paced(&samples[i], seconds * 1e9 / (double)n, pace.full);
 		}
 	for (size_t i = 0; i < IMPLS; i++)
 		report("fault", impls[i]->name, 1, "ns", &samples[i], i == 0 ? 120 : 0);
@@ -112,6 +127,9 @@ struct pair {
 	size_t n;
 	pthread_barrier_t *barrier;
 	unsigned int *running;
+	double patience; /* seconds to wait for full pace */
+	double waited;
+	bool full; /* at full pace */
 	double seconds;
 };
 
@@ -138,20 +156,24 @@ static void *pair_run(void *at)
 	void *thread = NULL;
 
 	measure_pin(bench.processor[pair->number]);
+	pace_on(pair->number);
 	if (pair->impl) {
 		thread = pair->impl->attach(pair->world);
 		faults_stock(((size_t)48 << 20) / pair->threads);
 	}
+	pair->waited = pace_wait(pair->patience);
 	pthread_barrier_wait(pair->barrier);
 	__atomic_fetch_add(pair->running, 1, __ATOMIC_ACQ_REL);
 	while (__atomic_load_n(pair->running, __ATOMIC_ACQUIRE) < pair->threads)
 		;
+	pair->full = pace_full();
 	stopwatch_start(&watch);
 	if (!pair->impl)
 		private_work(pair->n);
 	else if (pair->impl->touch(thread, pair->pages, pair->n))
 		abort();
 	pair->seconds = stopwatch_seconds(&watch);
+	pair->full = pace_full() && pair->full;
 	pthread_barrier_wait(pair->barrier);
 	if (pair->impl)
 		pair->impl->detach(thread);
@@ -160,16 +182,19 @@ static void *pair_run(void *at)
 
 enum how { BLOCKS, INTERLEAVED, APART }; /* APART: each in an address space of its own */
 
-/* The speed-up of two threads over one, which then does the work of both. */
-static double speedup(const struct faults_impl *impl, enum how how)
+/* The speed-up of two threads over one, which then does the work of both; all at full pace? */
+static double try_speedup(const struct faults_impl *impl, enum how how, bool *full)
 {
 	double seconds[2] = { 0, 0 };
+
+	*full = true;
 
 	for (unsigned int threads = 1; threads <= 2; threads++) {
 		void *worlds[2] = { impl ? impl->make(bench.pages, &bench.others) : NULL,
 				    impl && how == APART ? impl->make(bench.pages, &bench.others) : NULL };
 		pthread_barrier_t barrier;
 		unsigned int running = 0;
+		double waited = 0;
 		struct pair pairs[2];
 		pthread_t ids[2];
 
@@ -180,7 +205,8 @@ static double speedup(const struct faults_impl *impl, enum how how)
 						  .number = t,
 						  .threads = threads,
 						  .barrier = &barrier,
-						  .running = &running };
+						  .running = &running,
+						  .patience = bench.apart ? pace_patience() : 0 };
 			pairs[t].pages = page_list(threads, t, how == INTERLEAVED, &pairs[t].n);
 		}
 		for (unsigned int t = 0; t < threads; t++)
@@ -189,8 +215,11 @@ static double speedup(const struct faults_impl *impl, enum how how)
 			pthread_join(ids[t], NULL);
 			if (pairs[t].seconds > seconds[threads - 1])
 				seconds[threads - 1] = pairs[t].seconds;
+			*full = *full && pairs[t].full;
+			waited = pairs[t].waited > waited ? pairs[t].waited : waited;
 			free(pairs[t].pages);
 		}
+		pace_waited(waited);
 		pthread_barrier_destroy(&barrier);
 		for (unsigned int t = 0; t < 2; t++)
 			if (worlds[t])
@@ -200,21 +229,35 @@ static double speedup(const struct faults_impl *impl, enum how how)
 	return seconds[0] / seconds[1];
 }
 
+static void add_speedup(struct samples *samples, const struct faults_impl *impl, enum how how)
+{
+	double began, times;
+	bool full;
+
+	do {
+		began = measure_wall();
+		times = try_speedup(impl, how, &full);
+	} while (bench.apart && pace_again(full, began));
+	samples_add_paced(samples, times, full);
+}
+
 static void together(void)
 {
-	struct samples s = { 0 }, apart = { 0 }, blocks[IMPLS] = { { 0 } }, turns[IMPLS] = { { 0 } };
+	struct samples s = { 0 }, distance = { 0 }, apart = { 0 }, blocks[IMPLS] = { { 0 } }, turns[IMPLS] = { { 0 } };
 
 	if (bench.processor[1] < 0)
 		return;
 	for (unsigned int r = 0; r < (bench.repetitions + 1) / 2; r++) {
-		samples_add(&s, speedup(NULL, BLOCKS));
-		samples_add(&apart, speedup(&faults_memb, APART));
+		samples_add(&distance, distance_between(bench.processor[0], bench.processor[1]));
+		add_speedup(&s, NULL, BLOCKS);
+		add_speedup(&apart, &faults_memb, APART);
 		for (size_t i = 0; i < IMPLS; i++) {
-			samples_add(&blocks[i], speedup(impls[i], BLOCKS));
-			samples_add(&turns[i], speedup(impls[i], INTERLEAVED));
+			add_speedup(&blocks[i], impls[i], BLOCKS);
+			add_speedup(&turns[i], impls[i], INTERLEAVED);
 		}
 	}
 	measure_pin(bench.processor[0]);
+	report(REPORT_DISTANCE, "private", 2, "ns", &distance, 0);
 	report("S", "private", 2, "x", &s, 0);
 	report("fault-apart", faults_memb.name, 2, "x", &apart, 0);
 	for (size_t i = 0; i < 2 * IMPLS; i++) {
@@ -321,11 +364,13 @@ int main(int argc, char **argv)
 		case 'q':
 			bench.quick = true;
 			bench.repetitions = 5;
+			bench.patience = 20;
 			break;
 		case 'S':
 			bench.quick = true;
 			bench.repetitions = 1;
 			bench.pages = SMOKE_PAGES;
+			bench.patience = 0;
 			break;
 		case 'j':
 			json = optarg;
@@ -342,14 +387,18 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return 2;
 	}
-	measure_processors(&bench.processor[0], &bench.processor[1]);
+	bench.apart = measure_processors(&bench.processor[0], &bench.processor[1]);
+	pace_start_both(bench.processor, bench.patience > 0);
 	measure_pin(bench.processor[0]);
 	layout_make(&bench.others, OTHERS, 42);
 	report_header();
+	pace_grant(bench.patience);
 	alone();
+	pace_grant(bench.patience);
 	together();
 	after_fork();
 	report_summary(&bench.report);
+	report_pace(&bench.report, pace_spent());
 	layout_free(&bench.others);
 	if (json && !report_json(&bench.report, json, bench.quick ? "\"quick\": true," : "\"quick\": false,")) {
 		perror(json);

@@ -100,30 +100,31 @@ struct tally {
 	uint64_t objects;
 };
 
-static void run_step(struct world *world, enum step step, const struct cleave_entry *entries, size_t n,
+static void run_step(struct world *world, enum step step, const struct cleave_entry *entries, size_t n, bool clocks,
 		     struct tally *tally)
 {
 	const struct cleave_counters *counters = &world->record.thread.counters;
-	uint64_t copies = counters->copies, objects = world->pool.objects;
-	double start = measure_wall();
+	uint64_t copies = counters->copies, objects = maps_objects;
+	double start = clocks ? measure_wall() : 0;
 
 	for (size_t i = 0; i < n; i++)
 		do_step(world, step, &entries[i]);
-	tally->wall += measure_wall() - start;
+	tally->wall += clocks ? measure_wall() - start : 0;
 	tally->copies += counters->copies - copies;
-	tally->objects += world->pool.objects - objects;
+	tally->objects += maps_objects - objects;
 }
 
 /* Steps that undo one another, on all entries, by turns.  Return: the seconds of all. */
 static double run_group(struct world *world, enum step first, enum step last, const struct cleave_entry *entries,
-			size_t n, struct tally tallies[STEPS])
+			size_t n, bool clocks, struct tally tallies[STEPS])
 {
 	struct stopwatch watch;
 
 	stopwatch_start(&watch);
 	for (size_t at = 0; at < n; at += BATCH)
 		for (unsigned int step = first; step <= last; step++)
-			run_step(world, (enum step)step, entries + at, n - at < BATCH ? n - at : BATCH, &tallies[step]);
+			run_step(world, (enum step)step, entries + at, n - at < BATCH ? n - at : BATCH, clocks,
+				 &tallies[step]);
 	return stopwatch_seconds(&watch);
 }
 
@@ -145,14 +146,14 @@ static const enum step changing[] = { UNCLIP, HALF_JOIN, PAGE_JOIN }, mapping[] 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /*
- * Group by group, each first until it is steady.  The stopwatch gives a group's sum; how it is shared out is seen from
- * the wall clock.
+ * Group by group, each first until it is steady.  The stopwatch gives a group's sum; how it is shared out was seen from
+ * the wall clock in the untimed passes.
  */
 static void repeat_part(struct part *part, const struct cleave_entry *entries, size_t n, unsigned int step,
 			const enum step *lasts, size_t groups)
 {
 	for (size_t group = 0; group < groups; group++) {
-		struct tally warm[STEPS] = { { 0 } }, tallies[STEPS];
+		struct tally warm[STEPS], tallies[STEPS];
 		struct pace pace;
 		double seconds, wall = 0;
 
@@ -161,18 +162,20 @@ static void repeat_part(struct part *part, const struct cleave_entry *entries, s
 
 			memset(tallies, 0, sizeof(tallies));
 			pace_begin(&pace);
-			while (steady_pass(&steady, run_group(part->world, (enum step)step, lasts[group], entries, n,
-							      warm)))
-				;
+			do {
+				memset(warm, 0, sizeof(warm));
+				seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, true, warm);
+			} while (steady_pass(&steady, seconds));
 			pace_mark(&pace);
-			seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, tallies);
+			seconds = run_group(part->world, (enum step)step, lasts[group], entries, n, false, tallies);
 		} while (!pace_end(&pace));
 		for (unsigned int i = step; i <= lasts[group]; i++)
-			wall += tallies[i].wall;
+			wall += warm[i].wall;
 		for (; step <= lasts[group]; step++) {
 			const struct tally *tally = &tallies[step];
 
-			samples_add_paced(&part->ns[step], seconds * tally->wall / wall / (double)n * 1e9, pace.full);
+			samples_add_paced(&part->ns[step], seconds * warm[step].wall / wall / (double)n * 1e9,
+					  pace.full);
 			samples_add_paced(&part->copies[step], 100 * (double)tally->copies / (double)n, pace.full);
 			samples_add_paced(&part->objects[step], (double)tally->objects / (double)n, pace.full);
 		}

@@ -5,6 +5,7 @@
  * meanwhile.  Neighbours are not joined.  All that the map and the trees allocate comes from lists of the thread that
  * do not run dry.
  */
+#include "distance.h"
 #include "maps.h"
 #include "maps_world.h"
 #include "pace.h"
@@ -60,6 +61,8 @@ struct lane {
 	uint64_t first, end; /* pages to change; none: looks up instead */
 	uint64_t seed;
 	bool back;
+	double waited; /* for full pace; before that, for how long it may */
+	bool full;     /* at full pace */
 	double seconds;
 	double wall;
 	uint64_t lookups;
@@ -67,8 +70,11 @@ struct lane {
 	struct cleave_map_thread *map_thread;
 };
 
-static atomic_int waiting; /* lanes that are not ready yet */
-static atomic_int working; /* lanes that change pages */
+/* Apart from all that anybody writes. */
+static struct {
+	_Alignas(MEASURE_APART) atomic_int waiting; /* lanes that are not ready yet */
+	_Alignas(MEASURE_APART) atomic_int working; /* lanes that change pages */
+} common;
 
 static void lane_protect(struct lane *lane, uint64_t page, unsigned int protection)
 {
@@ -107,20 +113,23 @@ static void lane_work(struct lane *lane)
 {
 	struct stopwatch watch;
 
-	atomic_fetch_sub(&waiting, 1);
-	while (atomic_load(&waiting))
+	lane->waited = pace_wait(lane->waited);
+	atomic_fetch_sub(&common.waiting, 1);
+	while (atomic_load(&common.waiting))
 		;
+	lane->full = pace_full();
 	stopwatch_start(&watch);
 	lane->wall = measure_wall();
 	if (lane->first == lane->end)
-		while (atomic_load(&working))
+		while (atomic_load(&common.working))
 			lane_lookup(lane);
 	for (uint64_t page = lane->first; page < lane->end; page += lane->barrier->step)
 		lane_protect(lane, page, lane->back ? MAPS_RW : page & 1 ? CLEAVE_PROT_READ : CLEAVE_PROT_NONE);
 	if (lane->first < lane->end)
-		atomic_fetch_sub(&working, 1);
+		atomic_fetch_sub(&common.working, 1);
 	lane->wall = measure_wall() - lane->wall;
 	lane->seconds = stopwatch_seconds(&watch);
+	lane->full = pace_full() && lane->full;
 }
 
 /* What the second thread takes, and has freed when it ends: that of the next one that takes its place. */
@@ -134,6 +143,7 @@ static void *lane_main(void *argument)
 	CLEAVE_SECTION_THREAD record;
 
 	measure_pin(lane->processor);
+	pace_on(1);
 	memcpy(maps_classes, left_behind, sizeof(maps_classes));
 	maps_pool_sort();
 	if (world) {
@@ -154,17 +164,17 @@ static void *lane_main(void *argument)
 
 /*
  * Each lane is a thread, the first one the caller.  Return: ns a page, of the time of the slower one of those that
- * change pages, slept time included.
+ * change pages, slept time included; all at full pace?
  */
 static double barrier_run(const struct suite *suite, const struct contender *contender, const struct barrier *barrier,
-			  enum company company, bool back)
+			  enum company company, bool back, bool *full)
 {
 	unsigned int n = company == ALONE ? 1 : 2;
 	struct lane lanes[2];
 	double seconds;
 
-	atomic_store(&waiting, (int)n);
-	atomic_store(&working, company == WRITER ? 2 : 1);
+	atomic_store(&common.waiting, (int)n);
+	atomic_store(&common.working, company == WRITER ? 2 : 1);
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t half = BARRIER_PAGES / 2;
 
@@ -173,6 +183,7 @@ static double barrier_run(const struct suite *suite, const struct contender *con
 					  .barrier = barrier,
 					  .end = BARRIER_PAGES,
 					  .seed = suite->seed,
+					  .waited = n == 1 || suite->apart ? pace_patience() : 0,
 					  .back = back };
 		if (company == WRITER && i == 0)
 			lanes[i].end = half;
@@ -193,8 +204,13 @@ static double barrier_run(const struct suite *suite, const struct contender *con
 	}
 	lane_work(&lanes[0]);
 	seconds = lanes[0].seconds;
+	pace_waited(lanes[0].waited);
+	*full = lanes[0].full;
 	if (n == 2) {
 		pthread_join(lanes[1].thread, NULL);
+		if (lanes[1].waited > lanes[0].waited)
+			pace_waited(lanes[1].waited - lanes[0].waited);
+		*full = *full && lanes[1].full;
 		if (company == WRITER && lanes[1].seconds > seconds)
 			seconds = lanes[1].seconds;
 	}
@@ -234,15 +250,11 @@ static bool try_barrier(const struct suite *suite, const struct barrier *barrier
 		maps_must(tree_map_insert(contender.tree, BARRIER_START, BARRIER_END, &attributes), "insert");
 	}
 	for (unsigned int back = 0; back < 2 && !again; back++) {
-		struct pace pace = { .full = true };
+		double began = measure_wall();
 
-		if (company == ALONE) {
-			pace_begin(&pace);
-			pace_mark(&pace);
-		}
-		ns[back] = barrier_run(suite, &contender, barrier, company, back);
-		again = company == ALONE && !pace_end(&pace);
-		full[back] = pace.full;
+		ns[back] = barrier_run(suite, &contender, barrier, company, back, &full[back]);
+		/* A tree's writer can wait for a reader for up to a minute: once. */
+		again = company != READER && (company == ALONE || suite->apart) && pace_again(full[back], began);
 		check_barrier(&contender);
 	}
 	if (contender.world)
@@ -308,6 +320,8 @@ static void suite_one(struct suite *suite, const struct barrier *barrier, enum c
 	/* A tree's writer waits for readers for up to a minute, where the rwlock prefers them. */
 	unsigned int rounds = company == ALONE ? suite->repetitions : suite->quick || company == READER ? 1 : 3;
 
+	struct samples distance = { .n = 0 };
+
 	/* First once for the memory. */
 	for (unsigned int who = 0; who < CONTENDERS && rounds > 1; who++) {
 		double ns[2];
@@ -315,9 +329,18 @@ static void suite_one(struct suite *suite, const struct barrier *barrier, enum c
 
 		(void)try_barrier(suite, barrier, who, company, ns, full);
 	}
-	for (unsigned int round = 0; round < rounds; round++)
+	for (unsigned int round = 0; round < rounds; round++) {
 		for (unsigned int who = 0; who < CONTENDERS; who++)
 			repeat_barrier(suite, barrier, who, company, &cut[who], &back[who]);
+		if (company != ALONE)
+			samples_add(&distance, distance_between(suite->processor[0], suite->processor[1]));
+	}
+	if (distance.n) {
+		char *name = need(malloc(64)); /* for as long as the report */
+
+		snprintf(name, 64, "%s", names[0]);
+		suite_report_distance(suite, REPORT_DISTANCE_AGAIN, name, &distance);
+	}
 	report_barrier(suite, barrier->cut, company, cut, judged ? 4 : 0);
 	report_barrier(suite, barrier->back, company, back, judged ? 2 : 0);
 }

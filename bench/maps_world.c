@@ -7,6 +7,7 @@
 /* ---- Memory ---- */
 
 _Thread_local struct cache maps_classes[MAPS_CLASSES];
+_Thread_local uint64_t maps_objects;
 
 static struct cache *cache_of(const struct pool *pool, size_t size)
 {
@@ -26,7 +27,7 @@ void *maps_pool_alloc(const struct cleave_memory *memory, size_t size, size_t al
 	struct cache *cache = cache_of(pool, size);
 	void *object;
 
-	pool->objects += size == MAPS_OBJECT;
+	maps_objects += size == MAPS_OBJECT;
 	if (!cache || !cache->free)
 		return aligned_alloc(align, (size + align - 1) & ~(align - 1));
 	object = cache->free;

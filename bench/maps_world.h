@@ -26,9 +26,11 @@ extern _Thread_local struct cache maps_classes[MAPS_CLASSES];
 
 struct pool {
 	struct cleave_memory memory;
-	bool libc;	  /* objects come from there */
-	uint64_t objects; /* asked for, by the first thread */
+	bool libc; /* objects come from there */
 };
+
+/* Objects that this thread asked for: two threads that count in one word lose to each other what no map makes them. */
+extern _Thread_local uint64_t maps_objects;
 
 void *maps_pool_alloc(const struct cleave_memory *memory, size_t size, size_t align);
 void maps_pool_free(const struct cleave_memory *memory, void *object, size_t size);

@@ -11,6 +11,7 @@
 
 static cpu_set_t allowed;
 static bool allowed_known;
+static double reading; /* what a stopwatch shows when nothing was done */
 
 static double clock_seconds(clockid_t clock)
 {
@@ -42,7 +43,9 @@ void stopwatch_start(struct stopwatch *watch)
 
 double stopwatch_cpu(const struct stopwatch *watch)
 {
-	return clock_seconds(CLOCK_THREAD_CPUTIME_ID) - watch->cpu;
+	double seconds = clock_seconds(CLOCK_THREAD_CPUTIME_ID) - watch->cpu - reading;
+
+	return seconds > 0 ? seconds : 0;
 }
 
 double stopwatch_seconds(const struct stopwatch *watch)
@@ -53,17 +56,39 @@ double stopwatch_seconds(const struct stopwatch *watch)
 	return sleeps() == watch->sleeps ? cpu : wall;
 }
 
+#define READINGS 1000
+
+static void find_reading(void)
+{
+	struct stopwatch watch;
+	double least = 0;
+
+	reading = 0;
+	for (unsigned int i = 0; i < READINGS; i++) {
+		double seconds;
+
+		stopwatch_start(&watch);
+		seconds = stopwatch_cpu(&watch);
+		least = !i || seconds < least ? seconds : least;
+	}
+	reading = least;
+}
+
 void samples_add_paced(struct samples *samples, double value, bool full)
 {
 	if (samples->n == SAMPLES_MAX)
 		return;
+	samples->paced = true;
 	samples->slow[samples->n] = !full;
 	samples->value[samples->n++] = value;
 }
 
 void samples_add(struct samples *samples, double value)
 {
+	bool paced = samples->paced;
+
 	samples_add_paced(samples, value, true);
+	samples->paced = paced;
 }
 
 unsigned int samples_full(const struct samples *samples)
@@ -186,10 +211,11 @@ static bool same_core(int a, int b)
 	       topology(a, "physical_package_id") == topology(b, "physical_package_id");
 }
 
-void measure_processors(int *first, int *second)
+bool measure_processors(int *first, int *second)
 {
 	int sibling = -1;
 
+	find_reading();
 	find_allowed();
 	*first = -1;
 	*second = -1;
@@ -200,12 +226,13 @@ void measure_processors(int *first, int *second)
 			*first = i;
 		} else if (!same_core(*first, i)) {
 			*second = i;
-			return;
+			return true;
 		} else if (sibling < 0) {
 			sibling = i;
 		}
 	}
 	*second = sibling;
+	return false;
 }
 
 void measure_pin(int processor)

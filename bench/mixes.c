@@ -7,12 +7,16 @@
  * thread makes its own in a stripe of the entries, so that none fails, and lookups go to all entries.
  */
 #include "crowd.h"
+#include "distance.h"
+#include "pace.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define PLACES ((size_t)1 << 14)
 #define PATTERN 1000
+#define EVERY 16      /* one lookup of so many has its own time taken, which takes longer than it */
+#define UNTIMED 0.003 /* seconds: threads are made anew for each run */
 
 struct plan {
 	uint64_t *reads;
@@ -46,10 +50,15 @@ static void *mix(struct crowd_member *member)
 	const struct bench_impl *impl = member->impl;
 	const struct plan *plan = member->context;
 	size_t reads = 0, clips = 0;
-	uint64_t ops = 0, before = 0, sum = 0;
-	bool cut = false;
+	uint64_t ops = 0, before = 0, sum = 0, lookups = 0;
+	bool cut = false, timed = crowd_timed();
 
 	while (!crowd_over()) {
+		if (!timed && crowd_timed()) {
+			timed = true;
+			ops = 0;
+			crowd_begin(member);
+		}
 		for (unsigned int i = 0; i < PATTERN && !crowd_over(); i++) {
 			if (!plan->kinds[i]) {
 				if (!cut)
@@ -59,10 +68,12 @@ static void *mix(struct crowd_member *member)
 				clips = (clips + cut) % PLACES;
 				cut = !cut;
 			} else {
-				if (member->times)
+				bool clocks = member->times && timed && lookups++ % EVERY == 0;
+
+				if (clocks)
 					before = crowd_now();
 				sum += impl->lookup_each(member->thread, &plan->reads[reads], 1);
-				if (member->times)
+				if (clocks)
 					crowd_time_add(member->times, crowd_now() - before);
 				reads = (reads + 1) % PLACES;
 			}
@@ -126,10 +137,15 @@ static void set_up(struct crowd_member *members, struct plan *plans, unsigned in
 static void mixes_of(struct suite *suite, const struct layout *layout, const char *workload, unsigned int percent)
 {
 	static struct samples samples[SUITE_IMPLS];
+	const unsigned int rounds = samples_rounds();
+	struct samples distance = { .n = 0 };
 	void *index[SUITE_IMPLS] = { NULL };
 	struct plan plans[2];
+	bool any = false;
 
 	memset(samples, 0, sizeof(samples));
+	for (size_t j = 0; j < suite->nimpls; j++)
+		samples[j].rounds = rounds;
 	for (unsigned int i = 0; i < 2; i++)
 		plan_make(&plans[i], layout, suite->seed + 200, i, 2, percent);
 	for (size_t j = 0; j < suite->nimpls; j++)
@@ -138,16 +154,25 @@ static void mixes_of(struct suite *suite, const struct layout *layout, const cha
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
 		for (size_t j = 0; j < suite->nimpls; j++) {
 			struct crowd_member members[2];
+			double began;
+			bool full;
 
 			if (!index[j])
 				continue;
 			set_up(members, plans, 2, suite->impls[j], index[j]);
 			for (int i = 0; i < 2; i++)
 				members[i].processor = suite->processor[i];
-			crowd_run(members, 2, suite->pair_seconds);
-			samples_add(&samples[j], ns_each(members, 2));
+			do {
+				began = measure_wall();
+				full = crowd_run(members, 2, UNTIMED, suite->pair_seconds);
+			} while (suite->apart && pace_again(full, began));
+			samples_add_paced(&samples[j], ns_each(members, 2), full);
+			any = true;
 		}
+		if (any)
+			samples_add(&distance, distance_between(suite->processor[0], suite->processor[1]));
 	}
+	suite_report_distance(suite, REPORT_DISTANCE_AGAIN, workload, &distance);
 	for (size_t j = 0; j < suite->nimpls; j++) {
 		if (!index[j])
 			continue;
@@ -175,7 +200,7 @@ static void one_crowd(const struct suite *suite, const struct bench_impl *impl, 
 	set_up(members, plans, threads, impl, index);
 	for (unsigned int i = 0; i < threads; i += 2)
 		members[i].times = &times[i];
-	crowd_run(members, threads, 8 * suite->pair_seconds);
+	crowd_run(members, threads, 0, 8 * suite->pair_seconds);
 	for (unsigned int i = 2; i < threads; i += 2)
 		crowd_times_join(&times[0], &times[i]);
 

@@ -6,8 +6,18 @@
 #define START 0.2	 /* seconds */
 #define SLOWER 1.1	 /* times the fastest: not at full pace */
 
-static double fastest;
+/* Of each processor, written by whoever is on it. */
+static struct {
+	_Alignas(MEASURE_APART) double fastest;
+} processors[2];
+static _Thread_local unsigned int here;
+
 static double patience, spent;
+
+void pace_on(unsigned int number)
+{
+	here = number;
+}
 
 /* As many chains as a core can add to at once: whoever takes one unit's time away is seen.  Seconds. */
 static double probe(void)
@@ -21,14 +31,14 @@ static double probe(void)
 		__asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
 	}
 	seconds = measure_wall() - start;
-	if (!fastest || seconds < fastest)
-		fastest = seconds;
+	if (!processors[here].fastest || seconds < processors[here].fastest)
+		processors[here].fastest = seconds;
 	return seconds;
 }
 
-static bool full(void)
+bool pace_full(void)
 {
-	return probe() <= SLOWER * fastest;
+	return probe() <= SLOWER * processors[here].fastest;
 }
 
 void pace_start(void)
@@ -39,40 +49,66 @@ void pace_start(void)
 		probe();
 }
 
+void pace_start_both(const int processor[2], bool wanted)
+{
+	for (unsigned int i = 2; i-- > 0 && wanted;) {
+		if (processor[i] < 0)
+			continue;
+		measure_pin(processor[i]);
+		pace_on(i);
+		pace_start();
+	}
+}
+
 void pace_grant(double seconds)
 {
 	patience = seconds;
 }
 
-static void spend(double seconds)
+double pace_patience(void)
+{
+	return patience;
+}
+
+void pace_waited(double seconds)
 {
 	patience -= seconds;
 	spent += seconds;
 }
 
-void pace_begin(struct pace *pace)
+double pace_wait(double seconds)
 {
 	double start = measure_wall();
 
-	while (!full() && measure_wall() - start < patience)
+	while (!pace_full() && measure_wall() - start < seconds)
 		;
+	return measure_wall() - start;
+}
+
+bool pace_again(bool full, double began)
+{
+	if (full || patience <= 0)
+		return false;
+	pace_waited(measure_wall() - began);
+	return true;
+}
+
+void pace_begin(struct pace *pace)
+{
+	pace_waited(pace_wait(patience));
 	pace->began = measure_wall();
-	spend(pace->began - start);
 	pace->full = true;
 }
 
 void pace_mark(struct pace *pace)
 {
-	pace->full = full();
+	pace->full = pace_full();
 }
 
 bool pace_end(struct pace *pace)
 {
-	pace->full = pace->full && full();
-	if (pace->full || patience <= 0)
-		return true;
-	spend(measure_wall() - pace->began);
-	return false;
+	pace->full = pace->full && pace_full();
+	return !pace_again(pace->full, pace->began);
 }
 
 double pace_spent(void)

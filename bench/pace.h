@@ -13,16 +13,27 @@
 
 #include <stdbool.h>
 
-struct pace {
-	double began;
-	bool full; /* so far */
-};
+/*
+ * Which of the two processors this thread is on, 0 (as without this call) or 1: each has a full pace of its own.  One
+ * thread at a time asks each.
+ */
+void pace_on(unsigned int number);
 
 /* Find the full pace of the processor that this thread is on. */
 void pace_start(void);
 
+/* Of both processors, where there are two and `wanted`; this thread is on the first one then. */
+void pace_start_both(const int processor[2], bool wanted);
+
 /* So many seconds may be spent from now on, on waiting and on samples in vain. */
 void pace_grant(double seconds);
+
+/* ---- One thread ---- */
+
+struct pace {
+	double began;
+	bool full; /* so far */
+};
 
 /*
  *	do {
@@ -35,6 +46,19 @@ void pace_grant(double seconds);
 void pace_begin(struct pace *pace);
 void pace_mark(struct pace *pace);
 bool pace_end(struct pace *pace);
+
+/* ---- Several threads, each of which asks its own processor while the one that conducts them sleeps ---- */
+
+/* At full pace now? */
+bool pace_full(void);
+
+/* Wait for that, at most for so long.  Return: the seconds waited. */
+double pace_wait(double seconds);
+
+/* The conductor's: how long may be waited; so much was; was a run that began then in vain, and is there patience? */
+double pace_patience(void);
+void pace_waited(double seconds);
+bool pace_again(bool full, double began);
 
 /* The seconds spent. */
 double pace_spent(void);

@@ -2,10 +2,16 @@
 /*
  * The workloads of two threads.  Each is pinned to a processor of its own; the thread that conducts sleeps meanwhile.
  * What two threads of wholly private work lose to each other (a shared core, a shared cache, a busy host) is measured
- * in the same rounds, and the figures are judged against that.
+ * in the same rounds, and the figures are judged against that.  So is how far the two processors are from each other
+ * (distance.h).
+ *
+ * Each lane asks its own processor for its pace (pace.h) before and after it is timed.  A pairing in which one was slow
+ * is done again, as long as there is patience; a figure made of several pairings is at full pace where all of them are.
  */
 #define _GNU_SOURCE
+#include "distance.h"
 #include "limit.h"
+#include "pace.h"
 #include "suite.h"
 
 #include <pthread.h>
@@ -52,6 +58,9 @@ struct lane {
 	void *handle;
 	struct side side;
 	size_t ops;
+	double patience; /* seconds to wait for full pace */
+	double waited;
+	bool full; /* at full pace? */
 	double seconds;
 	double cpu;
 	uint64_t copies;
@@ -59,14 +68,19 @@ struct lane {
 };
 
 static struct lane lanes[2];
-static atomic_int phase;
-static atomic_int ready;
+
+/* What both lanes look at all the time: apart from all that anybody writes. */
+static struct {
+	_Alignas(MEASURE_APART) atomic_int phase;
+	_Alignas(MEASURE_APART) atomic_int ready;
+} common;
 
 static void *lane_main(void *argument)
 {
 	struct lane *lane = argument;
 
 	measure_pin(lane->processor);
+	pace_on((unsigned int)(lane - lanes));
 	pthread_mutex_lock(&lane->mutex);
 	while (!lane->quit) {
 		if (!lane->job) {
@@ -153,19 +167,23 @@ static void timed(struct lane *lane)
 	struct stopwatch watch;
 	size_t at = 0;
 
+	/* Who waits here holds up nobody. */
+	lane->waited = pace_wait(lane->patience);
 	if (shared && lane->impl->online)
 		lane->impl->online(lane->handle);
-	atomic_fetch_add(&ready, 1);
-	while (atomic_load_explicit(&phase, memory_order_relaxed) == WARM)
+	atomic_fetch_add(&common.ready, 1);
+	while (atomic_load_explicit(&common.phase, memory_order_relaxed) == WARM)
 		work(lane, &at);
 	lane->ops = 0;
+	lane->full = pace_full();
 	if (shared && lane->impl->counters)
 		lane->impl->counters(lane->handle, &before);
 	stopwatch_start(&watch);
-	while (atomic_load_explicit(&phase, memory_order_relaxed) == TIMED)
+	while (atomic_load_explicit(&common.phase, memory_order_relaxed) == TIMED)
 		lane->ops += work(lane, &at);
 	lane->cpu = stopwatch_cpu(&watch);
 	lane->seconds = stopwatch_seconds(&watch);
+	lane->full = pace_full() && lane->full;
 	if (shared && lane->impl->counters)
 		lane->impl->counters(lane->handle, &after);
 	if (shared && lane->impl->offline)
@@ -189,39 +207,65 @@ static double process_seconds(void)
 	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Run both sides for a while.  out: ns per operation of each.  Return: processor time of other threads, seconds. */
-static double run_pairing(const struct suite *suite, const struct pairing *pairing, double *ns)
-{
-	int active = 0;
-	double busy;
+/* What a pairing gave. */
+struct run {
+	double ns[2]; /* per operation of each */
+	double busy;  /* processor time of other threads, seconds */
+	bool full;    /* both at full pace */
+};
 
-	atomic_store(&phase, WARM);
-	atomic_store(&ready, 0);
+/* Run both sides for a while. */
+static struct run run_once(const struct suite *suite, const struct pairing *pairing)
+{
+	struct run run = { .full = true };
+	double waited = 0;
+	int active = 0;
+
+	atomic_store(&common.phase, WARM);
+	atomic_store(&common.ready, 0);
 	for (int i = 0; i < 2; i++) {
 		lanes[i].side = pairing->side[i];
+		lanes[i].patience = suite->apart ? pace_patience() : 0;
 		if (pairing->side[i].role != IDLE) {
 			lane_post(&lanes[i], timed);
 			active++;
 		}
 	}
-	while (atomic_load(&ready) < active)
+	while (atomic_load(&common.ready) < active)
 		rest(0.0001);
 	rest(WARM_SECONDS);
-	busy = process_seconds();
-	atomic_store(&phase, TIMED);
+	run.busy = process_seconds();
+	atomic_store(&common.phase, TIMED);
 	rest(suite->pair_seconds);
-	atomic_store(&phase, STOP);
-	busy = process_seconds() - busy;
+	atomic_store(&common.phase, STOP);
+	run.busy = process_seconds() - run.busy;
 	for (int i = 0; i < 2; i++) {
-		ns[i] = 0;
+		const struct lane *lane = &lanes[i];
+
 		if (pairing->side[i].role == IDLE)
 			continue;
 		lane_wait(&lanes[i]);
 		/* Locked out all the time: at least that long. */
-		ns[i] = lanes[i].seconds / (double)(lanes[i].ops ? lanes[i].ops : 1) * 1e9;
-		busy -= lanes[i].cpu;
+		run.ns[i] = lane->seconds / (double)(lane->ops ? lane->ops : 1) * 1e9;
+		run.busy -= lane->cpu;
+		run.full = run.full && lane->full;
+		waited = lane->waited > waited ? lane->waited : waited;
 	}
-	return busy > 0 ? busy : 0;
+	pace_waited(waited);
+	run.busy = run.busy > 0 ? run.busy : 0;
+	return run;
+}
+
+static struct run run_pairing(const struct suite *suite, const struct pairing *pairing)
+{
+	struct run run;
+	double began;
+
+	do {
+		began = measure_wall();
+		run = run_once(suite, pairing);
+	} while (suite->apart && pace_again(run.full, began));
+	return run;
 }
 
 void pair_start(struct suite *suite)
@@ -278,9 +322,9 @@ static const struct pairing private_alone = { { { PRIVATE, ALL }, { IDLE, ALL } 
 static const struct pairing private_both = { { { PRIVATE, ALL }, { PRIVATE, ALL } } };
 
 /* How much more two threads do than one. */
-static double speedup(const double *both_ns, double alone_ns)
+static void add_speedup(struct samples *samples, const struct run *both, const struct run *alone)
 {
-	return alone_ns * (1 / both_ns[0] + 1 / both_ns[1]);
+	samples_add_paced(samples, alone->ns[0] * (1 / both->ns[0] + 1 / both->ns[1]), both->full && alone->full);
 }
 
 static void report(struct suite *suite, const char *workload, const char *impl, unsigned int threads, const char *unit,
@@ -304,17 +348,20 @@ static void report(struct suite *suite, const char *workload, const char *impl, 
 
 void pair_speedup(struct suite *suite)
 {
-	struct samples samples = { .n = 0 };
-	double alone[2], two[2];
+	struct samples samples = { .n = 0 }, distance = { .n = 0 };
 
-	if (suite->processor[1] < 0 || !suite_wants(suite, "S", "private work"))
+	if (suite->processor[1] < 0 ||
+	    (!suite_wants(suite, "S", "private work") && !suite_wants(suite, REPORT_DISTANCE, "private work")))
 		return;
 	measure_unpin();
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
-		run_pairing(suite, &private_alone, alone);
-		run_pairing(suite, &private_both, two);
-		samples_add(&samples, speedup(two, alone[0]));
+		samples_add(&distance, distance_between(suite->processor[0], suite->processor[1]));
+
+		struct run alone = run_pairing(suite, &private_alone), both = run_pairing(suite, &private_both);
+
+		add_speedup(&samples, &both, &alone);
 	}
+	suite_report_distance(suite, REPORT_DISTANCE, "private work", &distance);
 	report(suite, "S", "private work", 2, "x", &samples, NULL);
 }
 
@@ -351,31 +398,34 @@ struct outcome {
 	struct samples helper;		 /* percent of the lone writer's time that other threads of the process used */
 	struct samples private_speedup;
 	struct samples writers_speedup;
+	struct samples distance;
 };
 
 static void one_round(const struct suite *suite, struct outcome *outcome)
 {
-	double ns[PAIRINGS][2];
+	struct run runs[PAIRINGS];
 
+	samples_add(&outcome->distance, distance_between(suite->processor[0], suite->processor[1]));
 	for (int i = 0; i < PAIRINGS; i++) {
-		double busy = run_pairing(suite, &pairings[i], ns[i]);
+		const struct run *run = &runs[i];
 		uint64_t copies = 0;
 		size_t clips = 0;
 
+		runs[i] = run_pairing(suite, &pairings[i]);
 		for (int j = 0; j < 2; j++) {
-			samples_add(&outcome->ns[i][j], ns[i][j]);
+			samples_add_paced(&outcome->ns[i][j], run->ns[j], run->full);
 			if (pairings[i].side[j].role == CLIP) {
 				copies += lanes[j].copies;
 				clips += lanes[j].ops / 2;
 			}
 		}
 		if (clips)
-			samples_add(&outcome->copies[i], 100 * (double)copies / (double)clips);
+			samples_add_paced(&outcome->copies[i], 100 * (double)copies / (double)clips, run->full);
 		if (i == WRITER_ALONE)
-			samples_add(&outcome->helper, 100 * busy / lanes[0].seconds);
+			samples_add_paced(&outcome->helper, 100 * run->busy / lanes[0].seconds, run->full);
 	}
-	samples_add(&outcome->private_speedup, speedup(ns[PRIVATE_BOTH], ns[PRIVATE_ALONE][0]));
-	samples_add(&outcome->writers_speedup, speedup(ns[WRITERS], ns[WRITER_ALONE][0]));
+	add_speedup(&outcome->private_speedup, &runs[PRIVATE_BOTH], &runs[PRIVATE_ALONE]);
+	add_speedup(&outcome->writers_speedup, &runs[WRITERS], &runs[WRITER_ALONE]);
 }
 
 static void report_outcome(struct suite *suite, const char *impl, const struct outcome *outcome)
@@ -383,6 +433,7 @@ static void report_outcome(struct suite *suite, const char *impl, const struct o
 	const struct samples(*ns)[2] = outcome->ns;
 	struct row row;
 
+	suite_report_distance(suite, REPORT_DISTANCE_AGAIN, impl, &outcome->distance);
 	report(suite, "S-again", impl, 2, "x", &outcome->private_speedup, NULL);
 	report(suite, "reader", impl, 1, "ns", &ns[READER_ALONE][0], NULL);
 	report(suite, "readers", impl, 2, "ns", &ns[READERS][0], NULL);
@@ -421,6 +472,7 @@ static void report_outcome(struct suite *suite, const char *impl, const struct o
 static bool wants(const struct suite *suite, const char *impl)
 {
 	static const char *const names[] = {
+		REPORT_DISTANCE_AGAIN,
 		"S-again",
 		"reader",
 		"readers",
@@ -460,6 +512,7 @@ void pair_workloads(struct suite *suite)
 	static struct outcome outcomes[SUITE_IMPLS];
 	const struct bench_impl *impls[SUITE_IMPLS];
 	void *index[SUITE_IMPLS], *handle[SUITE_IMPLS][2];
+	const unsigned int rounds = samples_rounds();
 	struct layout layout;
 	size_t n = 0;
 
@@ -471,6 +524,8 @@ void pair_workloads(struct suite *suite)
 
 		if (!impl->concurrent || !impl->clip_unclip || !wants(suite, impl->name))
 			continue;
+		for (int j = 0; j < PAIRINGS; j++)
+			outcomes[n].ns[j][0].rounds = outcomes[n].ns[j][1].rounds = rounds;
 		impls[n] = impl;
 		index[n] = suite_make(suite, impl, &layout, false);
 		choose(impl, index[n], (void *[2]){ NULL, NULL });

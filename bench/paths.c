@@ -8,7 +8,9 @@
  * (touches.c does the same with each index, and what stands around it as simple as can be.)
  */
 #include "crowd.h"
+#include "distance.h"
 #include "faults.h"
+#include "pace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,8 +96,13 @@ struct outcome {
 	struct samples of[OUTCOMES];
 };
 
+struct run {
+	double of[OUTCOMES];
+	bool full; /* at full pace */
+};
+
 /* The means of some threads, ns. */
-static void add(struct samples *wall, struct samples *cpu, const struct crowd_member *members, unsigned int n)
+static void means(double *wall, double *cpu, const struct crowd_member *members, unsigned int n)
 {
 	double wall_ns = 0, cpu_ns = 0;
 	uint64_t ops = 0;
@@ -107,13 +114,14 @@ static void add(struct samples *wall, struct samples *cpu, const struct crowd_me
 		cpu_ns += part->cpu * 1e9;
 		ops += members[i].ops;
 	}
-	samples_add(wall, wall_ns / (double)(ops ? ops : 1));
-	samples_add(cpu, cpu_ns / (double)(ops ? ops : 1));
+	*wall = wall_ns / (double)(ops ? ops : 1);
+	*cpu = cpu_ns / (double)(ops ? ops : 1);
 }
 
-static void one_run(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
-		    unsigned int faulters, struct outcome *outcome)
+static struct run one_run(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
+			  unsigned int faulters)
 {
+	struct run run;
 	uint64_t share = suite->smoke ? SMOKE_PAGES : PAGES, pages = share * faulters;
 	struct bench_impl threads = { .name = path->name,
 				      .attach = path->attach,
@@ -144,16 +152,37 @@ static void one_run(struct suite *suite, const struct faults_impl *path, const s
 						    .body = faults ? fault : remap,
 						    .context = &parts[i] };
 	}
-	crowd_run(members, 2 * faulters, 0);
-	add(&outcome->of[TOUCH], &outcome->of[TOUCH_CPU], members, faulters);
-	add(&outcome->of[PAIR], &outcome->of[PAIR_CPU], members + faulters, faulters);
+	run.full = crowd_run(members, 2 * faulters, 0, 0);
+	means(&run.of[TOUCH], &run.of[TOUCH_CPU], members, faulters);
+	means(&run.of[PAIR], &run.of[PAIR_CPU], members + faulters, faulters);
 	thread = path->attach(world);
-	samples_add(&outcome->of[ENTRIES], (double)path->entries(thread));
+	run.of[ENTRIES] = (double)path->entries(thread);
 	path->detach(thread);
 	path->destroy(world);
 	faults_forget();
 	for (unsigned int i = faulters; i < 2 * faulters; i++)
 		free(parts[i].entries);
+	return run;
+}
+
+/* Two threads are measured at full pace, if there is patience; more have no processor of their own. */
+static void one_sample(struct suite *suite, const struct faults_impl *path, const struct layout *layout,
+		       unsigned int faulters, struct outcome *outcome)
+{
+	bool pinned = faulters == 1;
+	struct run run;
+	double began;
+
+	do {
+		began = measure_wall();
+		run = one_run(suite, path, layout, faulters);
+	} while (pinned && suite->apart && pace_again(run.full, began));
+	for (unsigned int i = 0; i < OUTCOMES; i++) {
+		if (pinned && i != ENTRIES)
+			samples_add_paced(&outcome->of[i], run.of[i], run.full);
+		else
+			samples_add(&outcome->of[i], run.of[i]);
+	}
 }
 
 static void report(struct suite *suite, const struct faults_impl *path, unsigned int threads, unsigned int what,
@@ -178,12 +207,21 @@ static void paths_of(struct suite *suite, const struct layout *layout, unsigned 
 {
 	static struct outcome outcomes[PATHS];
 	unsigned int rounds = suite->smoke ? 1 : suite->quick ? 3 : 7;
+	struct samples distance = { .n = 0 };
+	bool any = false;
 
 	memset(outcomes, 0, sizeof(outcomes));
-	for (unsigned int round = 0; round < rounds; round++)
-		for (size_t i = 0; i < PATHS; i++)
-			if (suite_wants(suite, "fault-path", paths[i]->name))
-				one_run(suite, paths[i], layout, faulters, &outcomes[i]);
+	for (unsigned int round = 0; round < rounds; round++) {
+		for (size_t i = 0; i < PATHS; i++) {
+			if (!suite_wants(suite, "fault-path", paths[i]->name))
+				continue;
+			one_sample(suite, paths[i], layout, faulters, &outcomes[i]);
+			any = true;
+		}
+		if (any && faulters == 1)
+			samples_add(&distance, distance_between(suite->processor[0], suite->processor[1]));
+	}
+	suite_report_distance(suite, REPORT_DISTANCE_AGAIN, "fault-path", &distance);
 	for (unsigned int what = 0; what < OUTCOMES; what++)
 		for (size_t i = 0; i < PATHS; i++)
 			if (outcomes[i].of[what].n)

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_distance(const struct row *row)
+{
+	return !strcmp(row->workload, REPORT_DISTANCE) || !strcmp(row->workload, REPORT_DISTANCE_AGAIN);
+}
+
 void report_header(void)
 {
 	printf("%-22s %-15s %8s %3s %9s %-3s %18s %8s %8s  %-24s %s\n", "workload", "implementation", "n", "thr",
@@ -79,15 +84,28 @@ const struct row *report_find_threads(const struct report *report, const char *w
 	return NULL;
 }
 
-double report_full(const struct report *report)
+void report_pace(const struct report *report, double spent)
 {
+	double least = 0, most = 0;
 	unsigned int full = 0, all = 0;
 
 	for (size_t i = 0; i < report->n; i++) {
-		full += samples_full(&report->rows[i].samples);
-		all += report->rows[i].samples.n;
+		const struct row *row = &report->rows[i];
+		const struct samples *samples = &row->samples;
+
+		full += samples->paced ? samples_full(samples) : 0;
+		all += samples->paced ? samples->n : 0;
+		for (unsigned int j = 0; j < samples->n && is_distance(row); j++) {
+			double ns = samples->value[j];
+
+			least = least == 0 || ns < least ? ns : least;
+			most = ns > most ? ns : most;
+		}
 	}
-	return all ? (double)full / all : 1;
+	if (most > 0)
+		printf("a cache line took %.0f to %.0f ns from one processor to the other\n", least, most);
+	printf("%.0f %% of the samples at full pace; %.0f seconds waited for that, or spent in vain\n",
+	       all ? 100.0 * full / all : 100.0, spent);
 }
 
 static void print_value(const struct row *row)
@@ -164,7 +182,7 @@ bool report_json(const struct report *report, const char *path, const char *fact
 		json_number(file, strcmp(row->unit, "ns") ? "value" : "ns", row->figure.median);
 		json_number(file, "q1", row->figure.q1);
 		json_number(file, "q3", row->figure.q3);
-		if (row->samples.n)
+		if (row->samples.paced)
 			fprintf(file, ", \"full_pace\": %.2f", (double)samples_full(&row->samples) / row->samples.n);
 		if (row->limit > 0 && isfinite(row->limit))
 			fprintf(file, ", \"limit_ratio\": %.4f", row->limit);

@@ -39,7 +39,16 @@ const struct row *report_find(const struct report *report, const char *workload,
 const struct row *report_find_threads(const struct report *report, const char *workload, const char *impl, size_t n,
 				      unsigned int threads);
 void report_summary(const struct report *report);
-double report_full(const struct report *report); /* the part of all samples that is at full pace */
+
+/* The rows that say at which distance two threads were measured (distance.h): beside "S", and in later rounds. */
+#define REPORT_DISTANCE "distance"
+#define REPORT_DISTANCE_AGAIN "distance-again"
+
+/*
+ * How far the processors were from each other, in all rounds in which that was measured; and how many samples were at
+ * full pace, of those of which that is known.
+ */
+void report_pace(const struct report *report, double spent);
 
 /* What these implementations did, side by side: a line a workload. */
 void report_matrix(const struct report *report, const char *const *impl, size_t n);

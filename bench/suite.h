@@ -20,10 +20,12 @@ struct suite {
 	const struct bench_impl *impls[SUITE_IMPLS];
 	size_t nimpls;
 	int processor[2]; /* [1] < 0: no second one */
+	bool apart;	  /* each has a core of its own: two threads can be at full pace */
 	unsigned int repetitions;
 	double seconds;	     /* a repetition of one thread */
 	double pair_seconds; /* of two */
 	double patience;     /* seconds for each part (pace.h) */
+	double budget;	     /* and for all of them: a third of what is left for each, so that the last ones get some */
 	struct report report;
 };
 
@@ -40,6 +42,9 @@ void suite_report(struct suite *suite, struct row *row, const struct row *base);
 
 /* The same for a peer, which is judged by the library in its default flavour (memb) at the same work. */
 void suite_report_peer(struct suite *suite, struct row *row);
+
+/* `of`: what was measured in the same rounds. */
+void suite_report_distance(struct suite *suite, const char *workload, const char *of, const struct samples *samples);
 
 void suite_sections(struct suite *suite);
 void suite_lookups(struct suite *suite);

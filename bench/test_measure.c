@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /* What the benchmark makes of its samples. */
+#include "distance.h"
 #include "measure.h"
 #include "pace.h"
 
@@ -117,6 +118,71 @@ static void passes_are_few(void **state)
 	assert_true(steady.fastest == seconds);
 }
 
+static void of_samples_not_asked_for_nobody_says_that_they_are_at_full_pace(void **state)
+{
+	struct samples samples = { .n = 0 };
+
+	(void)state;
+	samples_add(&samples, 1);
+	assert_false(samples.paced);
+	samples_add_paced(&samples, 2, true);
+	samples_add(&samples, 3);
+	assert_true(samples.paced);
+	assert_int_equal(samples_full(&samples), 3);
+}
+
+static void a_run_of_several_threads_is_repeated_while_there_is_patience(void **state)
+{
+	double before = pace_spent(), began = measure_wall();
+	unsigned int runs = 0;
+
+	(void)state;
+	pace_grant(0.01);
+	assert_false(pace_again(true, began));
+	assert_true(pace_spent() == before);
+	do {
+		began = measure_wall();
+		runs++;
+		while (measure_wall() - began < 0.004)
+			;
+	} while (pace_again(false, began));
+	assert_true(pace_patience() <= 0);
+	assert_true(runs >= 1 && runs <= 4); /* three times 4 ms are over 10 */
+	assert_true(pace_spent() - before >= 0.01);
+	assert_false(pace_again(false, began));
+}
+
+static void who_may_not_wait_asks_once(void **state)
+{
+	(void)state;
+	pace_grant(0);
+	assert_true(pace_wait(0) >= 0);
+	assert_true(pace_patience() == 0); /* whoever conducts says what was waited */
+	pace_waited(1);
+	assert_true(pace_patience() == -1);
+	pace_grant(0);
+}
+
+/* The first thing that a thread on another processor finds out is the full pace there, whatever it is here. */
+static void each_processor_has_a_pace_of_its_own(void **state)
+{
+	(void)state;
+	pace_start();
+	pace_on(1);
+	assert_true(pace_full());
+	pace_on(0);
+}
+
+static void a_line_comes_from_one_processor_to_the_other(void **state)
+{
+	int first, second;
+	bool apart = measure_processors(&first, &second);
+
+	(void)state;
+	assert_true(!apart || second >= 0);
+	assert_true(second < 0 || distance_between(first, second) > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +192,11 @@ int main(void)
 		cmocka_unit_test(passes_go_on_while_they_get_faster),
 		cmocka_unit_test(a_slow_pass_ends_them_and_is_not_the_fastest),
 		cmocka_unit_test(passes_are_few),
+		cmocka_unit_test(of_samples_not_asked_for_nobody_says_that_they_are_at_full_pace),
+		cmocka_unit_test(a_run_of_several_threads_is_repeated_while_there_is_patience),
+		cmocka_unit_test(who_may_not_wait_asks_once),
+		cmocka_unit_test(each_processor_has_a_pace_of_its_own),
+		cmocka_unit_test(a_line_comes_from_one_processor_to_the_other),
 		cmocka_unit_test(without_patience_a_sample_is_taken_once),
 		cmocka_unit_test(with_patience_it_is_taken_again_until_that_is_spent),
 	};

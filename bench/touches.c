@@ -12,6 +12,8 @@
  * map beside it.
  */
 #include "crowd.h"
+#include "distance.h"
+#include "pace.h"
 
 #include <cleave/anon.h>
 #include <cleave/section.h>
@@ -75,6 +77,18 @@ static bool touch_chunk(struct crowd_member *member, struct segment *segment, ui
 	return true;
 }
 
+/* Have malloc() keep as much as the touches take, so that the kernel has no part in what is timed. */
+static void stock(uint64_t pages)
+{
+	void **blocks = need(calloc(pages, sizeof(*blocks)));
+
+	for (uint64_t i = 0; i < pages; i++)
+		blocks[i] = need(calloc(1, 2 * sizeof(struct cleave_anon_page)));
+	for (uint64_t i = 0; i < pages; i++)
+		free(blocks[i]);
+	free(blocks);
+}
+
 static void *fault(struct crowd_member *member)
 {
 	struct segment *segment = member->context;
@@ -88,6 +102,7 @@ static void *fault(struct crowd_member *member)
 		cleave_section_register(record, &urcu);
 		context = need(cleave_anon_context_open(&anons, &record->thread));
 	}
+	stock(share);
 	start = measure_wall();
 	for (uint64_t page = first; page < first + share; page++) {
 		uint64_t addr = SEGMENT_START + page * LAYOUT_PAGE;
@@ -151,7 +166,7 @@ static void free_tables(struct segment *segment)
 	free(segment->table);
 }
 
-static void add(struct samples *samples, const struct crowd_member *members, unsigned int n)
+static double ns_each(const struct crowd_member *members, unsigned int n)
 {
 	double ns = 0;
 	uint64_t ops = 0;
@@ -160,12 +175,20 @@ static void add(struct samples *samples, const struct crowd_member *members, uns
 		ns += (double)members[i].times->worst;
 		ops += members[i].ops;
 	}
-	samples_add(samples, ns / (double)(ops ? ops : 1));
+	return ns / (double)(ops ? ops : 1);
 }
 
-static void one_run(struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool sparse,
-		    unsigned int faulters, struct outcome *outcome)
+struct run {
+	double touch;
+	double pair;
+	double entries;
+	bool full; /* at full pace */
+};
+
+static struct run one_run(struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool sparse,
+			  unsigned int faulters)
 {
+	struct run run;
 	struct segment segment = { .sparse = sparse,
 				   .pages = (suite->smoke ? SMOKE_PAGES : PAGES) * faulters,
 				   .faulters = faulters };
@@ -212,13 +235,13 @@ static void one_run(struct suite *suite, const struct bench_impl *impl, const st
 		churns[i] = (struct churn){ &segment, layout_drawn(layout, from, to, PLACES, suite->seed + i) };
 		members[i].context = &churns[i];
 	}
-	crowd_run(members, 2 * faulters, 0);
-	add(&outcome->touch, members, faulters);
-	add(&outcome->pair, members + faulters, faulters);
+	run.full = crowd_run(members, 2 * faulters, 0, 0);
+	run.touch = ns_each(members, faulters);
+	run.pair = ns_each(members + faulters, faulters);
 	if (impl->online)
 		impl->online(thread);
 	impl->size(thread, &entries, &bytes);
-	samples_add(&outcome->entries, (double)(entries - layout->n));
+	run.entries = (double)(entries - layout->n);
 	if (impl->detach)
 		impl->detach(thread);
 	impl->destroy(index);
@@ -235,6 +258,32 @@ static void one_run(struct suite *suite, const struct bench_impl *impl, const st
 		free(churns[i].entries);
 	free_tables(&segment);
 	free(times);
+	return run;
+}
+
+static void add(struct samples *samples, double ns, bool paced, bool full)
+{
+	if (paced)
+		samples_add_paced(samples, ns, full);
+	else
+		samples_add(samples, ns);
+}
+
+/* Two threads are measured at full pace, if there is patience; more have no processor of their own. */
+static void one_sample(struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool sparse,
+		       unsigned int faulters, struct outcome *outcome)
+{
+	bool pinned = faulters == 1;
+	struct run run;
+	double began;
+
+	do {
+		began = measure_wall();
+		run = one_run(suite, impl, layout, sparse, faulters);
+	} while (pinned && suite->apart && pace_again(run.full, began));
+	add(&outcome->touch, run.touch, pinned, run.full);
+	add(&outcome->pair, run.pair, pinned, run.full);
+	samples_add(&outcome->entries, run.entries);
 }
 
 /* ---- All of them ---- */
@@ -263,6 +312,8 @@ static void faults_of(struct suite *suite, const struct layout *layout, bool spa
 				      sparse ? "remap-sparse" : "remap-chunked",
 				      sparse ? "entries-sparse" : "entries-chunked" };
 	static struct outcome outcomes[SUITE_IMPLS];
+	struct samples distance = { .n = 0 };
+	bool any = false;
 
 	memset(outcomes, 0, sizeof(outcomes));
 	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 2 : 7); round++) {
@@ -272,9 +323,13 @@ static void faults_of(struct suite *suite, const struct layout *layout, bool spa
 			if (!impl->concurrent || !impl->clip || !impl->size ||
 			    !suite_wants(suite, names[0], impl->name))
 				continue;
-			one_run(suite, impl, layout, sparse, faulters, &outcomes[j]);
+			one_sample(suite, impl, layout, sparse, faulters, &outcomes[j]);
+			any = true;
 		}
+		if (any && faulters == 1)
+			samples_add(&distance, distance_between(suite->processor[0], suite->processor[1]));
 	}
+	suite_report_distance(suite, REPORT_DISTANCE_AGAIN, names[0], &distance);
 	for (unsigned int i = 0; i < 3; i++)
 		for (size_t j = 0; j < suite->nimpls; j++)
 			if (outcomes[j].touch.n)
