@@ -22,7 +22,7 @@ void suite_sections(struct suite *suite)
 	static const struct bench_section *const sections[] = {
 		&section_memb, &section_memb_inline, &section_qsbr_inline, &section_bp, &section_bp_inline, &section_ck,
 	};
-	size_t n = suite->quick ? 50000 : 200000;
+	size_t n = suite->smoke ? 50000 : 1000000;
 
 	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
 		struct samples samples = { .n = 0 };

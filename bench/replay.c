@@ -4,8 +4,12 @@
  * space is made to an index: a mapping is stored over what was there, an unmapping erased, a protection stored over
  * each piece that is mapped.  Two figures: a change alone, and a change with READS lookups in what is mapped at that
  * time, as faults would make them (recordings have none).
+ *
+ * It is made to the same index again and again, which is emptied before: untimed until it is steady, and then timed.
+ * The first time in a new index would mostly be that of the kernel, which clears pages for it.
  */
 #include "../stress/space_model.h"
+#include "pace.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -160,35 +164,61 @@ static bool recording_read(struct recording *recording, const char *path, uint64
 
 /* ---- Replaying ---- */
 
-static double replay(const struct suite *suite, const struct bench_impl *impl, const struct recording *recording,
-		     bool with_reads)
+#define LEAST 2000 /* changes of a sample: a short recording several times */
+
+/* Return: seconds for a change. */
+static double play(const struct bench_impl *impl, void *thread, const struct recording *recording, bool with_reads,
+		   size_t *failed)
+{
+	static const struct cleave_entry all = { .first = 0, .last = LAYOUT_TOP - 1 };
+	size_t times = LEAST / recording->n + 1;
+	struct stopwatch watch;
+	double seconds = 0;
+
+	for (size_t time = 0; time < times; time++) {
+		*failed += impl->erase(thread, &all, 1);
+		stopwatch_start(&watch);
+		for (size_t i = 0; i < recording->n; i++) {
+			const struct change *change = &recording->change[i];
+
+			*failed += (change->entry.value ? impl->store : impl->erase)(thread, &change->entry, 1);
+			if (with_reads)
+				sink += impl->lookup_each(thread, change->reads, READS);
+		}
+		seconds += stopwatch_seconds(&watch);
+	}
+	return seconds / (double)(times * recording->n);
+}
+
+static void replay(const struct suite *suite, const struct bench_impl *impl, const struct recording *recording,
+		   bool with_reads, struct samples *samples)
 {
 	static const struct layout nothing;
 	struct cleave_entry none;
-	struct stopwatch watch;
 	size_t failed = 0;
 	void *index, *thread;
+	struct pace pace;
 	double seconds;
 
 	measure_unpin();
 	index = impl->make(impl, &nothing, &none);
 	measure_pin(suite->processor[0]);
 	thread = impl->attach(index);
-	stopwatch_start(&watch);
-	for (size_t i = 0; i < recording->n; i++) {
-		const struct change *change = &recording->change[i];
+	do {
+		struct steady steady = { .passes = 0 };
 
-		failed += (change->entry.value ? impl->store : impl->erase)(thread, &change->entry, 1);
-		if (with_reads)
-			sink += impl->lookup_each(thread, change->reads, READS);
-	}
-	seconds = stopwatch_seconds(&watch);
+		pace_begin(&pace);
+		while (steady_pass(&steady, play(impl, thread, recording, with_reads, &failed)))
+			;
+		pace_mark(&pace);
+		seconds = play(impl, thread, recording, with_reads, &failed);
+	} while (!pace_end(&pace));
+	samples_add_paced(samples, seconds * 1e9, pace.full);
 	if (failed)
 		printf("replay, %s: %zu changes failed\n", impl->name, failed);
 	if (impl->detach)
 		impl->detach(thread);
 	impl->destroy(index);
-	return seconds / (double)recording->n * 1e9;
 }
 
 static void report(struct suite *suite, const char *workload, const struct bench_impl *impl, size_t n,
@@ -224,7 +254,7 @@ static void replays_of(struct suite *suite, const struct recording *recording, c
 			for (unsigned int k = 0; k < 2; k++)
 				if (suite->impls[j]->store && suite->impls[j]->lookup_each &&
 				    suite_wants(suite, names[k], suite->impls[j]->name))
-					samples_add(&samples[k][j], replay(suite, suite->impls[j], recording, k));
+					replay(suite, suite->impls[j], recording, k, &samples[k][j]);
 	for (unsigned int k = 0; k < 2; k++)
 		for (size_t j = 0; j < suite->nimpls; j++)
 			if (samples[k][j].n)

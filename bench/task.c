@@ -57,8 +57,10 @@ static double settle(struct task *task, size_t ops)
 	struct steady steady = { .passes = 0 };
 	double out[TASK_OUTPUTS];
 
+	task->timed = false;
 	while (steady_pass(&steady, run_task(task, ops, out)))
 		;
+	task->timed = true;
 	return steady.fastest;
 }
 

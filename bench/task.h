@@ -31,6 +31,8 @@ struct task {
 	size_t size;  /* of the index */
 	size_t fixed; /* operations of a repetition; 0: by time */
 	size_t ops;
+	bool timed;   /* not an untimed pass */
+	double share; /* of a pair of operations the first one's, of its time: of the last untimed pass */
 	size_t failed;
 	struct samples samples[TASK_OUTPUTS];
 };
