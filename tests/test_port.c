@@ -470,6 +470,25 @@ static void begin_one(void)
 	} while (LOAD(&domain.started.word) == started);
 }
 
+/* What is changed inside a section of the program's, where nothing but tries belongs, is no sign that it is over. */
+static void test_not_counted_inside(void **state)
+{
+	uint64_t unlocks = own->thread.unlocks;
+
+	(void)state;
+	cleave_section_enter(own);
+	for (unsigned int i = 0; i < 3; i++) {
+		ops->enter(&domain.domain, &own->thread);
+		own->thread.unlocks++;
+		ops->leave(&domain.domain, &own->thread);
+		assert_int_equal(own->thread.unlocks, unlocks);
+	}
+	cleave_section_leave(own);
+	ops->enter(&domain.domain, &own->thread);
+	ops->leave(&domain.domain, &own->thread);
+	assert_int_equal(own->thread.unlocks, unlocks);
+}
+
 /*
  * Three changes of each other thread end what the one before has begun, wherever it is; less do not: a barrier ends
  * what begins, if nobody is inside.
@@ -651,6 +670,7 @@ int main(int argc, char **argv)
 #if defined(CLEAVE_SECTION_MEMB) && !defined(CLEAVE_SECTION_TSAN)
 		cmocka_unit_test(test_runs_grace_periods_itself),
 		cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_not_counted_inside),
 		cmocka_unit_test(test_among_writers),
 #endif
 #if defined(CLEAVE_SECTION_QSBR) && !defined(CLEAVE_SECTION_TSAN)

@@ -516,7 +516,7 @@ static void alone_three(unsigned int thread)
 	} else {
 		PORT_STORE(&shared->pointer, 0, PORT_RELEASE);
 		cookie = cleave__urcu_cookie(domain, self);
-		for (unsigned int i = 0; i < 2; i++)
+		for (unsigned int i = 0; i < 3; i++)
 			PORT_STORE(&shared->changes[thread], i + 1, PORT_SEQ_CST);
 		reuse_if_done(domain, self, cookie);
 	}

@@ -31,7 +31,10 @@ uint64_t sim_fetch_add(void *word, unsigned int size, uint64_t value, int order,
 bool sim_cas(void *word, unsigned int size, uint64_t *expected, uint64_t value, int ok, int fail,
 	     const struct sim_site *site);
 void sim_cell(const void *cell, bool write, const struct sim_site *site);
-/* Of what others take for a barrier (U8): the thread has made a read-modify-write since the last time.  A release. */
+/*
+ * Of what others take for a barrier (U8): since the last time the thread made a read-modify-write, and was outside.  A
+ * release.
+ */
 void sim_count(uint64_t *counter, const struct sim_site *site);
 _Noreturn void sim_broken(const char *rule, const struct sim_site *site);
 

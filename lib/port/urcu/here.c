@@ -27,21 +27,26 @@
  *
  *		R, that writes				whoever is here
  *		--------------				---------------
- *		changes = c + 1 [U8-rel]		s - 1 = RMW(started) + 1; c = R's changes
+ *		changes = c + 1				s - 1 = RMW(started) + 1; c = R's changes
  *		L
  *		changes = c + 2
  *		O
- *		changes = c + 3				R's changes are c + 3 [U8-acq]
+ *		changes = c + 3 [U8-rel]		R's changes are c + 3 [U8-acq]; done = max(done, s - 1)
  *
  *	c + 1 was still in R's store buffer, or not yet made, when c was read.  So L is later than that, and what R
- *	loads after L sees what was unlinked before s - 1.  The sections that R entered before L, it has left at O.
- *	(Who began s - 1 itself was outside then: that was its L, and O.)  If c + 2 were enough:
+ *	loads after L sees what was unlinked before s - 1.  The sections that R entered before L, it has left at O:
+ *	what it read there comes before c + 3, and so before the reuse.  (A signal handler's section lies between two
+ *	instructions of its thread, so no count lies in it.)
+ *	Who began s - 1, and who asks now, is outside when it does: that is its L, and O.  `lock` is free in between;
+ *	who registers meanwhile takes it after s - 1 has begun, and sees what was unlinked; who has gone is outside.
+ *	If c + 2 were enough:
  *		1. R: changes = c + 1, which waits in its store buffer; leaves; enters a section; loads a pointer
  *		2. W: unlinks that; T: RMW(started); c
  *		3. R: locks a leaf, changes = c + 2, still inside; T sees that; `done`: W reuses it under R.
  *	What does not count: what is put, for a thread that holds entries of two indexes puts both by plain stores,
- *	without L; and the forms that only try, which a program calls inside its own section, without O.  (No
- *	other call belongs there: it would count without O, which builds with assertions stop.)
+ *	without L; and the forms that only try, which a program calls inside its own section, without O.  No other
+ *	call belongs there (builds with assertions stop); one that enters a section there takes its count off first
+ *	(memb.c).
  *	(Two writers together, of what two threads of private work do: 0.90 with barriers, of which each took both
  *	processors 10 us; 0.92 with two changes and a look: 40 times in a row, the other one was mostly seen inside,
  *	for it cannot leave while the line that says so is elsewhere; 0.99 so, and 0.3 % copies instead of 2.2.)

@@ -20,10 +20,19 @@
 #include "urcu.h"
 
 /*
+ * A call of the library has entered a section inside one of the program's: if it makes a change, which no call should
+ * there, the program's section is not over when that counts (here.c, Among writers).
+ */
+static void uncount(struct cleave_urcu_thread *thread)
+{
+	__atomic_store_n(&thread->thread.unlocks, thread->thread.unlocks - 1, __ATOMIC_RELAXED);
+}
+
+/*
  * rcu_read_lock() and rcu_read_unlock() as liburcu's inlines have them, but of the calling thread's record where we
  * know it: the inlines ask for it as a thread-local variable, which in a shared library is a call, three a section.
  */
-static inline void lock_section(const struct cleave_urcu_thread *thread)
+static inline void lock_section(struct cleave_urcu_thread *thread)
 {
 	struct urcu_reader *reader = thread->reader;
 	unsigned long was;
@@ -32,6 +41,7 @@ static inline void lock_section(const struct cleave_urcu_thread *thread)
 	cmm_barrier();
 	was = reader->ctr;
 	if (PORT_UNLIKELY(was & URCU_GP_CTR_NEST_MASK)) {
+		uncount(thread);
 		_CMM_STORE_SHARED(reader->ctr, was + URCU_GP_COUNT);
 		return;
 	}
@@ -73,7 +83,7 @@ static bool outside(const void *reader)
 
 /*
  * [U8-acq] what the thread did before; on x86, which stores in order, all of that.  To unlock takes a locked
- * instruction.
+ * instruction, and only who tries may be in a section already, which does not count.
  */
 #if defined(__x86_64__)
 static uint64_t changes(const struct cleave_thread *thread)

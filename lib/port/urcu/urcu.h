@@ -30,8 +30,8 @@ struct cleave__urcu_flavour {
 	/* A full barrier on all threads of the process that run.  False: there is none. */
 	bool (*barrier)(void);
 	/*
-	 * How many changes a thread has made: an acquire.  It counts them itself, with releases, and passes a full
-	 * barrier between any two.  NULL: who can say?
+	 * How many changes a thread has made: an acquire.  It counts them itself, with releases, and between any two
+	 * passes a full barrier and is outside of all sections.  NULL: who can say?
 	 */
 	uint64_t (*changes)(const struct cleave_thread *thread);
 	/* A thread that sleeps must not hold up grace periods.  `offline` returns whether `online` is to follow. */
