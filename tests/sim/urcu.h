@@ -34,9 +34,11 @@ extern const struct urcu_gp urcu_memb_gp;
 #define urcu_memb_smp_mb_slave() ((void)0)
 #define urcu_common_wake_up_gp(gp) ((void)(gp))
 
-/* gcc's loads of what others store. */
+/* gcc's accesses. */
 #define __atomic_load_n(p, order) \
 	sim_load(p, sizeof(*(p)), (order) == __ATOMIC_RELAXED ? PORT_RELAXED : PORT_ACQUIRE, SIM_SITE)
+#define __atomic_store_n(p, value, order) \
+	sim_store(p, sizeof(*(p)), value, (order) == __ATOMIC_RELAXED ? PORT_RELAXED : PORT_RELEASE, SIM_SITE)
 
 static inline bool rcu_read_ongoing(void)
 {
