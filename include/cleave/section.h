@@ -224,16 +224,17 @@ static inline void cleave_section_quiescent(CLEAVE_SECTION_THREAD *record)
 /* A domain on ck_epoch.  The members are the port's. */
 struct cleave_ck {
 	struct cleave_domain domain;
-	struct cleave_word wide;    /* [a] the epoch, extended to 64 bits */
-	struct cleave_word32 lock; /* around changes of the list of records */
-	struct cleave_word32 registered; /* [a] threads; decides nothing but how often one looks at the others */
-	uint32_t pad[12];
+	/* Who writes reads both at each change: one line, in which nothing else is written often. */
+	struct cleave_word wide; /* [a] the epoch, extended to 64 bits */
 	ck_epoch_t epoch;
+	struct cleave_word32 lock;	 /* around changes of the list of records */
+	struct cleave_word32 registered; /* [a] threads; decides nothing but how often one looks at the others */
+	uint64_t pad[4];
 };
 
 struct cleave_ck_thread {
 	struct cleave_thread thread;
-	ck_epoch_record_t record;
+	ck_epoch_record_t record; /* others look at its first line; nothing else is in that */
 };
 
 /* As with liburcu, but without a worker, and they do not fail: start and postfork_child return 0. */

@@ -53,10 +53,11 @@
 #endif
 
 /*
- * A look at the other threads costs a cache miss for each that is busy, and one for it; a new epoch costs each of them
- * two.  So advance_to() is quiet for some calls after a look, for more if somebody was seen inside; not for many, where
- * nobody else is registered: a cell that is clean sooner is a copy of its leaf less (one writer: clips and pairs of map
- * and unmap 0.95 of the time; free space at one end 1.04, for a search starts anew after each).
+ * What another processor has written takes 50 to 250 ns to come over.  A look costs that for each thread that is busy,
+ * and it the same, when it enters its next section; a new epoch costs it here, and each of them.  So advance_to() is
+ * quiet for some calls after a look, for more if somebody was seen inside; not for many, where nobody else is
+ * registered: a cell that is clean sooner is a copy of its leaf less (one writer: clips and pairs of map and unmap 0.95
+ * of the time; free space at one end 1.04, for a search starts anew after each).
  */
 #define SKIP 64u
 #define SKIP_BUSY 256u
@@ -233,10 +234,17 @@ static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
 }
 #endif
 
-/* Advance until the cookie is done or somebody is in the way.  (All writers read `wide`: it is written once.) */
+/* All writers read the epoch and `wide` at each change: one line.  (Aligned, as pairs of words are anywhere.) */
+_Static_assert(offsetof(struct cleave_ck, wide) % 16 == 0, "both are in one line");
+_Static_assert(offsetof(struct cleave_ck, epoch.epoch) == offsetof(struct cleave_ck, wide) + 8, "both are in one line");
+
+/*
+ * Advance until the cookie is done or somebody is in the way.  A step leaves whoever was inside in the way of the next:
+ * he has recorded the epoch before it, and would be looked at in vain until he enters again.
+ */
 static bool push(struct cleave_ck *ck, uint64_t cookie, bool *busy)
 {
-	while (epoch_now(ck) < cookie && advance(ck, busy))
+	while (epoch_now(ck) < cookie && advance(ck, busy) && !*busy)
 		;
 	return observe(ck) >= cookie;
 }
@@ -268,10 +276,13 @@ static void wait(struct cleave_domain *domain, struct cleave_thread *self, uint6
 	struct cleave_ck *ck = ck_of(domain);
 	struct timespec nap = { .tv_nsec = 20000 };
 	int saved = errno;
-	bool busy = false;
 
 	(void)self;
-	for (unsigned int turn = 0; !push(ck, cookie, &busy); turn++) {
+	for (unsigned int turn = 0;; turn++) {
+		bool busy = false;
+
+		if (push(ck, cookie, &busy))
+			break;
 		if (turn < 16)
 			sched_yield();
 		else
