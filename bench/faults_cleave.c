@@ -58,7 +58,7 @@ static void release(const struct cleave_memory *memory, void *at, size_t size)
 
 /* ---- The embedder: nothing ---- */
 
-static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+static struct cleave_space_thread *calling_thread(const struct cleave_space_ops *ops)
 {
 	(void)ops;
 	return &self->space;
@@ -167,7 +167,7 @@ static void *make(uint64_t pages, const struct layout *others)
 
 	memset(world, 0, sizeof(*world));
 	world->ops = (struct cleave_space_ops){
-		.current = current,
+		.calling_thread = calling_thread,
 		.page_get = page_get,
 		.page_free = page_free,
 		.page_copy = page_copy,

@@ -13,9 +13,9 @@ static inline struct cleave_space *cleave__space_of(const struct cleave_map_ops 
 	return (struct cleave_space *)(uintptr_t)ops; /* its first member */
 }
 
-static inline struct cleave_space_thread *cleave__space_current(const struct cleave_space *space)
+static inline struct cleave_space_thread *cleave__space_calling_thread(const struct cleave_space *space)
 {
-	return space->ops->current(space->ops);
+	return space->ops->calling_thread(space->ops);
 }
 
 /* ---- fault.c ---- */

@@ -28,13 +28,13 @@ static void store_ref(const struct cleave_map_ops *ops, void *store)
 
 static void store_unref(const struct cleave_map_ops *ops, void *store)
 {
-	cleave_anon_unref(cleave__space_current(cleave__space_of(ops))->context, store);
+	cleave_anon_unref(cleave__space_calling_thread(cleave__space_of(ops))->context, store);
 }
 
 static int store_new(const struct cleave_map_ops *ops, uint64_t n, void **store)
 {
 	struct cleave_anon *made;
-	int error = cleave_anon_create(cleave__space_current(cleave__space_of(ops))->context, n, &made);
+	int error = cleave_anon_create(cleave__space_calling_thread(cleave__space_of(ops))->context, n, &made);
 
 	if (!error)
 		*store = made;
@@ -90,7 +90,7 @@ static void restrict_range(struct cleave_space_thread *thread, struct cleave_map
 static void translate(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 		      enum cleave_map_translations what)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	const struct cleave_space_ops *embedder = thread->space->ops;
 
 	wait_pages(thread, map, start, end);
@@ -191,7 +191,7 @@ static int clone_stores(const struct cleave_map_ops *ops, struct cleave_map *par
 			size_t n)
 {
 	struct cleave_space *space = cleave__space_of(ops);
-	struct cleave_space_thread *thread = cleave__space_current(space);
+	struct cleave_space_thread *thread = cleave__space_calling_thread(space);
 	struct cleave_anon **from = make_array(space, n), **to = make_array(space, n);
 	int error = from && to ? 0 : -ENOMEM;
 
@@ -215,7 +215,7 @@ static int clone_stores(const struct cleave_map_ops *ops, struct cleave_map *par
 static void clone_done(const struct cleave_map_ops *ops, struct cleave_map *parent, void *const *stores,
 		       void *const *clones, size_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 
 	(void)parent;
 	for (size_t i = 0; i < n; i++) {

@@ -216,7 +216,7 @@ static int clean_store(struct cleave_space_thread *thread, struct cleave_map *ma
 int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map, const struct cleave_map_entry *entry,
 			unsigned int flags)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	const struct cleave_space_ops *embedder = thread->space->ops;
 	const struct cleave_map_attributes *attributes = &entry->attributes;
 	int error = 0;
@@ -234,7 +234,7 @@ int cleave__space_clean(const struct cleave_map_ops *ops, struct cleave_map *map
 void cleave__space_clean_done(const struct cleave_map_ops *ops, struct cleave_map *map)
 {
 	(void)map;
-	cleave__anon_finish_giving(cleave__space_current(cleave__space_of(ops))->context);
+	cleave__anon_finish_giving(cleave__space_calling_thread(cleave__space_of(ops))->context);
 }
 
 /* ---- Wiring ---- */
@@ -242,7 +242,7 @@ void cleave__space_clean_done(const struct cleave_map_ops *ops, struct cleave_ma
 int cleave__space_wire(const struct cleave_map_ops *ops, struct cleave_map *map, uint64_t start, uint64_t end,
 		       unsigned int protection)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	unsigned int access = protection & CLEAVE_PROT_WRITE ? CLEAVE_PROT_WRITE : protection;
 
 	for (uint64_t addr = start; addr < end; addr += UINT64_C(1) << thread->space->page_shift) {
@@ -297,7 +297,7 @@ static void free_copy(struct cleave_anon_copier *copier, uint64_t content)
 
 int cleave__space_copy_wired(const struct cleave_map_ops *ops, void *clone, uint64_t first, uint64_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	struct copier copier = { { copy_page, free_copy }, thread->space->ops };
 	int error;
 

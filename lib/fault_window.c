@@ -47,7 +47,7 @@ static int change_windows(struct cleave_anon_context *context, struct cleave_ano
 
 int cleave__space_window_add(const struct cleave_map_ops *ops, void *store, uint64_t first, uint64_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	int error = reserve_change(thread);
 
 	return error ? error : change_windows(thread->context, store, first, n, 1, false);
@@ -58,7 +58,7 @@ int cleave__space_window_add(const struct cleave_map_ops *ops, void *store, uint
  */
 void cleave__space_window_undo(const struct cleave_map_ops *ops, void *store, uint64_t first, uint64_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	struct cleave_domain *domain = thread->space->domain;
 
 	while (change_windows(thread->context, store, first, n, -1, true))
@@ -104,7 +104,7 @@ static int make_room(struct cleave_space_thread *thread)
 
 int cleave__space_window_reserve(const struct cleave_map_ops *ops, void *store, uint64_t first, uint64_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	uint32_t nodes = count_ranges(thread, store, first, n) * cleave__anon_wipe_needs(store);
 	int error = make_room(thread);
 
@@ -130,7 +130,7 @@ void cleave__space_window_cancel(const struct cleave_map_ops *ops, void *store, 
 	(void)store;
 	(void)first;
 	(void)n;
-	forget_promise(cleave__space_current(cleave__space_of(ops)));
+	forget_promise(cleave__space_calling_thread(cleave__space_of(ops)));
 }
 
 void cleave__space_work_late(struct cleave_space_thread *thread, bool last)
@@ -151,7 +151,7 @@ void cleave__space_work_late(struct cleave_space_thread *thread, bool last)
 
 void cleave__space_window_drop(const struct cleave_map_ops *ops, void *store, uint64_t first, uint64_t n)
 {
-	struct cleave_space_thread *thread = cleave__space_current(cleave__space_of(ops));
+	struct cleave_space_thread *thread = cleave__space_calling_thread(cleave__space_of(ops));
 	struct cleave_domain *domain = thread->space->domain;
 	unsigned int tries = 2;
 	int error;

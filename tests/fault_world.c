@@ -3,7 +3,7 @@
 
 _Thread_local struct cleave_space_thread *fault_self;
 
-static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+static struct cleave_space_thread *calling_thread(const struct cleave_space_ops *ops)
 {
 	(void)ops;
 	CHECK(fault_self != NULL, "a thread without a record");
@@ -125,7 +125,7 @@ void fault_world_start(struct fault_world *world, struct cleave_domain *domain, 
 {
 	memset(world, 0, sizeof(*world));
 	world->ops = (struct cleave_space_ops){
-		.current = current,
+		.calling_thread = calling_thread,
 		.page_get = page_get,
 		.page_free = page_free,
 		.page_copy = page_copy,

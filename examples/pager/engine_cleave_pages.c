@@ -14,7 +14,7 @@ static struct process *process_of(struct cleave_map *map)
 	return ((struct engine_space *)(void *)map)->process;
 }
 
-static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+static struct cleave_space_thread *calling_thread(const struct cleave_space_ops *ops)
 {
 	(void)ops;
 	return &record()->thread;
@@ -132,7 +132,7 @@ static bool may_evict(const struct cleave_space_ops *ops, uint64_t page)
 }
 
 static const struct cleave_space_ops ops = {
-	.current = current,
+	.calling_thread = calling_thread,
 	.page_get = get_page,
 	.page_free = free_page,
 	.page_copy = copy_page,

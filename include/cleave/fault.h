@@ -56,7 +56,7 @@ struct cleave_space_thread;
  */
 struct cleave_space_ops {
 	/* The calling thread's record: the one it uses for calls on the maps.  Any context.  Needed. */
-	struct cleave_space_thread *(*current)(const struct cleave_space_ops *ops);
+	struct cleave_space_thread *(*calling_thread)(const struct cleave_space_ops *ops);
 
 	/*
 	 * Pages.  page_get: a page that reads as zeros; 0: no memory.  May sleep and, as every callback without a

@@ -456,7 +456,7 @@ const char *fault_world_end(void)
 		cleave_map_destroy(&world->maps[map], thread);
 	}
 	for (unsigned int t = 0; t <= THREADS; t++) {
-		/* Its record is used by whoever is `current`. */
+		/* `calling_thread` says whose record is used. */
 		cleave_space_flush(&world->records[t]);
 		cleave_space_thread_exit(&world->records[t]);
 	}

@@ -12,7 +12,7 @@ static unsigned int acting(void)
 	return world->running ? sim_self() : THREADS;
 }
 
-static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+static struct cleave_space_thread *calling_thread(const struct cleave_space_ops *ops)
 {
 	(void)ops;
 	return &world->records[acting()];
@@ -284,7 +284,7 @@ static void unwire(const struct cleave_space_ops *ops, struct cleave_map *map, u
 void fault_embed(struct cleave_space_ops *ops)
 {
 	*ops = (struct cleave_space_ops){
-		.current = current,
+		.calling_thread = calling_thread,
 		.page_get = page_get,
 		.page_free = page_free,
 		.page_copy = page_copy,

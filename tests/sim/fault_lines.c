@@ -58,7 +58,7 @@ static const unsigned int pages[THREADS] = { 8, 24 }; /* in different lines of o
 
 /* ---- The embedder: nothing ---- */
 
-static struct cleave_space_thread *current(const struct cleave_space_ops *ops)
+static struct cleave_space_thread *calling_thread(const struct cleave_space_ops *ops)
 {
 	(void)ops;
 	return &world->own[noting ? sim_self() : THREADS].thread;
@@ -113,7 +113,7 @@ static void remove_range(const struct cleave_space_ops *ops, struct cleave_map *
 }
 
 static const struct cleave_space_ops ops = {
-	.current = current,
+	.calling_thread = calling_thread,
 	.page_get = page_get,
 	.page_free = page_free,
 	.page_copy = page_copy,
