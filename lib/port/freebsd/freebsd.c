@@ -37,31 +37,14 @@ static struct cleave_freebsd *freebsd_of(struct cleave_domain *domain)
 	return cleave__container(domain, struct cleave_freebsd, domain);
 }
 
+static struct cleave_grace *grace_of(struct cleave_domain *domain)
+{
+	return &freebsd_of(domain)->grace;
+}
+
+#include "../kernel/ops.h"
+
 /* ---- Grace periods ---- */
-
-static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie(&freebsd_of(domain)->grace);
-}
-
-static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie_stored(&freebsd_of(domain)->grace);
-}
-
-static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
-{
-	(void)self;
-	return cleave__grace_done(&freebsd_of(domain)->grace, cookie);
-}
-
-static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_begun(&freebsd_of(domain)->grace);
-}
 
 /* Under the lock: the one under way, is it over? */
 static bool poll(struct cleave_freebsd *freebsd)
@@ -118,14 +101,6 @@ static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 {
 	(void)self;
 	smr_exit(freebsd_of(domain)->smr);
-}
-
-/* In a critical section this processor's record is the thread's own; outside there may be another's. */
-static int inside(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)domain;
-	(void)self;
-	return -1;
 }
 
 /* ---- Parking ---- */
@@ -224,16 +199,6 @@ void cleave_freebsd_memory_destroy(struct cleave_freebsd_memory *memory)
 		uma_zdestroy(memory->zones[i]);
 }
 
-/* ---- Which walk ---- */
-
-extern const struct cleave__search cleave__search_scalar;
-
-/* SIMD registers are userspace's: fpu_kern_enter(9) costs more than a walk. */
-const struct cleave__search *cleave_search_named(const char *name)
-{
-	return name == NULL || strcmp(name, "scalar") == 0 ? &cleave__search_scalar : NULL;
-}
-
 /* ---- Domains, threads ---- */
 
 void cleave_freebsd_start(struct cleave_freebsd *freebsd, const struct cleave_memory *memory, uint64_t garbage_limit)
@@ -241,10 +206,7 @@ void cleave_freebsd_start(struct cleave_freebsd *freebsd, const struct cleave_me
 	memset(freebsd, 0, sizeof(*freebsd));
 	freebsd->smr = smr_create("cleave", 0, 0);
 	mtx_init(&freebsd->lock, "cleave grace", NULL, MTX_DEF);
-	cleave_domain_init(&freebsd->domain, &ops, memory, NULL,
-			   garbage_limit ? garbage_limit : CLEAVE__KERNEL_GARBAGE_LIMIT);
-	freebsd->domain.done = &freebsd->grace.done;
-	freebsd->domain.started = CLEAVE__GRACE_STARTED(&freebsd->grace);
+	domain_init(&freebsd->domain, &ops, memory, garbage_limit);
 }
 
 void cleave_freebsd_stop(struct cleave_freebsd *freebsd)

@@ -30,31 +30,14 @@ static struct cleave_linux *linux_of(struct cleave_domain *domain)
 	return cleave__container(domain, struct cleave_linux, domain);
 }
 
+static struct cleave_grace *grace_of(struct cleave_domain *domain)
+{
+	return &linux_of(domain)->grace;
+}
+
+#include "../kernel/ops.h"
+
 /* ---- Grace periods ---- */
-
-static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie(&linux_of(domain)->grace);
-}
-
-static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie_stored(&linux_of(domain)->grace);
-}
-
-static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
-{
-	(void)self;
-	return cleave__grace_done(&linux_of(domain)->grace, cookie);
-}
-
-static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_begun(&linux_of(domain)->grace);
-}
 
 /* Under the lock: the one under way, is it over? */
 static bool poll(struct cleave_linux *rcu)
@@ -107,14 +90,6 @@ static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 	(void)domain;
 	(void)self;
 	rcu_read_unlock();
-}
-
-/* rcu_read_lock_held() knows with lockdep alone, and that finds who sleeps in a section by itself. */
-static int inside(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)domain;
-	(void)self;
-	return -1;
 }
 
 /* ---- Parking ---- */
@@ -211,26 +186,13 @@ void cleave_linux_memory_destroy(struct cleave_linux_memory *memory)
 		kmem_cache_destroy(memory->caches[i]);
 }
 
-/* ---- Which walk ---- */
-
-extern const struct cleave__search cleave__search_scalar;
-
-/* SIMD registers are userspace's: kernel_fpu_begin() costs more than a walk. */
-const struct cleave__search *cleave_search_named(const char *name)
-{
-	return name == NULL || strcmp(name, "scalar") == 0 ? &cleave__search_scalar : NULL;
-}
-
 /* ---- Domains, threads ---- */
 
 void cleave_linux_start(struct cleave_linux *rcu, const struct cleave_memory *memory, uint64_t garbage_limit)
 {
 	memset(rcu, 0, sizeof(*rcu));
 	spin_lock_init(&rcu->lock);
-	cleave_domain_init(&rcu->domain, &ops, memory, NULL,
-			   garbage_limit ? garbage_limit : CLEAVE__KERNEL_GARBAGE_LIMIT);
-	rcu->domain.done = &rcu->grace.done;
-	rcu->domain.started = CLEAVE__GRACE_STARTED(&rcu->grace);
+	domain_init(&rcu->domain, &ops, memory, garbage_limit);
 }
 
 void cleave_linux_stop(struct cleave_linux *rcu)

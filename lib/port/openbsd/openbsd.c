@@ -44,6 +44,13 @@ static struct cleave_openbsd *openbsd_of(struct cleave_domain *domain)
 	return cleave__container(domain, struct cleave_openbsd, domain);
 }
 
+static struct cleave_grace *grace_of(struct cleave_domain *domain)
+{
+	return &openbsd_of(domain)->grace;
+}
+
+#include "../kernel/ops.h"
+
 /* ---- Grace periods ---- */
 
 static void ended(void *);
@@ -74,30 +81,6 @@ static void ended(void *argument)
 	/* Without more, the domain is gone as soon as this has returned. */
 	if (more)
 		call(openbsd);
-}
-
-static uint64_t cookie(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie(&openbsd_of(domain)->grace);
-}
-
-static uint64_t cookie_stored(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_cookie_stored(&openbsd_of(domain)->grace);
-}
-
-static bool done(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
-{
-	(void)self;
-	return cleave__grace_done(&openbsd_of(domain)->grace, cookie);
-}
-
-static uint64_t begun(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)self;
-	return cleave__grace_begun(&openbsd_of(domain)->grace);
 }
 
 static void advance(struct cleave_domain *domain, struct cleave_thread *self, uint64_t cookie)
@@ -146,14 +129,6 @@ static void leave(struct cleave_domain *domain, struct cleave_thread *self)
 	(void)domain;
 	(void)self;
 	smr_read_leave();
-}
-
-/* SMR_ASSERT_CRITICAL() asserts, it does not tell; who sleeps in a section is found by smr(9) itself. */
-static int inside(struct cleave_domain *domain, struct cleave_thread *self)
-{
-	(void)domain;
-	(void)self;
-	return -1;
 }
 
 /* ---- Parking ---- */
@@ -269,16 +244,6 @@ void cleave_openbsd_memory_destroy(struct cleave_openbsd_memory *memory)
 		pool_destroy(&memory->pools[i]);
 }
 
-/* ---- Which walk ---- */
-
-extern const struct cleave__search cleave__search_scalar;
-
-/* The kernel has no SIMD registers of its own. */
-const struct cleave__search *cleave_search_named(const char *name)
-{
-	return name == NULL || strcmp(name, "scalar") == 0 ? &cleave__search_scalar : NULL;
-}
-
 /* ---- Domains, threads ---- */
 
 /* IPL_MPFLOOR: the smr thread and who holds the kernel lock both take these. */
@@ -287,10 +252,7 @@ void cleave_openbsd_start(struct cleave_openbsd *openbsd, const struct cleave_me
 	memset(openbsd, 0, sizeof(*openbsd));
 	mtx_init(&openbsd->parking, IPL_MPFLOOR);
 	mtx_init(&openbsd->lock, IPL_MPFLOOR);
-	cleave_domain_init(&openbsd->domain, &ops, memory, NULL,
-			   garbage_limit ? garbage_limit : CLEAVE__KERNEL_GARBAGE_LIMIT);
-	openbsd->domain.done = &openbsd->grace.done;
-	openbsd->domain.started = CLEAVE__GRACE_STARTED(&openbsd->grace);
+	domain_init(&openbsd->domain, &ops, memory, garbage_limit);
 }
 
 /*
