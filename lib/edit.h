@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * The simple changes, as long as they are edits of one leaf that needs nothing else: walk, lock, fill clean cells,
- * store the order word, unlock.  edit.c is compiled for each folder of port/search/, so that the walk and the search
- * are part of it, and what they find stays in registers.  What is more than that is left to update.c, with the leaf
- * locked.
+ * store the order word, unlock (edit.c); and the same in two halves, for holds (edit_hold.c).
+ * Both are compiled for each folder of port/search/, so that the walk and the search are part of them, and what these
+ * find stays in registers.  What is more than that is left to update.c and hold.c, with the leaf locked.
  */
 #ifndef CLEAVE_EDIT_H
 #define CLEAVE_EDIT_H

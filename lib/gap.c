@@ -202,8 +202,8 @@ static PORT_NO_INLINE bool find_anew(struct search *search, uint64_t begun, stru
 
 /*
  * Who takes space takes it mostly at the same end of the same window.  So a thread whose search begins where its last
- * one did begins it in the lowest branch there, without a walk: if that lives, and is the branch that it was (edit.c,
- * remembers(), has the argument).
+ * one did begins it in the lowest branch there, without a walk: if that lives, and is the branch that it was
+ * (edit_hold.c, remembers(), has the argument).
  * It was live in an earlier call, and no branch comes back to life: so one that is not seen dead, by a relaxed load,
  * was the branch of this edge when the call began, and what is under it is what a walk may find, too.
  * If there is no space under it, the search goes on under the branch above, if that is not seen dead either.  What is
@@ -212,7 +212,7 @@ static PORT_NO_INLINE bool find_anew(struct search *search, uint64_t begun, stru
  *	2. T2: divides B, which is full, and replaces A; E lives.  Erases an entry that is now in B's place
  *	3. T1: finds nothing under E, goes on from A to B, and takes a place behind the one that 2 has made free.
  * If there is no space there either, nothing is remembered: the next time it would be in vain again.
- * A branch that the thread's own division puts in the place of E is as safe to begin in (edit.c, remembers(), again).
+ * A branch that the thread's own division puts in the place of E is as safe to begin in (remembers(), again).
  */
 static PORT_ALWAYS_INLINE bool find_to_take(struct search *search, const struct cleave_request *request,
 					    struct cleave__gap_found *found) PORT_INSIDE

@@ -25,7 +25,7 @@ for search in $searches; do
 	avx512) simd='-mavx512f -mavx512vl -mavx512bw -mavx512dq -mpopcnt -mbmi -mbmi2' ;;
 	*) simd= ;;
 	esac
-	for source in search edit; do
+	for source in search edit edit_hold; do
 		object=$work/$source-$search.o
 		$compiler $flags $simd -I "$root/lib/port/search/$search" -c "$root/lib/$source.c" -o "$object"
 		objects="$objects $object"

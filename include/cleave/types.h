@@ -154,7 +154,7 @@ struct cleave_counters {
 	uint64_t retired;      /* nodes retired */
 };
 
-/* Where a thread held an entry last (lib/edit.c). */
+/* Where a thread held an entry last (lib/edit_hold.c). */
 struct cleave__place {
 	struct cleave__node *leaf;     /* NULL: nowhere */
 	struct cleave__branch *parent; /* in which the leaf was found; it may be dead, as the next */

@@ -37,7 +37,7 @@
  *   EINVAL ENOMEM EEXIST ENOENT ENOSPC EAGAIN positive error numbers
  *   memcpy, memmove, memset		      the compiler may call them even in freestanding code
  *
- * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c and lib/edit.c are compiled once
+ * and "search.h": how a node is searched, chosen at compile time a file (lib/search.c and lib/edit*.c are compiled once
  * for each):
  *
  *   size_t search_branch(const struct cleave__branch *branch, uint64_t addr)

@@ -56,16 +56,10 @@ compile() { # SOURCE OBJECT FLAG...
 	objects="$objects $object"
 }
 
-# The fault layer has a member of a name that is a macro in Linux (doc/porting.md).
-echo '#undef current' > "$work/current.h"
 for source in "$@"; do
-	name=$(basename "$source" .c)
-	case $kernel/$name in
-	linux/fault*) compile "$source" "$name" -include "$port/platform.h" -include "$work/current.h" ;;
-	*) compile "$source" "$name" ;;
-	esac
+	compile "$source" "$(basename "$source" .c)"
 done
-for source in search edit; do
+for source in search edit edit_hold; do
 	compile "$root/lib/$source.c" $source -I "$root/lib/port/search/scalar" -DCLEAVE_SEARCH=scalar
 done
 compile "$port/$kernel.c" $kernel

@@ -119,12 +119,12 @@ plant erase_raises_nothing gapbound.h 's/cleave__branch_gap\(parent, position->i
 plant erase_in_spite_of_bound edit.c \
 	's/!(cleave__raise\(index, self, 0, first, gap, position\.parent, true\))/($1, false)/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
-plant edit_of_dead_leaf edit.c 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
-plant hold_of_dead_leaf edit.c 's/if \(PORT_UNLIKELY\(position\.order & CLEAVE__DEAD\)\)/if (false)/'
-plant edit_not_locked edit.c \
+plant edit_of_dead_leaf edit_lock.h 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
+plant hold_of_dead_leaf edit_hold.c 's/if \(PORT_UNLIKELY\(position\.order & CLEAVE__DEAD\)\)/if (false)/'
+plant edit_not_locked edit_lock.h \
 	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/;
-		s/\tcleave__unlock_node\(index, leaf\);\n//;
-		s/\tcleave__unlock_dead\(index, &leaf->node\);\n//'
+		s/\tcleave__unlock_dead\(index, &leaf->node\);\n//' \
+	edit.c 's/\tcleave__unlock_node\(index, leaf\);\n//'
 # space was found before the leaf was locked
 plant found_space_trusted edit.c 's/if \(PORT_UNLIKELY\(order != position->order\)\)/if (false)/'
 plant insert_over_the_end edit.c 's/\(tail < change\.last\) \| //'
@@ -233,22 +233,22 @@ plant alloc_begins_in_a_reused_branch gap.c 's/ && edge->begun == begun//'
 only=
 plant insert_not_checked update.c 's/if \(!entry->value && entry->last >= change->last\)/if (!entry->value)/'
 only=hold_begins_where_it_was
-plant hold_begins_at_a_reused_leaf edit.c 's/ && self->last\.begun == begun//'
+plant hold_begins_at_a_reused_leaf edit_hold.c 's/ && self->last\.begun == begun//'
 only=hold_goes_on_upward
-plant hold_goes_on_at_a_reused_leaf edit.c \
+plant hold_goes_on_at_a_reused_leaf edit_hold.c \
 	's/(\tif \(!last->again \|\| !)remembers\(index, self, begun\)/$1(last->index == index->number)/'
 only=hold_goes_on_further
-plant hold_goes_on_past_the_leaf edit.c 's/return addr >= next->first && addr <= next->last;/return true;/'
+plant hold_goes_on_past_the_leaf edit_hold.c 's/return addr >= next->first && addr <= next->last;/return true;/'
 only=
 only=hold_divides_under_another
-plant hold_begins_with_a_late_number edit.c \
+plant hold_begins_with_a_late_number edit_hold.c \
 	's/(\t\tposition = lock_leaf_slowly\(index, self, addr, position\);\n)/$1\tbegun = cleave__pool_begun(self);\n/'
 plant hold_divides_under_a_reused_branch hold.c \
 	's/ && begun && last->begun == begun//'
 only=
 plant division_under_a_dead_branch siblings.c \
 	's/cleave__trylock_live\(s->index, &s->above->node\)/cleave__trylock(\&s->above->node.lock)/'
-plant edit_searches_before_lock edit.c \
+plant edit_searches_before_lock edit_lock.h \
 	's/(\tif \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)\n
 		\t\treturn false;\n)(\t\*order = cleave__order_locked\(leaf\);\n)/$2$1/'
 plant hold_copies_unlocked hold.c 's/(hold->leaf, copy, edit\.gap, )true, false/${1}false, false/'
@@ -263,14 +263,14 @@ plant hold_cell_reused_at_once pool.h 's/if \(node->cookie <= self->passed\)/if 
 plant hold_cell_retired_early hold.c \
 	's/(\tcleave__leaf_exchange\(leaf, order, count,.*?\}\);\n)
 		(\tcleave__pool_drop_displaced\(self, leaf, dropped\);\n)/$2$1/s'
-plant hold_replaced_cell_retired_early edit.c \
+plant hold_replaced_cell_retired_early edit_hold.c \
 	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n//s;
 		s/(\tif \(PORT_UNLIKELY\(!cleave__leaf_replace\()/
 		\tcleave__pool_drop_cells(self, leaf, cell);\n$1/'
-plant hold_replaced_cell_not_retired edit.c \
+plant hold_replaced_cell_not_retired edit_hold.c \
 	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n/\t(void)cell;\n/s'
 # a cookie without a barrier behind a store that has none
-plant hold_cookie_without_barrier edit.c 's/if \(PORT_UNLIKELY\(!hold->entry\.value\)\)/if (false)/'
+plant hold_cookie_without_barrier edit_hold.c 's/if \(PORT_UNLIKELY\(!hold->entry\.value\)\)/if (false)/'
 plant hold_replaces_in_place leaf.h \
 	's/(\tPORT_CELL_WRITE\(leaf->start\[cell\], entry->first\);\n)/$1\tPORT_CELL_WRITE(leaf->value[at], value);\n/'
 plant hold_rest_in_the_cell_it_leaves leaf.h 's/rest = \(unsigned int\)__builtin_ctz\(others\);/rest = at;/'
