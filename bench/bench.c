@@ -35,6 +35,14 @@ bool suite_wants(const struct suite *suite, const char *workload, const char *im
 	return !suite->nonly;
 }
 
+void *suite_make_apart(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout)
+{
+	struct bench_impl apart = *impl;
+
+	apart.nodes = BENCH_APART;
+	return suite_make(suite, impl->peer || impl->nodes ? impl : &apart, layout, false);
+}
+
 void *suite_make(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool dense)
 {
 	struct cleave_entry *order = NULL;

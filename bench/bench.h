@@ -25,10 +25,13 @@ static inline uint64_t bench_sum(uint64_t first, uint64_t last, const void *valu
 	return (first ^ last) + (uint64_t)(uintptr_t)value;
 }
 
+/* Where nodes lie: side by side; as malloc() has them; in huge pages. */
+enum bench_nodes { BENCH_PACKED, BENCH_APART, BENCH_IN_HUGE_PAGES };
+
 struct bench_impl {
 	const char *name;
 	const char *search; /* cleave: the walk by name; NULL for the best one */
-	bool huge;	    /* cleave: nodes in huge pages */
+	enum bench_nodes nodes; /* cleave */
 	const char *notes;  /* what an expert wants to know about it; NULL: nothing */
 	bool peer;	    /* not this library, and no limit either */
 	size_t largest;	    /* of more entries changes take O(n) for too long; 0: they do not */

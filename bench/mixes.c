@@ -150,7 +150,7 @@ static void mixes_of(struct suite *suite, const struct layout *layout, const cha
 		plan_make(&plans[i], layout, suite->seed + 200, i, 2, percent);
 	for (size_t j = 0; j < suite->nimpls; j++)
 		if (can_mix(suite->impls[j]) && suite_wants(suite, workload, suite->impls[j]->name))
-			index[j] = suite_make(suite, suite->impls[j], layout, false);
+			index[j] = suite_make_apart(suite, suite->impls[j], layout);
 	for (unsigned int round = 0; round < suite->repetitions; round++) {
 		for (size_t j = 0; j < suite->nimpls; j++) {
 			struct crowd_member members[2];
@@ -237,7 +237,7 @@ static void crowds_of(struct suite *suite, const struct layout *layout, unsigned
 		for (unsigned int k = 0; k < CROWD_NAMES; k++)
 			wanted = wanted || suite_wants(suite, crowd_names[k], suite->impls[j]->name);
 		if (wanted && can_mix(suite->impls[j]))
-			index[j] = suite_make(suite, suite->impls[j], layout, false);
+			index[j] = suite_make_apart(suite, suite->impls[j], layout);
 	}
 	for (unsigned int round = 0; round < (suite->smoke ? 1 : suite->quick ? 2 : 5); round++)
 		for (size_t j = 0; j < suite->nimpls; j++)

@@ -527,7 +527,7 @@ void pair_workloads(struct suite *suite)
 		for (int j = 0; j < PAIRINGS; j++)
 			outcomes[n].ns[j][0].rounds = outcomes[n].ns[j][1].rounds = rounds;
 		impls[n] = impl;
-		index[n] = suite_make(suite, impl, &layout, false);
+		index[n] = suite_make_apart(suite, impl, &layout);
 		choose(impl, index[n], (void *[2]){ NULL, NULL });
 		both(attach);
 		for (int j = 0; j < 2; j++)

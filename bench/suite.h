@@ -33,6 +33,12 @@ bool suite_wants(const struct suite *suite, const char *workload, const char *im
 
 /* Make an index while threads may still run anywhere, so that what it starts is not pinned beside the benchmark. */
 void *suite_make(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout, bool dense);
+/*
+ * For several threads that write: the library's nodes come from its default memory, malloc(), whose headers lie between
+ * them.  Where they lie side by side a processor fetches, beside the last line of one, the first of the next one, in
+ * which another thread has its lock.
+ */
+void *suite_make_apart(const struct suite *suite, const struct bench_impl *impl, const struct layout *layout);
 
 /* Is this size worth its time?  Large indexes of many peers take a quick run too long. */
 bool suite_size_wanted(const struct suite *suite, const struct bench_impl *impl, size_t n);

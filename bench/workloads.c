@@ -78,12 +78,18 @@ static size_t insert(void *self, const struct cleave_entry *entries, size_t n)
 	return failed;
 }
 
+static const struct cleave_memory *const memories[] = {
+	[BENCH_PACKED] = &cleave_memory_packed,
+	[BENCH_APART] = &cleave_memory_libc,
+	[BENCH_IN_HUGE_PAGES] = &cleave_memory_huge,
+};
+
 static void *make(const struct bench_impl *impl, const struct layout *layout, const struct cleave_entry *order)
 {
 	struct bench_index *owner = need(aligned_alloc(64, (sizeof(*owner) + 63) & ~(size_t)63));
 
 	*owner = (struct bench_index){ .threads = NULL };
-	if (cleave_section_start(&owner->domain, impl->huge ? &cleave_memory_huge : &cleave_memory_packed, 0))
+	if (cleave_section_start(&owner->domain, memories[impl->nodes], 0))
 		fail("start");
 	if (impl->search) {
 		owner->domain.domain.search = cleave_search_named(impl->search);
@@ -357,6 +363,9 @@ const struct bench_impl BENCH_SCALAR = {
 
 #ifdef BENCH_HUGE
 const struct bench_impl BENCH_HUGE = {
-	.name = BENCH_NAME " huge", .huge = true, .notes = "its nodes in huge pages, which nothing else has", FUNCTIONS
+	.name = BENCH_NAME " huge",
+	.nodes = BENCH_IN_HUGE_PAGES,
+	.notes = "its nodes in huge pages, which nothing else has",
+	FUNCTIONS
 };
 #endif

@@ -61,6 +61,7 @@ static inline void cleave_section_tsan_leave(struct cleave_thread *self)
  * libc	   aligned_alloc() and free(), which take 320 bytes for a leaf's 256
  * packed  straight from the kernel, nodes without space between them and none over the end of a page, so that less of
  *	   the address space has to be in the TLB.  Calls no malloc().  Goes back to the kernel 64 KiB at a time.
+ *	   Nodes of several writers are neighbours then, and processors fetch a neighbour's line: doc/benchmark.md
  * huge	   the same, in huge pages where the system allows it (transparent_hugepage/enabled is madvise or always):
  *	   for indexes that are larger than the caches.  2 MiB at a time, which stay with the process.
  * The latter two belong to the process, whatever the number of domains, and may be used in a forked child, and in
