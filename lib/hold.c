@@ -478,7 +478,7 @@ static PORT_NO_INLINE void end_slowly(struct cleave_hold *hold) PORT_UNCHECKED
 		cleave__unlock_node(hold->txn.index, hold->leaf);
 		hold->leaf = next;
 	} while (PORT_UNLIKELY(next != NULL));
-	cleave__check_outside(self->domain, self);
+	cleave__check_outside(self);
 	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	if (hold->dead)
 		cleave__pool_retire_with(self, hold->dead, hold->dead->link);
@@ -497,7 +497,7 @@ void cleave_hold_end(struct cleave_hold *hold) PORT_UNCHECKED
 	}
 	self->txns = hold->txn.next;
 	cleave__unlock_node(hold->txn.index, hold->leaf);
-	cleave__check_outside(self->domain, self);
+	cleave__check_outside(self);
 	PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	cleave__pool_nudge(self);
 }

@@ -457,7 +457,7 @@ void cleave__finish(struct cleave_txn *txn, struct cleave_sink *sink)
 
 	unlock_leaves(txn); /* or the commit has */
 	if (!txn->try_only) {
-		cleave__check_outside(self->domain, self);
+		cleave__check_outside(self);
 		PORT_COUNT_RELEASE(self->unlocks); /* [U8-rel] */
 	}
 	cleave__unlist(txn);

@@ -34,10 +34,10 @@ static inline void cleave__check_writer(struct cleave *index, struct cleave_thre
 }
 
 /* A change ends, whose count says that its thread is outside of sections between any two (types.h, `unlocks`). */
-static inline void cleave__check_outside(const struct cleave_domain *domain, struct cleave_thread *self)
+static inline void cleave__check_outside(struct cleave_thread *self)
 {
 	if (PORT_DEBUG)
-		PORT_ASSERT(domain->ops->inside((struct cleave_domain *)(uintptr_t)domain, self) != 1,
+		PORT_ASSERT(self->domain->ops->inside(self->domain, self) != 1,
 			    "transactions and holds end outside of read sections");
 }
 
