@@ -1,58 +1,89 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
-# All scenarios of the index on one processor, for a good hour, in one piece; CI runs a minute of the same.
+# All scenarios on one processor, for a good hour, in one piece; CI runs a minute of the same.
 #	tests/sim/hour.sh BUILD_DIRECTORY [SECONDS [FOLDER]]
-# SECONDS: of the processor's time (3600).  FOLDER: where each part's table is written (BUILD_DIRECTORY/hour).
-# Exhaustive first, then what chance finds; no execution is counted in two parts.
+# SECONDS: of the processor's time (3600).  FOLDER: for what each part said, and for an explored.md that says it all
+# (BUILD_DIRECTORY/hour).  Exhaustive first, then what chance finds; no execution is counted in two parts.
 set -eu
 export LC_ALL=C
 
 build=$1/tests/sim
 seconds=${2:-3600}
 folder=${3:-$1/hour}
+tree=$(git -C "$(dirname "$0")" describe --always --dirty --exclude '*')
+begun=$(date +%s)
 mkdir -p "$folder"
 status=0
 
-header="part finished executions distinct classes seconds failures"
-format='%-22s %15s %11s %11s %11s %8s %8s\n'
-printf "$format" $header
+header='| part | spaces finished | executions | distinct | classes | seconds |
+| --- | --- | --- | --- | --- | --- |'
+grouped='function grouped(n, rest) {
+	for (; length(n) > 3; n = substr(n, 1, length(n) - 3))
+		rest = "," substr(n, length(n) - 2) rest
+	return n rest
+}'
+
+echo "$header"
 : > "$folder/parts"
 
-part() { # NAME SHARE PROGRAM ARGUMENT...: so many of 60 parts of the time
+part() { # NAME SHARE STRATEGY PROGRAM ARGUMENT...: so many of 60 parts of the time
 	name=$1
+	strategy=$3
+	program=$4
 	share=$(awk "BEGIN { print $seconds * $2 / 60 }")
-	program=$3
-	shift 3
-	"$build/$program" --processor --seconds "$share" "$@" > "$folder/$name" || status=1
-	awk -v name="$name" '
-		/^FAILED/ { failures++ }
-		$1 == "total" {
-			finished = $9 == "" ? "-" : $9 " of " $11
-			sub(/ *\(not finished\)/, "", finished)
-			print name "|" finished "|" $2 "|" $4 "|" $5 "|" $7 "|" failures + 0
-		}' "$folder/$name" | tee -a "$folder/parts" | tr '|' '\n' | {
-		IFS= read -r a; IFS= read -r b; IFS= read -r c; IFS= read -r d
-		IFS= read -r e; IFS= read -r f; IFS= read -r g
-		printf "$format" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
-	}
+	shift 4
+	"$build/$program" --processor --seconds "$share" --strategy "$strategy" "$@" > "$folder/$name" || status=1
+	awk -v name="$name" -v strategy="$strategy" "$grouped"'
+		function row(finished, spaces, executions, distinct, classes, seconds) {
+			printf "| %s | %s | %s | %s | %s | %.0f |\n", name,
+				strategy == "dfs" ? grouped(finished) " of " grouped(spaces) : "-",
+				grouped(executions), grouped(distinct), grouped(classes), seconds
+		}
+		$1 == "total" && $3 == "executions," { row($10, $8, $2, "-", "-", $14); next } # runner.c
+		$1 == "total" { row($9, $11, $2, $4, $5, $7) }' "$folder/$name" | tee -a "$folder/parts"
 }
 
-part pairs-3 30 cleave-sim --strategy dfs --preemptions 3 --scenario 'pair/*'
-part triples-2 6 cleave-sim --strategy dfs --preemptions 2 --scenario 'triple/*'
-part named-2 6 cleave-sim --strategy dfs --preemptions 2 --scenario named
-part drawn 6 cleave-sim --scenario drawn --seed 101
-part drawn-pct 4 cleave-sim --scenario drawn --seed 102 --strategy pct
-part drawn-least 5 cleave-sim-least --scenario drawn --seed 103
-part named-random 3 cleave-sim-six --scenario named --seed 104
-awk -F '|' '{ c += $3; d += $4; e += $5; f += $6; g += $7 }
-	END { printf "'"$format"'", "total", "-", c, d, e, f, g }' "$folder/parts"
-# What was explored, for explored.md.
-for name in pairs-3 triples-2 named-2; do
-	printf '\n## %s preemptions: %s\n\n' "${name##*-}" "${name%-*}"
-	echo '| scenario | finished | executions | distinct | pruned | classes | steps | seconds |'
-	echo '| --- | --- | --- | --- | --- | --- | --- | --- |'
-	awk 'NR > 2 && $10 == "of" {
-		print "| " $1 " | " $9 " of " $11 " | " $2 " | " $4 " | " $3 " | " $5 " | " $6 " | " $7 " |"
-		}' "$folder/$name" | sort
-done > "$folder/explored.md"
+pairs='pairs at 3 preemptions'
+triples='triples at 2 preemptions'
+named='named scenarios at 2 preemptions'
+part "$pairs" 25 dfs cleave-sim --preemptions 3 --scenario 'pair/*'
+part "$triples" 9 dfs cleave-sim --preemptions 2 --scenario 'triple/*'
+part "$named" 6 dfs cleave-sim --preemptions 2 --scenario named
+part 'drawn' 4 random cleave-sim --scenario drawn --seed 101
+part 'drawn, by pct' 3 pct cleave-sim --scenario drawn --seed 102
+part 'drawn, nodes of 2 cells and 3 children' 4 random cleave-sim-least --scenario drawn --seed 103
+part 'named scenarios, nodes of 6 cells' 2 random cleave-sim-six --scenario named --seed 104
+part 'maps at 2 preemptions' 3 dfs cleave-sim-map --preemptions 2
+part 'stores at 2 preemptions' 2 dfs cleave-sim-anon --preemptions 2
+part 'faults' 2 random cleave-sim-fault --seed 105
+awk -F ' *[|] *' "$grouped"'
+	{ gsub(",", ""); executions += $4; seconds += $7 }
+	END { print "| all | | " grouped(executions "") " | | | " seconds " |" }' "$folder/parts" > "$folder/all"
+cat "$folder/all"
+
+said='No failure.'
+[ $status -eq 0 ] || said='There were failures.'
+{
+	cat <<-END
+		# What was explored
+
+		One run of \`hour.sh\` on one processor ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)), on the tree of
+		$tree: $seconds s of its time within $((($(date +%s) - begun + 59) / 60)) minutes. $said
+
+		"At n preemptions" is \`dfs\` with one deviation, in both memories; the rest is what chance finds. What a bound means,
+		and what is counted, is said in README.md. A space that did not finish within its share of the time was run in part.
+
+		$header
+	END
+	cat "$folder/parts" "$folder/all"
+	for name in "$pairs" "$triples" "$named"; do
+		printf '\n## Each of the %s\n\n' "$name"
+		echo '| scenario | finished | executions | distinct | pruned | classes | steps | seconds |'
+		echo '| --- | --- | --- | --- | --- | --- | --- | --- |'
+		awk 'NR > 2 && $10 == "of" && $1 != "total" {
+			sub(".*/", "", $1)
+			print "| " $1 " | " $9 " of " $11 " | " $2 " | " $4 " | " $3 " | " $5 " | " $6 " | " $7 " |"
+			}' "$folder/$name" | sort
+	done
+} > "$folder/explored.md"
 exit $status

@@ -49,11 +49,13 @@ static void catch_crashes(void)
 	sigaction(SIGABRT, &action, NULL);
 }
 
+static clockid_t which_clock = CLOCK_MONOTONIC;
+
 static double seconds(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(which_clock, &now);
 	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
@@ -115,6 +117,7 @@ static void usage(FILE *file)
 	fprintf(file, "Usage: %s [options]\nRun %s under chosen schedules and judge every execution.\n",
 		runner->program, runner->subject);
 	fputs("  --seconds N        for all together (default 60)\n"
+	      "  --processor        seconds of the processor's time: a busy machine explores as much\n"
 	      "  --executions N     instead: of each variant\n"
 	      "  --variant N        only this one (--list names the first; above are random pairs and triples)\n"
 	      "  --scenario NAME    only this one\n"
@@ -160,13 +163,12 @@ static int replay(unsigned int number, struct sim_options *options, const char *
 int runner_main(const struct runner *it, int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "seconds", 1, NULL, 's' },  { "executions", 1, NULL, 'e' },  { "variant", 1, NULL, 'v' },
-		{ "strategy", 1, NULL, 'y' }, { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
-		{ "stale", 1, NULL, 'w' },    { "fail", 1, NULL, 'a' },	       { "scenario", 1, NULL, 'n' },
-		{ "seed", 1, NULL, 'r' },     { "replay", 1, NULL, 'R' },      { "first", 0, NULL, 'f' },
-		{ "named", 0, NULL, 'N' },    { "json", 1, NULL, 'j' },	       { "list", 0, NULL, 'l' },
-		{ "help", 0, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "seconds", 1, NULL, 's' },   { "executions", 1, NULL, 'e' },	{ "variant", 1, NULL, 'v' },
+		{ "strategy", 1, NULL, 'y' },  { "preemptions", 1, NULL, 'p' }, { "deviations", 1, NULL, 'd' },
+		{ "stale", 1, NULL, 'w' },     { "fail", 1, NULL, 'a' },	{ "scenario", 1, NULL, 'n' },
+		{ "seed", 1, NULL, 'r' },      { "replay", 1, NULL, 'R' },	{ "first", 0, NULL, 'f' },
+		{ "named", 0, NULL, 'N' },     { "json", 1, NULL, 'j' },	{ "list", 0, NULL, 'l' },
+		{ "processor", 0, NULL, 'P' }, { "help", 0, NULL, 'h' },	{ NULL, 0, NULL, 0 },
 	};
 	struct sim_options options = { .seed = 1,
 				       .bound = UINT32_MAX,
@@ -178,7 +180,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	unsigned int first = 0, last, only = UINT32_MAX;
 	uint64_t executions = 0;
 	struct totals totals = { 0 };
-	double budget = 60, end;
+	double budget = 60, begin, end;
 	bool stop = false, named_only = false, fails;
 	int option, fail = -1;
 
@@ -187,6 +189,9 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		switch (option) {
 		case 's':
 			budget = option_seconds(optarg);
+			break;
+		case 'P':
+			which_clock = CLOCK_PROCESS_CPUTIME_ID;
 			break;
 		case 'e':
 			executions = option_number(optarg);
@@ -264,7 +269,8 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	catch_crashes();
 	if (what)
 		return replay(only, &options, what);
-	end = seconds() + (executions ? 1e9 : budget);
+	begin = seconds();
+	end = begin + (executions ? 1e9 : budget);
 	/* The named ones get half of the time. */
 	for (unsigned int i = first; i < last && !(stop && totals.failures); i++) {
 		bool named = i < runner->named;
@@ -286,9 +292,9 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			printf("%-20s %10llu\n", runner->name(i), (unsigned long long)(totals.executions - before));
 	}
 	sim_snapshot_free(&runner_snapshot);
-	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures\n",
+	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures, %.1f seconds\n",
 	       (unsigned long long)totals.executions, (unsigned long long)totals.pruned,
-	       (unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures);
+	       (unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures, seconds() - begin);
 	if (json) {
 		FILE *file = fopen(json, "w");
 
