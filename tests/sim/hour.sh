@@ -61,17 +61,20 @@ awk -F ' *[|] *' "$grouped"'
 	END { print "| all | | " grouped(executions "") " | | | " seconds " |" }' "$folder/parts" > "$folder/all"
 cat "$folder/all"
 
+processor=$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)
+minutes=$((($(date +%s) - begun + 59) / 60))
 said='No failure.'
 [ $status -eq 0 ] || said='There were failures.'
 {
 	cat <<-END
 		# What was explored
 
-		One run of \`hour.sh\` on one processor ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)), on the tree of
-		$tree: $seconds s of its time within $((($(date +%s) - begun + 59) / 60)) minutes. $said
+		One run of \`hour.sh\` on one processor ($processor), on the tree of $tree:
+		$seconds s of its time within $minutes minutes. $said
 
-		"At n preemptions" is \`dfs\` with one deviation, in both memories; the rest is what chance finds. What a bound means,
-		and what is counted, is said in README.md. A space that did not finish within its share of the time was run in part.
+		"At n preemptions" is \`dfs\` with one deviation, in both memories; the rest is what chance finds.
+		What a bound means, and what is counted, is said in README.md. A space that did not finish within
+		its share of the time was run in part.
 
 		$header
 	END
