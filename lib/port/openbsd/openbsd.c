@@ -56,8 +56,12 @@ static struct cleave_grace *grace_of(struct cleave_domain *domain)
 static void ended(void *);
 
 /*
- * smr_init(): smr_call() wants a fresh entry each time.  The fence: begin() was a read-modify-write, which alone is no
- * full barrier everywhere (arm64), and a mutex(9) is an acquire and a release.
+ * smr_init(): smr_call() wants a fresh entry each time.  The fence: begin() was a read-modify-write, and a mutex(9) is
+ * an acquire and a release, which need not show it to all others at once (powerpc64):
+ *	1. here: started = 5, on its way to the writer's processor; smr_call(), which the smr thread sees
+ *	2. reader: enters behind that thread's turn on its processor; finds the node
+ *	3. writer: unlinks it; cookie_stored(): started is 4 still, so 5 will do
+ *	4. ended(): done = 5; the writer reuses the node under the reader.
  */
 static void call(struct cleave_openbsd *openbsd)
 {
@@ -260,7 +264,8 @@ void cleave_openbsd_start(struct cleave_openbsd *openbsd, const struct cleave_me
  *	1. ended(): running = 0, mtx_leave(): the mutex has no owner any more
  *	2. stop(): enters, none is running, returns; the domain's memory is somebody else's
  *	3. ended(): the rest of mtx_leave(): reads mtx_wantipl
- * smr_barrier()'s callback comes from the same thread, and so after ended() has returned.
+ * smr_barrier()'s callback comes from the same thread, and so after ended() has returned.  Alone it is not enough,
+ * either: it may overtake what was handed over on another processor.
  */
 void cleave_openbsd_stop(struct cleave_openbsd *openbsd)
 {

@@ -37,10 +37,12 @@ struct thread {
 	uint64_t awaited;   /* the cookie that it waits for */
 	clock_vector seen;
 	clock_vector visible; /* what full barriers add to that: stores that are seen, and do not happen before */
-	clock_vector stored; /* as it was at the last sequentially consistent store */
-	bool updated;	    /* by a read-modify-write, something, since it last counted that */
-	bool counted;	    /* in the section that it is in */
-	uint64_t chain; /* hash of all that it did and learned */
+	clock_vector stored;  /* as it was at the last sequentially consistent store */
+	clock_vector fenced;  /* as it was at the last fence */
+	bool has_fence;	      /* there was one */
+	bool updated;	      /* by a read-modify-write, something, since it last counted that */
+	bool counted;	      /* in the section that it is in */
+	uint64_t chain;	      /* hash of all that it did and learned */
 	int64_t priority;
 	const char *call;
 	uint64_t returns;

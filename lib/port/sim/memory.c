@@ -341,7 +341,9 @@ static bool oldest(const struct store *store, int order)
 	clock_join(&visible, &self()->visible);
 	if (!store->older || visible[store->thread] >= store->clock)
 		return true;
-	if (order == PORT_SEQ_CST && store->event && sim_order_after(store->thread, store->event))
+	if (order == PORT_SEQ_CST && store->event && sim_order_after(&self()->seen, store->thread, store->event))
+		return true;
+	if (store->event && sim_order_after(&self()->fenced, store->thread, store->event))
 		return true;
 	for (unsigned int t = 0; t < sim.nthreads; t++)
 		if (read[t] && visible[t] >= read[t])
@@ -351,6 +353,7 @@ static bool oldest(const struct store *store, int order)
 
 static void returned(struct word *word, struct store *store, int order)
 {
+	const clock_vector *before = order == PORT_SEQ_CST ? &self()->seen : &self()->fenced;
 	const struct store *next = NULL;
 
 	if (!store->first_read[sim.cur])
@@ -358,14 +361,15 @@ static void returned(struct word *word, struct store *store, int order)
 	if (order == PORT_ACQUIRE || order == PORT_ACQ_REL || order == PORT_SEQ_CST)
 		clock_join(&self()->seen, &store->releases);
 	learn(store->hash);
-	if (order != PORT_SEQ_CST)
+	if (order == PORT_SEQ_CST)
+		sim_order_event(&store->order);
+	else if (!self()->has_fence)
 		return;
-	sim_order_event(&store->order);
-	clock_join(&word->reads, &self()->seen);
+	clock_join(&word->reads, before);
 	for (const struct store *s = word->newest; s != store; s = s->older)
 		next = s->event ? s : next;
 	if (next)
-		sim_order_missed(next->thread, next->event);
+		sim_order_missed(before, next->thread, next->event);
 }
 
 /* Only this thread can reach the word: no access to it concerns anybody else. */
@@ -389,6 +393,14 @@ static void reach(const void *p, const struct sim_site *site)
 		check_use(node, p, site);
 }
 
+void sim_fence(void)
+{
+	if (!sim.running)
+		return;
+	self()->fenced = self()->seen;
+	self()->has_fence = true;
+}
+
 uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_site *site)
 {
 	struct store *store;
@@ -404,7 +416,7 @@ uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_
 		return read_memory(p, size);
 	point(p, false);
 	reach(p, site);
-	word = find_word(p, size, order == PORT_SEQ_CST);
+	word = find_word(p, size, order == PORT_SEQ_CST || self()->has_fence);
 	if (!word) {
 		learn(offset_of(p));
 		sim_trace("load", p, size, order, read_memory(p, size), "", site);
@@ -412,7 +424,9 @@ uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_
 	}
 	store = word->newest;
 	if (sim.weak && order == PORT_SEQ_CST)
-		sim_order_close();
+		sim_order_close(&self()->seen);
+	if (sim.weak && self()->has_fence)
+		sim_order_close(&self()->fenced);
 	if (sim.weak && !oldest(store, order)) {
 		unsigned int back;
 

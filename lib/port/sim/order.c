@@ -23,15 +23,15 @@ void sim_order_reset(void)
 	nmissed = 0;
 }
 
-void sim_order_close(void)
+void sim_order_close(clock_vector *known)
 {
 	for (unsigned int i = 0; i < nmissed; i++) {
-		clock_vector before = self()->seen;
+		clock_vector before = *known;
 
-		if (!sim_order_after(missed[i].thread, missed[i].event))
+		if (!sim_order_after(known, missed[i].thread, missed[i].event))
 			continue;
-		clock_join(&self()->seen, &missed[i].load);
-		if (memcmp(&before, &self()->seen, sizeof(before)) != 0)
+		clock_join(known, &missed[i].load);
+		if (memcmp(&before, known, sizeof(before)) != 0)
 			i = UINT32_MAX; /* from the first one again */
 	}
 }
@@ -45,11 +45,11 @@ uint32_t sim_order_event(const clock_vector *after)
 	return ++self()->seen[SIM_THREADS + sim.cur];
 }
 
-void sim_order_missed(unsigned int thread, uint32_t event)
+void sim_order_missed(const clock_vector *load, unsigned int thread, uint32_t event)
 {
 	if (nmissed == MAX_MISSED)
 		sim_fail("too many loads that missed a store");
-	order_only(&missed[nmissed].load, &self()->seen);
+	order_only(&missed[nmissed].load, load);
 	missed[nmissed].thread = thread;
 	missed[nmissed++].event = event;
 }

@@ -3,12 +3,13 @@
  * The simulator: the core's real sources run by a few coroutines, one at a time.  Before each access to a shared word a
  * strategy decides who goes on, so that an execution is a function of its choices and can be repeated.
  *
- * Memory: C11 without stand-alone fences.  Each word keeps all its stores, in the order in which they were made, with
- * the clock that each one releases.  A load may return any store that is not older than one that its thread must have
- * seen (its own, one that happens before it, one that a load which happens before it returned; for seq_cst loads also
- * the newest seq_cst store that comes before them in the single order, see order.h).  A read-modify-write takes the
- * newest; it can be a full barrier as well, as on x86 (sim_options.locked).  Not modelled: a load that returns a store
- * which is made later, and an order of stores that no interleaving of them has.
+ * Memory: C11; of stand-alone fences only what loads behind one see (sim_fence()).  Each word keeps all its stores, in
+ * the order in which they were made, with the clock that each one releases.  A load may return any store that is not
+ * older than one that its thread must have seen (its own, one that happens before it, one that a load which happens
+ * before it returned; for seq_cst loads, and behind a fence, also the newest seq_cst store that comes before them in
+ * the single order, see order.h).  A read-modify-write takes the newest; it can be a full barrier as well, as on x86
+ * (sim_options.locked).  Not modelled: a load that returns a store which is made later, and an order of stores that no
+ * interleaving of them has.
  *
  * Races: plain accesses to cells, and each use of a node against its reuse or release, are checked by happens-before.
  * Grace periods are exact, and order no more than the contract says (grace.c): one begins somewhere between a cookie
@@ -122,6 +123,11 @@ bool sim_weak(void);
 /* What the thread has released so far, and whether the calling thread has acquired that. */
 uint32_t sim_clock(void);
 bool sim_saw(unsigned int thread, uint32_t clock);
+/*
+ * Of a sequentially consistent fence: what is known to come before it in the single order, the caller's loads see from
+ * now on, whatever their order is.
+ */
+void sim_fence(void);
 /* As sys_membarrier: a full barrier between the caller and each other thread, but not between two others. */
 void sim_barrier(void);
 
