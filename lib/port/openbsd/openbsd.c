@@ -30,8 +30,9 @@
  * Sections
  *	Until a processor switches from the process that runs on it, smr(9) waits for it: a section is whatever does
  *	not sleep.  What precedes smr_call() is seen by each section that its callback does not wait for, because the
- *	entry passes a mutex to the smr thread, and that has itself scheduled on each processor.  begin() is followed by
- *	a fence.
+ *	entry passes a mutex to the smr thread, and that has itself scheduled on each processor, or sees that it has
+ *	switched.  begin() is followed by a fence.  What was done in the others precedes the callback, and the return of
+ *	smr_flush(), for whoever sleeps there is woken by that thread.
  */
 #include "../kernel/grace.h"
 
