@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: ISC
 # headers.sh HEADER INCLUDE_DIR FLAVOURS COMPILER...
-# Compile one public header alone, as C and as C++, with every compiler that is there and every flavour of section.h.
+# Compile one public header alone, as C and (.hpp: only) as C++, with every compiler that is there and every flavour of
+# section.h.
 set -eu
 
 header=$1 include=$2 flavours=$3
@@ -29,11 +30,10 @@ case $header in
 	;;
 esac
 
-if [ "$header" = section.h ]; then
-	sections=$flavours
-else
-	sections=
-fi
+case $header in
+section.h | *.hpp) sections=$flavours ;;
+*) sections= ;;
+esac
 
 # cc is mostly gcc or clang by another name.
 distinct() { # COMPILER...
@@ -44,6 +44,9 @@ distinct() { # COMPILER...
 }
 
 for compiler in $(distinct cc gcc clang "$@"); do
+	case $header in
+	*.hpp) break ;;
+	esac
 	check "$compiler" c c11
 	check "$compiler" c gnu11
 	check "$compiler" c c17
@@ -53,7 +56,10 @@ for compiler in $(distinct cc gcc clang "$@"); do
 	done
 done
 for compiler in $(distinct c++ g++ clang++); do
-	check "$compiler" c++ c++17
+	case $header in
+	*.hpp) ;; # it wants a flavour
+	*) check "$compiler" c++ c++17 ;;
+	esac
 	for section in $sections; do
 		# ConcurrencyKit 0.7.1's own ck_stack.h is not valid C++: with it our header cannot be either.
 		if [ "$section" = CK ] &&

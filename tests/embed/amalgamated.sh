@@ -22,6 +22,12 @@ for flavour in $flavours; do
 	"$@" $strict "$macro" "$work/program.c" "$work/cleave.o" -o "$work/program" \
 		$(pkg-config --cflags --libs $package) -pthread
 	"$work/program"
+	if [ "$flavour" != ck ] && command -v c++ >/dev/null; then
+		sed 's|<cleave/cleave.hpp>|"cleave.hpp"|' "$source/tests/test_cpp.cpp" >"$work/cpp.cpp"
+		c++ -std=c++17 -Wall -Wextra -Werror "$macro" "$work/cpp.cpp" "$work/cleave.o" -o "$work/cpp" \
+			$(pkg-config --cflags --libs $package) -pthread
+		"$work/cpp"
+	fi
 done
 case " $flavours " in
 *" memb "*)

@@ -17,7 +17,7 @@ PKG_CONFIG_PATH=$pc${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
 export PKG_CONFIG_PATH
 libdir=$(pkg-config --variable=libdir cleave)
 
-for header in "$source"/include/cleave/*.h; do
+for header in "$source"/include/cleave/*.h*; do
 	test -f "$(pkg-config --variable=includedir cleave)/cleave/$(basename "$header")"
 done
 pkg-config --exists --print-errors cleave
@@ -37,6 +37,11 @@ for flavour in $flavours; do
 	"$work/static"
 	if ldd "$work/static" | grep libcleave; then
 		exit 1
+	fi
+	if [ "$flavour" != ck ] && command -v c++ >/dev/null; then
+		c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror "$source/tests/test_cpp.cpp" -o "$work/cpp" \
+			$(pkg-config --cflags --libs "cleave-$flavour") -pthread
+		LD_LIBRARY_PATH=$libdir "$work/cpp"
 	fi
 done
 if command -v cmake >/dev/null; then
