@@ -11,7 +11,8 @@
 #include "pace.h"
 #include "report.h"
 
-#include <errno.h>
+#include "../tools/program.h"
+
 #include <getopt.h>
 #include <limits.h>
 #include <malloc.h>
@@ -495,24 +496,21 @@ static void clone_beside_faults(void)
 
 /* ---- The program ---- */
 
-static void usage(FILE *file)
-{
-	fputs("Usage: cleave-bench-anon [OPTION...]\n"
-	      "Measure the anonymous store beside a table, an amap and an array.\n"
-	      "\n"
-	      "  -q, --quick          fewer repetitions\n"
-	      "      --smoke          none that says anything: only to see that all of it works\n"
-	      "  -j, --json FILE      write the rows to FILE as well\n"
-	      "  -s, --seed N         of all random choices (default 42)\n"
-	      "  -h, --help           this text\n"
-	      "\n"
-	      "Examples:\n"
-	      "  cleave-bench-anon --quick\n"
-	      "  cleave-bench-anon --json anon.json\n"
-	      "\n"
-	      "Exit status: 0; 1: cannot write FILE; 2: wrong usage.\n",
-	      file);
-}
+static const char help[] = "usage: cleave-bench-anon [OPTION...]\n"
+			   "\n"
+			   "Measure the anonymous store beside a table, an amap and an array.\n"
+			   "\n"
+			   "  -q, --quick          fewer repetitions\n"
+			   "      --smoke          none that says anything: only to see that all of it works\n"
+			   "  -j, --json FILE      write the rows to FILE as well\n"
+			   "  -s, --seed N         of all random choices (default 42)\n"
+			   "  -h, --help           this text\n"
+			   "\n"
+			   "Examples:\n"
+			   "  cleave-bench-anon --quick\n"
+			   "  cleave-bench-anon --json anon.json\n"
+			   "\n"
+			   "Exit status: 0; 2: wrong usage, or FILE cannot be written; 130: interrupted.\n";
 
 int main(int argc, char **argv)
 {
@@ -525,9 +523,10 @@ int main(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *json = NULL;
-	char facts[128], *end;
+	char facts[128];
 	int option;
 
+	program_begin(argv);
 	while ((option = getopt_long(argc, argv, "qj:s:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'q':
@@ -542,27 +541,19 @@ int main(int argc, char **argv)
 			bench.patience = 0;
 			break;
 		case 'j':
-			json = optarg;
+			json = program_output(optarg);
 			break;
 		case 's':
-			errno = 0;
-			bench.seed = strtoull(optarg, &end, 0);
-			if (!errno && end != optarg && !*end)
-				break;
-			usage(stderr);
-			return 2;
+			bench.seed = program_number("seed", optarg, 0, UINT64_MAX);
+			break;
 		case 'h':
-			usage(stdout);
-			return 0;
+			program_help(help);
 		default:
-			usage(stderr);
-			return 2;
+			program_wrong("%s", "");
 		}
 	}
-	if (optind < argc) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
 	/* malloc() keeps what it has. */
 	mallopt(M_MMAP_MAX, 0);
 	mallopt(M_TRIM_THRESHOLD, INT_MAX);
@@ -584,9 +575,7 @@ int main(int argc, char **argv)
 	report_pace(&bench.report, pace_spent());
 	snprintf(facts, sizeof(facts), "\"seed\": %llu, \"quick\": %s,", (unsigned long long)bench.seed,
 		 bench.quick ? "true" : "false");
-	if (json && !report_json(&bench.report, json, facts)) {
-		perror(json);
-		return 1;
-	}
-	return 0;
+	if (json && !report_json(&bench.report, json, facts))
+		return program_end(PROGRAM_WRONG);
+	return program_end(0);
 }

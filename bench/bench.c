@@ -11,7 +11,8 @@
 #include "peers/peers.h"
 #include "targets.h"
 
-#include <errno.h>
+#include "../tools/program.h"
+
 #include <fnmatch.h>
 #include <getopt.h>
 #include <limits.h>
@@ -127,34 +128,24 @@ static void print_matrix(const struct suite *suite)
 	report_matrix(&suite->report, names, n);
 }
 
-static void usage(FILE *file)
-{
-	fprintf(file,
-		"Usage: cleave-bench [OPTION...]\n"
-		"Measure cleave beside its peers, and beside the limit of what its lookups could cost.\n"
-		"\n"
-		"  -q, --quick          fewer and shorter repetitions\n"
-		"      --smoke          none that says anything: only to see that all of it works\n"
-		"  -j, --json FILE      write the rows to FILE as well\n"
-		"  -s, --seed N         of the layout and of all random choices (default 42)\n"
-		"  -o, --only PATTERN   rows whose WORKLOAD/IMPLEMENTATION contains it (*, ?, [] as in the shell);\n"
-		"                       may be repeated; ratios need what they are taken to\n"
-		"  -h, --help           this text\n"
-		"\n"
-		"Examples:\n"
-		"  cleave-bench --quick\n"
-		"  cleave-bench --quick --only 'clip/*' --only 'map+unmap/ck' --json some.json\n"
-		"\n"
-		"Exit status: 0; 1: cannot write FILE; 2: wrong usage, or no row is called so.\n");
-}
-
-static void bad_usage(const char *text)
-{
-	if (text)
-		fprintf(stderr, "cleave-bench: %s\n", text);
-	usage(stderr);
-	exit(2);
-}
+static const char help[] =
+	"usage: cleave-bench [OPTION...]\n"
+	"\n"
+	"Measure cleave beside its peers, and beside the limit of what its lookups could cost.\n"
+	"\n"
+	"  -q, --quick          fewer and shorter repetitions\n"
+	"      --smoke          none that says anything: only to see that all of it works\n"
+	"  -j, --json FILE      write the rows to FILE as well\n"
+	"  -s, --seed N         of the layout and of all random choices (default 42)\n"
+	"  -o, --only PATTERN   rows whose WORKLOAD/IMPLEMENTATION contains it (*, ?, [] as in the shell);\n"
+	"                       may be repeated; ratios need what they are taken to\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Examples:\n"
+	"  cleave-bench --quick\n"
+	"  cleave-bench --quick --only 'clip/*' --only 'map+unmap/ck' --json some.json\n"
+	"\n"
+	"Exit status: 0; 2: wrong usage, no row is called so, or FILE cannot be written; 130: interrupted.\n";
 
 static void parse(struct suite *suite, const char **json, int argc, char **argv)
 {
@@ -167,7 +158,6 @@ static void parse(struct suite *suite, const char **json, int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	char *end;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "qj:s:o:h", options, NULL)) != -1) {
@@ -180,28 +170,24 @@ static void parse(struct suite *suite, const char **json, int argc, char **argv)
 			suite->quick = true;
 			break;
 		case 'j':
-			*json = optarg;
+			*json = program_output(optarg);
 			break;
 		case 's':
-			errno = 0;
-			suite->seed = strtoull(optarg, &end, 0);
-			if (errno || end == optarg || *end)
-				bad_usage("--seed wants a number");
+			suite->seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'o':
 			if (suite->nonly == SUITE_PATTERNS)
-				bad_usage("too many patterns");
+				program_wrong("too many patterns");
 			suite->only[suite->nonly++] = optarg;
 			break;
 		case 'h':
-			usage(stdout);
-			exit(0);
+			program_help(help);
 		default:
-			bad_usage(NULL);
+			program_wrong("%s", "");
 		}
 	}
 	if (optind < argc)
-		bad_usage("no arguments but options are wanted");
+		program_wrong("what is %s?", argv[optind]);
 }
 
 /* The rest of the first line of a file that starts with `key`, or its first line where that is NULL. */
@@ -272,7 +258,7 @@ static struct part {
 
 #define PARTS (sizeof(parts) / sizeof(parts[0]))
 
-/* The results are written after each part, so that a run that is cut short is not lost.  Return: false: they cannot. */
+/* A file is written after each part, so that a run that is cut short is not lost.  Return: false: it cannot. */
 static bool run_parts(struct suite *suite, const char *json, const char *facts)
 {
 	for (size_t i = 0; i < PARTS; i++) {
@@ -281,7 +267,7 @@ static bool run_parts(struct suite *suite, const char *json, const char *facts)
 		pace_grant(third < suite->patience ? third : suite->patience);
 		parts[i].run(suite);
 		parts[i].seconds = measure_wall() - start;
-		if (json && !report_json(&suite->report, json, facts))
+		if (json && (strcmp(json, "-") || i == PARTS - 1) && !report_json(&suite->report, json, facts))
 			return false;
 	}
 	return true;
@@ -310,6 +296,7 @@ int main(int argc, char **argv)
 	const char *json = NULL;
 	char cpu[128], pages[128], facts[512];
 
+	program_begin(argv);
 	parse(&suite, &json, argc, argv);
 	suite.repetitions = suite.quick ? 7 : 15;
 	suite.seconds = suite.quick ? 0.002 : 0.005;
@@ -340,18 +327,14 @@ int main(int argc, char **argv)
 		 "\t\"seed\": %llu,\n\t\"quick\": %s,\n\t\"cpu\": \"%s\",\n\t\"huge_pages\": \"%s\",\n"
 		 "\t\"compiler\": \"%s\",\n",
 		 (unsigned long long)suite.seed, suite.quick ? "true" : "false", cpu, pages, __VERSION__);
-	if (!run_parts(&suite, json, facts)) {
-		fprintf(stderr, "cleave-bench: cannot write %s\n", json);
-		return 1;
-	}
-	if (!suite.report.n) {
-		fprintf(stderr, "cleave-bench: no row is called so\n");
-		return 2;
-	}
+	if (!run_parts(&suite, json, facts))
+		return program_end(PROGRAM_WRONG);
+	if (!suite.report.n)
+		program_wrong("no row is called so");
 	report_summary(&suite.report);
 	print_matrix(&suite);
 	print_times();
 	report_pace(&suite.report, pace_spent());
 	free(suite.report.rows);
-	return 0;
+	return program_end(0);
 }

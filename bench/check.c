@@ -2,11 +2,12 @@
 /*
  * Do all that are measured do the same work?  The same random changes are made to each, and to a sorted array; after
  * each, the result, what the addresses around it hold and (now and then) the number of entries must be the array's.
- *
- * usage: cleave-bench-check [seed [changes]]
  */
 #include "peers/peers.h"
 
+#include "../tools/program.h"
+
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,12 +181,59 @@ static void check(const struct bench_impl *impl, size_t changes)
 	printf("%-15s %zu changes\n", impl->name, changes);
 }
 
+static const char help[] =
+	"usage: cleave-bench-check [options]\n"
+	"\n"
+	"Make the same random changes to each index that is measured, and to a sorted array, and compare the two.\n"
+	"\n"
+	"  --seed N       of all random choices (from the clock)\n"
+	"  --changes N    to each (20000)\n"
+	"  --help         this text\n"
+	"\n"
+	"Example:\n"
+	"  cleave-bench-check --changes 1000000\n"
+	"\n"
+	"Exit status: 0 all do the same, 1 one does not, 2 wrong usage or no output.\n";
+
+/* Return: how many changes. */
+static size_t parse(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "changes", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	size_t changes = 20000;
+	int option;
+
+	seed = (uint64_t)time(NULL);
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 's':
+			seed = program_number("seed", optarg, 0, UINT64_MAX);
+			break;
+		case 'c':
+			changes = program_number("changes", optarg, 1, SIZE_MAX);
+			break;
+		case 'h':
+			program_help(help);
+		default:
+			program_wrong("%s", "");
+		}
+	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	return changes;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct bench_impl *const flavours[] = { &bench_memb, &bench_memb_scalar, &bench_qsbr, &bench_ck };
-	size_t changes = argc > 2 ? strtoul(argv[2], NULL, 0) : 20000;
+	size_t changes;
 
-	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : (uint64_t)time(NULL);
+	program_begin(argv);
+	changes = parse(argc, argv);
 	printf("seed %llu\n", (unsigned long long)seed);
 	for (size_t i = 0; i < sizeof(flavours) / sizeof(flavours[0]); i++)
 		check(flavours[i], changes);
@@ -193,5 +241,5 @@ int main(int argc, char **argv)
 		if (*peer != &peer_array)
 			check(*peer, changes);
 	peers_missing();
-	return 0;
+	return program_end(0);
 }

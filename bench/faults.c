@@ -11,7 +11,8 @@
 #include "pace.h"
 #include "report.h"
 
-#include <errno.h>
+#include "../tools/program.h"
+
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -330,22 +331,20 @@ static void after_fork(void)
 
 /* ---- The program ---- */
 
-static void usage(FILE *file)
-{
-	fputs("Usage: cleave-bench-faults [OPTION...]\n"
-	      "Measure the library's part of page faults beside a chunked amap and a tree under a rwlock.\n"
-	      "\n"
-	      "  -q, --quick          fewer repetitions\n"
-	      "      --smoke          none that says anything: only to see that all of it works\n"
-	      "  -j, --json FILE      write the rows to FILE as well\n"
-	      "  -h, --help           this text\n"
-	      "\n"
-	      "Example:\n"
-	      "  cleave-bench-faults --quick\n"
-	      "\n"
-	      "Exit status: 0; 1: cannot write FILE; 2: wrong usage.\n",
-	      file);
-}
+static const char help[] =
+	"usage: cleave-bench-faults [OPTION...]\n"
+	"\n"
+	"Measure the library's part of page faults beside a chunked amap and a tree under a rwlock.\n"
+	"\n"
+	"  -q, --quick          fewer repetitions\n"
+	"      --smoke          none that says anything: only to see that all of it works\n"
+	"  -j, --json FILE      write the rows to FILE as well\n"
+	"  -h, --help           this text\n"
+	"\n"
+	"Example:\n"
+	"  cleave-bench-faults --quick\n"
+	"\n"
+	"Exit status: 0; 2: wrong usage, or FILE cannot be written; 130: interrupted.\n";
 
 int main(int argc, char **argv)
 {
@@ -359,6 +358,7 @@ int main(int argc, char **argv)
 	const char *json = NULL;
 	int option;
 
+	program_begin(argv);
 	while ((option = getopt_long(argc, argv, "qj:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'q':
@@ -373,20 +373,16 @@ int main(int argc, char **argv)
 			bench.patience = 0;
 			break;
 		case 'j':
-			json = optarg;
+			json = program_output(optarg);
 			break;
 		case 'h':
-			usage(stdout);
-			return 0;
+			program_help(help);
 		default:
-			usage(stderr);
-			return 2;
+			program_wrong("%s", "");
 		}
 	}
-	if (optind < argc) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
 	bench.apart = measure_processors(&bench.processor[0], &bench.processor[1]);
 	pace_start_both(bench.processor, bench.patience > 0);
 	measure_pin(bench.processor[0]);
@@ -400,9 +396,7 @@ int main(int argc, char **argv)
 	report_summary(&bench.report);
 	report_pace(&bench.report, pace_spent());
 	layout_free(&bench.others);
-	if (json && !report_json(&bench.report, json, bench.quick ? "\"quick\": true," : "\"quick\": false,")) {
-		perror(json);
-		return 1;
-	}
-	return 0;
+	if (json && !report_json(&bench.report, json, bench.quick ? "\"quick\": true," : "\"quick\": false,"))
+		return program_end(PROGRAM_WRONG);
+	return program_end(0);
 }

@@ -2,6 +2,8 @@
 #include "report.h"
 #include "layout.h"
 
+#include "../tools/program.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,7 +169,7 @@ static void json_number(FILE *file, const char *name, double number)
 /* Names are the program's own: no character in them needs an escape. */
 bool report_json(const struct report *report, const char *path, const char *facts)
 {
-	FILE *file = fopen(path, "we");
+	FILE *file = program_open(path);
 
 	if (!file)
 		return false;
@@ -194,8 +196,5 @@ bool report_json(const struct report *report, const char *path, const char *fact
 		fprintf(file, " }");
 	}
 	fprintf(file, "\n\t]\n}\n");
-
-	bool good = !ferror(file);
-
-	return !fclose(file) && good;
+	return program_close(file, path);
 }

@@ -53,7 +53,10 @@ void report_pace(const struct report *report, double spent);
 /* What these implementations did, side by side: a line a workload. */
 void report_matrix(const struct report *report, const char *const *impl, size_t n);
 
-/* `facts`: the members before the rows, as JSON, each with a comma behind it.  Return: false: could not write. */
+/*
+ * `facts`: the members before the rows, as JSON, each with a comma behind it.
+ * Return: false: it could not be written, and this was said.
+ */
 bool report_json(const struct report *report, const char *path, const char *facts);
 
 #endif

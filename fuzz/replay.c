@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /* Runs inputs of the fuzzer once each, without the fuzzer: the files named, and those of the folders named. */
+#include "../tools/program.h"
+
 #include <dirent.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,69 +17,79 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned int replayed;
 
-static int replay_file(const char *path)
+static void replay_file(const char *path)
 {
 	uint8_t *data = malloc(MOST);
 	FILE *file = fopen(path, "rb");
 	size_t n;
 
-	if (!data || !file) {
-		fprintf(stderr, "%s: %s\n", path, strerror(errno));
-		return 2;
-	}
+	if (!data || !file)
+		program_wrong("%s: %s", path, strerror(errno));
 	n = fread(data, 1, MOST, file);
+	if (ferror(file))
+		program_wrong("%s: %s", path, strerror(errno));
 	fclose(file);
 	if (getenv("CLEAVE_TEST_TRACE"))
 		fprintf(stderr, "%s\n", path);
 	LLVMFuzzerTestOneInput(data, n);
 	free(data);
 	replayed++;
-	return 0;
 }
 
-static int replay_folder(const char *path)
+static void replay_folder(const char *path)
 {
 	DIR *folder = opendir(path);
 	struct dirent *entry;
-	int status = 0;
 
-	if (!folder) {
-		fprintf(stderr, "%s: %s\n", path, strerror(errno));
-		return 2;
-	}
-	while (!status && (entry = readdir(folder))) {
+	if (!folder)
+		program_wrong("%s: %s", path, strerror(errno));
+	while ((entry = readdir(folder))) {
 		char name[4096];
 
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-		status = replay_file(name);
+		replay_file(name);
 	}
 	closedir(folder);
-	return status;
 }
+
+static const char help[] =
+	"usage: fuzz-replay-NAME FILE_OR_FOLDER...\n"
+	"\n"
+	"Run inputs of the fuzzer once each, without the fuzzer: files, and all files of folders.\n"
+	"CLEAVE_TEST_TRACE=1 prints their steps.\n"
+	"\n"
+	"Example:\n"
+	"  fuzz-replay-index fuzz/corpus/index\n"
+	"\n"
+	"Exit status: 0; 2: wrong usage, or an input cannot be read.  An input that fails ends it by SIGABRT.\n";
 
 int main(int argc, char **argv)
 {
-	int status = 0;
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	int option;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: %s FILE_OR_FOLDER...\n", argv[0]);
-		return 2;
+	program_begin(argv);
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'h')
+			program_help(help);
+		program_wrong("%s", "");
 	}
-	for (int i = 1; i < argc && !status; i++) {
+	if (optind == argc)
+		program_wrong("which inputs?");
+	for (int i = optind; i < argc; i++) {
 		struct stat about;
 
-		if (stat(argv[i], &about)) {
-			fprintf(stderr, "%s: %s\n", argv[i], strerror(errno));
-			return 2;
-		}
-		status = S_ISDIR(about.st_mode) ? replay_folder(argv[i]) : replay_file(argv[i]);
+		if (stat(argv[i], &about))
+			program_wrong("%s: %s", argv[i], strerror(errno));
+		if (S_ISDIR(about.st_mode))
+			replay_folder(argv[i]);
+		else
+			replay_file(argv[i]);
 	}
-	if (!status && !replayed) {
-		fprintf(stderr, "no input\n");
-		return 2;
-	}
+	if (!replayed)
+		program_wrong("there is no input in %s", argv[optind]);
 	printf("%u inputs\n", replayed);
-	return status;
+	return program_end(0);
 }

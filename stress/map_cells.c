@@ -2,6 +2,8 @@
 #include "map_cells.h"
 #include "scale.h"
 
+#include "../tools/program.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +15,8 @@
 void *need(void *memory)
 {
 	if (!memory) {
-		fprintf(stderr, "map-firefox: out of memory\n");
-		exit(2);
+		fprintf(stderr, "%s: out of memory\n", program_name);
+		exit(PROGRAM_WRONG);
 	}
 	return memory;
 }
@@ -22,7 +24,7 @@ void *need(void *memory)
 void must(int error, const char *what)
 {
 	if (error) {
-		fprintf(stderr, "map-firefox: %s: %s\n", what, strerror(-error));
+		fprintf(stderr, "%s: %s: %s\n", program_name, what, strerror(-error));
 		exit(1);
 	}
 }
@@ -90,17 +92,13 @@ void cells_load(struct cells *cells, const char *recording)
 	size_t wanted = ENTRIES;
 
 	*cells = (struct cells){ .page = 0 };
-	if (trace_load(&log, recording, message, sizeof(message))) {
-		fprintf(stderr, "map-firefox: %s: %s\n", recording, message);
-		exit(2);
-	}
+	if (trace_load(&log, recording, message, sizeof(message)))
+		program_wrong("%s: %s", recording, message);
 	cells->page = log->page_size;
 	for (unsigned int tries = 0; tries < 16 && cells->mappings != ENTRIES; tries++) {
 		free(cells->mapping);
-		if (scale_peak(&scale, log, wanted, 1) < 0) {
-			fprintf(stderr, "map-firefox: %s cannot be scaled\n", recording);
-			exit(2);
-		}
+		if (scale_peak(&scale, log, wanted, 1) < 0)
+			program_wrong("%s cannot be scaled", recording);
 		make_mappings(cells, scale);
 		if (tries == 0)
 			printf("%zu mappings recorded\n", scale->recorded);
@@ -108,11 +106,8 @@ void cells_load(struct cells *cells, const char *recording)
 		wanted += ENTRIES - cells->mappings; /* may be negative: modulo 2^64 */
 	}
 	trace_unload(log);
-	if (cells->mappings != ENTRIES || cells->pieces != PIECES) {
-		fprintf(stderr, "map-firefox: %s: %zu entries, %zu pieces\n", recording, cells->mappings,
-			cells->pieces);
-		exit(2);
-	}
+	if (cells->mappings != ENTRIES || cells->pieces != PIECES)
+		program_wrong("%s: %zu entries, %zu pieces", recording, cells->mappings, cells->pieces);
 	number_cells(cells);
 }
 

@@ -12,9 +12,12 @@
  */
 #include "map_cells.h"
 
+#include "../tools/program.h"
+
 #include <cleave/section.h>
 
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,7 +47,7 @@
 struct scenario {
 	struct cells cells;
 	uint64_t seed;
-	uint64_t changes; /* to make */
+	uint64_t changes; /* to make; in the end, those made */
 	CLEAVE_SECTION_DOMAIN domain;
 	struct cleave_maps maps;
 	struct cleave_map map;
@@ -380,7 +383,7 @@ static void write_all(struct scenario *scenario, struct cleave_map_thread *threa
 {
 	uint64_t seed = scenario->seed, kinds[3] = { 0 };
 
-	for (uint64_t i = 0; i < scenario->changes && !atomic_load(&scenario->stop); i++) {
+	for (uint64_t i = 0; i < scenario->changes && !atomic_load(&scenario->stop) && !program_stopped; i++) {
 		struct change change = choose_change(scenario, &seed);
 
 		make_change(scenario, thread, &change);
@@ -388,11 +391,15 @@ static void write_all(struct scenario *scenario, struct cleave_map_thread *threa
 		cleave_section_quiescent(record);
 		if (i % 256)
 			continue;
+		if (program_progress_due(stdout))
+			program_progress(stdout, "%" PRIu64 " of %" PRIu64 " changes", i, scenario->changes);
 		offline();
 		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 		online();
 	}
 	atomic_store(&scenario->stop, true);
+	scenario->changes = kinds[PROTECT] + kinds[UNMAP] + kinds[MAP];
+	program_progress_over(stdout);
 	printf("writer: %" PRIu64 " protects, %" PRIu64 " unmaps, %" PRIu64 " maps\n", kinds[PROTECT], kinds[UNMAP],
 	       kinds[MAP]);
 }
@@ -431,7 +438,8 @@ static void check_all(struct scenario *scenario, struct cleave_map_thread *threa
 		fail(scenario, 0, "cleave_map_verify()", &(struct cleave_map_entry){ 0 }, 0, 0);
 }
 
-static void run(struct scenario *scenario, struct cleave_map_thread *thread, CLEAVE_SECTION_THREAD *record)
+/* Return: what the readers have done, together. */
+static struct reader run(struct scenario *scenario, struct cleave_map_thread *thread, CLEAVE_SECTION_THREAD *record)
 {
 	static struct reader readers[READERS];
 	struct reader sum = { .lookups = 0 };
@@ -459,6 +467,7 @@ static void run(struct scenario *scenario, struct cleave_map_thread *thread, CLE
 	       sum.lookups, sum.mapped, sum.whole, sum.overlapped, sum.undecided, sum.checks);
 	check_all(scenario, thread, record);
 	printf("in the end: %" PRIu64 " entries\n", cells_entries(&scenario->map, thread));
+	return sum;
 }
 
 static void make_array(struct scenario *scenario)
@@ -474,24 +483,93 @@ static void make_array(struct scenario *scenario)
 	}
 }
 
+static bool write_json(const char *path, const struct scenario *scenario, const struct reader *sum, bool good)
+{
+	FILE *file = program_open(path);
+
+	if (!file)
+		return false;
+	fprintf(file,
+		"{ \"seed\": %" PRIu64 ", \"changes\": %" PRIu64 ", \"lookups\": %" PRIu64 ", \"mapped\": %" PRIu64
+		", \"whole\": %" PRIu64 ", \"overlapped\": %" PRIu64 ", \"undecided\": %" PRIu64
+		", \"protections\": %" PRIu64 ", \"passed\": %s }\n",
+		scenario->seed, scenario->changes, sum->lookups, sum->mapped, sum->whole, sum->overlapped,
+		sum->undecided, sum->checks, good ? "true" : "false");
+	return program_close(file, path);
+}
+
+static const char help[] =
+	"usage: map-firefox-FLAVOUR [options] RECORDING\n"
+	"\n"
+	"One thread changes a map of a browser's 6,849 entries, eight look things up in it; a flat array judges every\n"
+	"answer.\n"
+	"\n"
+	"  --changes N    how many (50000)\n"
+	"  --seed N       of all random choices (from the clock)\n"
+	"  --json FILE    the figures for a machine; - for standard output\n"
+	"  --help         this text\n"
+	"\n"
+	"Examples:\n"
+	"  map-firefox-memb stress/traces/firefox.trace.zst\n"
+	"  map-firefox-qsbr --changes 2000000 --json figures.json stress/traces/firefox.trace.zst\n"
+	"\n"
+	"Exit status: 0 passed, 1 a wrong answer, 2 wrong usage or a damaged recording, 130 interrupted.\n";
+
+/* Return: where JSON is wanted, or NULL. */
+static const char *parse(struct scenario *scenario, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{ "changes", required_argument, NULL, 'c' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *json = NULL;
+	struct timespec now;
+	int option;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	scenario->changes = 50000;
+	scenario->seed = (uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20;
+	while ((option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			scenario->changes = program_number("changes", optarg, 1, UINT64_MAX);
+			break;
+		case 's':
+			scenario->seed = program_number("seed", optarg, 0, UINT64_MAX);
+			break;
+		case 'j':
+			json = program_output(optarg);
+			break;
+		case 'h':
+			program_help(help);
+		default:
+			program_wrong("%s", "");
+		}
+	}
+	if (optind + 1 != argc)
+		program_wrong("which recording?");
+	return json;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct cleave_map_ops ops = { .object_ref = NULL };
 	static struct scenario scenario;
 	static CLEAVE_SECTION_THREAD record;
 	struct cleave_map_thread thread;
-	struct timespec now;
+	struct reader sum;
+	const char *json;
 	bool good;
+	int status;
 
-	if (argc < 2 || argc > 4) {
-		fprintf(stderr, "usage: map-firefox RECORDING [CHANGES [SEED]]\n");
-		return 2;
-	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	scenario.changes = argc > 2 ? strtoull(argv[2], NULL, 0) : 50000;
-	scenario.seed = argc > 3 ? strtoull(argv[3], NULL, 0) : (uint64_t)now.tv_sec ^ (uint64_t)now.tv_nsec << 20;
+	program_begin(argv);
+	json = parse(&scenario, argc, argv);
+	program_ends_early();
+	cells_load(&scenario.cells, argv[optind]);
 	printf("seed %" PRIu64 "\n", scenario.seed);
-	cells_load(&scenario.cells, argv[1]);
 	make_array(&scenario);
 	must(cleave_section_start(&scenario.domain, NULL, 0), "start");
 	cleave_section_register(&record, &scenario.domain);
@@ -499,7 +577,7 @@ int main(int argc, char **argv)
 	cleave_map_thread_init(&thread, &scenario.maps, &record.thread);
 	good = cells_join(&scenario.cells, &scenario.map, &thread);
 	cells_map(&scenario.cells, &scenario.map, &thread);
-	run(&scenario, &thread, &record);
+	sum = run(&scenario, &thread, &record);
 	good = good && !atomic_load(&scenario.failures);
 	cleave_map_destroy(&scenario.map, &thread);
 	cleave_map_thread_exit(&thread);
@@ -508,5 +586,8 @@ int main(int argc, char **argv)
 	free(scenario.word);
 	cells_free(&scenario.cells);
 	printf("%s (seed %" PRIu64 ")\n", good ? "passed" : "FAILED", scenario.seed);
-	return good ? 0 : 1;
+	status = good ? 0 : 1;
+	if (json && !write_json(json, &scenario, &sum, good) && !status)
+		status = PROGRAM_WRONG;
+	return program_end(status);
 }

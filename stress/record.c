@@ -26,9 +26,9 @@
 /* After sys/ptrace.h, which has enums of the same names. */
 #include <linux/ptrace.h>
 
+#include "../tools/program.h"
 #include "record_tasks.h"
 
-#define EXIT_USAGE	2
 #define GRACE_SECONDS	10U	/* between SIGTERM and SIGKILL, and for those left behind */
 
 #if defined(__x86_64__)
@@ -205,21 +205,8 @@ static const char help[] =
 "  cleave-record -- python3 -c 'print(1)'\n"
 "  cleave-record --out gcc.trace.zst --snapshot-every 64 -- gcc -O2 -c file.c -o /dev/null\n"
 "\n"
-"Exit status: 0 recorded, 1 the recording or the program failed, 2 wrong usage.\n";
-
-static unsigned
-parse_count(const char *option, const char *text)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 10);
-
-	if (*end || !*text || value < 1 || value > 1000000000) {
-		fprintf(stderr, "cleave-record: --%s wants a number from 1, not \"%s\"\n", option,
-			text);
-		exit(EXIT_USAGE);
-	}
-	return (unsigned)value;
-}
+"Exit status: 0 recorded; 1 the program failed, or could not be traced; 2 wrong usage, or FILE\n"
+"cannot be written.\n";
 
 int
 main(int argc, char **argv)
@@ -235,42 +222,44 @@ main(int argc, char **argv)
 	struct sigaction alarm_action = { .sa_handler = on_alarm };	/* no SA_RESTART */
 	const char *path = "out.trace.zst";
 	unsigned seconds = 0;
+	uint64_t events;
 	int option, error;
 
+	program_begin(argv);
 	while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
 		switch (option) {
 		case 'o':
 			path = optarg;
 			break;
 		case 'n':
-			recording.recorder.snapshot_every = parse_count("snapshot-every", optarg);
+			recording.recorder.snapshot_every =
+				(unsigned)program_number("snapshot-every", optarg, 1, 1000000000);
 			break;
 		case 's':
-			seconds = parse_count("seconds", optarg);
+			seconds = (unsigned)program_number("seconds", optarg, 1, 1000000000);
 			break;
 		case 'h':
-			fputs(help, stdout);
-			return EXIT_SUCCESS;
+			program_help(help);
 		default:
-			return EXIT_USAGE;
+			program_wrong("%s", "");
 		}
 	}
-	if (optind == argc) {
-		fprintf(stderr, "cleave-record: which program? (--help tells more)\n");
-		return EXIT_USAGE;
-	}
+	if (optind == argc)
+		program_wrong("which program?");
+	program_command(argv[optind]);
 	error = trace_writer_open(&recording.recorder.writer, path);
 	if (error)
-		record_fail("%s: %s", path, strerror(-error));
+		program_wrong("%s: %s", path, strerror(-error));
 	sigaction(SIGALRM, &alarm_action, NULL);
-	signal(SIGINT, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* for the program, which shares the terminal */
 	recording.root = start(argv + optind);
 	record_begin(&recording.recorder, recording.root);
 	alarm(seconds);
 	run(&recording);
-	error = trace_writer_close(recording.recorder.writer);
+	error = trace_writer_close(recording.recorder.writer, &events);
 	if (error)
-		record_fail("%s: %s", path, strerror(-error));
-	return WIFEXITED(recording.root_status) && !WEXITSTATUS(recording.root_status) ?
-	       EXIT_SUCCESS : EXIT_FAILURE;
+		program_wrong("%s: %s", path, strerror(-error));
+	fprintf(stderr, "%s: %" PRIu64 " events in %s\n", program_name, events, path);
+	return program_end(WIFEXITED(recording.root_status) && !WEXITSTATUS(recording.root_status) ?
+			   EXIT_SUCCESS : EXIT_FAILURE);
 }

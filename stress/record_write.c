@@ -196,8 +196,7 @@ trace_writer_open(struct trace_writer **out, const char *path)
 	return 0;
 }
 
-int
-trace_writer_close(struct trace_writer *writer)
+int trace_writer_close(struct trace_writer *writer, uint64_t *events)
 {
 	int error;
 
@@ -206,6 +205,7 @@ trace_writer_close(struct trace_writer *writer)
 	if (fflush(writer->file))
 		keep_error(writer, -errno);
 	error = writer->error;
+	*events = writer->events;
 	release(writer);
 	return error;
 }

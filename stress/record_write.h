@@ -32,7 +32,7 @@ uint64_t trace_writer_page(uint64_t address);
 /* Pages of @length bytes, rounded up, and cut to the last page number there is. */
 uint64_t trace_writer_pages(uint64_t length);
 
-/* Write the trailer and close. Return 0 or the first negative errno since the open. */
-int trace_writer_close(struct trace_writer *writer);
+/* Write the trailer and close; @events says how many there are. Return 0 or the first negative errno since the open. */
+int trace_writer_close(struct trace_writer *writer, uint64_t *events);
 
 #endif

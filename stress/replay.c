@@ -11,11 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../tools/program.h"
 #include "space_map.h"
 #include "space_model.h"
 #include "trace.h"
-
-#define EXIT_USAGE	2
 
 enum mode {
 	MODE_CHECK,		/* only read the file */
@@ -199,6 +198,26 @@ report(const struct replay *replay)
 		       " offset\n", replay->other_mismatches);
 }
 
+/* One object of the array; `json` may be NULL. */
+static void
+write_json(FILE *json, const struct replay *replay, size_t left)
+{
+	if (!json)
+		return;
+	fprintf(json, "%s\n  { \"file\": ", ftell(json) > 0 ? "," : "");
+	program_json_string(json, replay->path);
+	fprintf(json, ", \"processes\": %" PRIu32 ", \"failed_calls\": %" PRIu64 ", \"peak_lines\": %zu,"
+		" \"peak_ranges\": %zu, \"snapshots\": %" PRIu64 ", \"mismatches\": %" PRIu64 ",\n"
+		"    \"map_mismatches\": %" PRIu64 ", \"objects_left\": %zu, \"events\": {",
+		replay->processes, replay->failed_calls, replay->peak_lines, replay->peak_ranges,
+		replay->compared, replay->mismatches + replay->other_mismatches,
+		replay->map_mismatches, left);
+	for (int kind = 0; kind < TRACE_KINDS; kind++)
+		fprintf(json, "%s\"%s\": %" PRIu64, kind ? ", " : " ",
+			trace_kind_name((enum trace_kind)kind), replay->kinds[kind]);
+	fprintf(json, " } }");
+}
+
 static int
 create(struct replay *replay, const struct trace *trace, enum mode mode)
 {
@@ -212,7 +231,7 @@ create(struct replay *replay, const struct trace *trace, enum mode mode)
 
 /* Return whether something was wrong. */
 static bool
-judge(struct replay *replay)
+judge(struct replay *replay, FILE *json)
 {
 	size_t left;
 	bool wrong = replay->mismatches || replay->other_mismatches || replay->map_mismatches;
@@ -222,12 +241,13 @@ judge(struct replay *replay)
 	replay->map = NULL;
 	if (left)
 		printf("%s: %zu objects have references in the end\n", replay->path, left);
+	write_json(json, replay, left);
 	return wrong || left;
 }
 
 /* Return an exit status. */
 static int
-replay_file(const char *path, enum mode mode)
+replay_file(const char *path, enum mode mode, FILE *json)
 {
 	static const struct space_ops ops = { on_effect, on_next };
 	struct replay replay = { .path = path };
@@ -235,11 +255,11 @@ replay_file(const char *path, enum mode mode)
 	struct trace *trace;
 	struct trace_event event;
 	char message[256];
-	int got = 0, error, status = EXIT_USAGE;
+	int got = 0, error, status = PROGRAM_WRONG;
 
 	if (trace_open(&trace, path, message, sizeof(message))) {
 		fprintf(stderr, "cleave-replay: %s: %s\n", path, message);
-		return EXIT_USAGE;
+		return PROGRAM_WRONG;
 	}
 	error = create(&replay, trace, mode);
 	if (!error)
@@ -257,7 +277,7 @@ replay_file(const char *path, enum mode mode)
 			strerror(-error));
 		status = EXIT_FAILURE;
 	} else if (got == 0) {
-		status = judge(&replay) ? EXIT_FAILURE : EXIT_SUCCESS;
+		status = judge(&replay, json) ? EXIT_FAILURE : EXIT_SUCCESS;
 	}
 	space_map_destroy(replay.map);
 	space_destroy(space);
@@ -275,7 +295,7 @@ check_file(const char *path)
 
 	if (trace_load(&log, path, message, sizeof(message))) {
 		fprintf(stderr, "cleave-replay: %s: %s\n", path, message);
-		return EXIT_USAGE;
+		return PROGRAM_WRONG;
 	}
 	printf("%s: %zu events of %" PRIu32 " processes, undamaged\n", path, log->count,
 	       log->processes);
@@ -284,7 +304,7 @@ check_file(const char *path)
 }
 
 static const char help[] =
-"usage: cleave-replay [--check | --map | --map-joined] FILE...\n"
+"usage: cleave-replay [--check | --map | --map-joined] [--json FILE] RECORDING...\n"
 "\n"
 "Replays recordings of address-space calls, which cleave-record made, on a plain model, and\n"
 "compares the model with every snapshot of the real mappings in the recording.\n"
@@ -292,6 +312,7 @@ static const char help[] =
 "  --check        only look whether the files are undamaged, do not replay them\n"
 "  --map          replay them on the library's maps as well, and compare those, too\n"
 "  --map-joined   the same, with maps which join neighbours that differ in nothing\n"
+"  --json FILE    the figures of what was replayed for a machine; - for standard output\n"
 "  --help         this text\n"
 "\n"
 "Examples:\n"
@@ -299,7 +320,8 @@ static const char help[] =
 "  cleave-replay --map stress/traces/java.trace.zst\n"
 "  cleave-replay --check out.trace.zst\n"
 "\n"
-"Exit status: 0 all match, 1 a snapshot does not, 2 a damaged file or wrong usage.\n";
+"Exit status: 0 all match, 1 a snapshot does not, 2 a damaged file or wrong usage;\n"
+"130 interrupted: what comes first on the command line is done.\n";
 
 int
 main(int argc, char **argv)
@@ -308,12 +330,18 @@ main(int argc, char **argv)
 		{ "check", no_argument, NULL, 'c' },
 		{ "map", no_argument, NULL, 'm' },
 		{ "map-joined", no_argument, NULL, 'j' },
+		{ "json", required_argument, NULL, 'J' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	enum mode mode = MODE_MODEL;
+	const char *path = NULL;
+	char *text = NULL;
+	size_t size;
+	FILE *json = NULL;
 	int option, worst = EXIT_SUCCESS;
 
+	program_begin(argv);
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
@@ -325,23 +353,37 @@ main(int argc, char **argv)
 		case 'j':
 			mode = MODE_MAP_JOINED;
 			break;
+		case 'J':
+			path = program_output(optarg);
+			break;
 		case 'h':
-			fputs(help, stdout);
-			return EXIT_SUCCESS;
+			program_help(help);
 		default:
-			return EXIT_USAGE;
+			program_wrong("%s", "");
 		}
 	}
-	if (optind == argc) {
-		fprintf(stderr, "cleave-replay: which recording? (--help tells more)\n");
-		return EXIT_USAGE;
-	}
-	for (int i = optind; i < argc; i++) {
+	if (optind == argc)
+		program_wrong("which recording?");
+	if (path && mode == MODE_CHECK)
+		program_wrong("--check has no figures for --json");
+	if (path && !(json = open_memstream(&text, &size)))
+		program_wrong("%s", strerror(errno));
+	program_ends_early();
+	for (int i = optind; i < argc && !program_stopped; i++) {
 		int status = mode == MODE_CHECK ? check_file(argv[i]) :
-						  replay_file(argv[i], mode);
+						  replay_file(argv[i], mode, json);
 
-		if (status > worst)
+		if (status == EXIT_FAILURE || !worst)
 			worst = status;
 	}
-	return worst;
+	if (json && !fclose(json)) {
+		FILE *file = program_open(path);
+
+		if (file)
+			fprintf(file, "[%s\n]\n", text);
+		if ((!file || !program_close(file, path)) && !worst)
+			worst = PROGRAM_WRONG;
+		free(text);
+	}
+	return program_end(worst);
 }

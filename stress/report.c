@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "report.h"
 
+#include "../tools/program.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -10,8 +12,6 @@
 #include <unistd.h>
 
 #define VIOLATIONS_SHOWN 4
-
-static bool on_line; /* of a terminal that is written over */
 
 static uint64_t sum(const struct job *job, enum count what)
 {
@@ -82,22 +82,18 @@ void report_exact(const struct job *job)
 
 void report_progress(const struct job *job, uint64_t elapsed_ns)
 {
-	static uint64_t last;
-	bool terminal = isatty(STDOUT_FILENO);
 	uint64_t checked = sum(job, COUNT_CHECKED);
 
-	if (elapsed_ns - last < (terminal ? 500 : 5000) * UINT64_C(1000000))
+	if (!program_progress_due(stdout))
 		return;
-	last = elapsed_ns;
-	printf("%s%5.0f s  %.1f M changes  %.1f M queries  %.1f M answers checked  %.3f %% undecided  garbage %" PRIu64
-	       "  violations %u%s",
-	       terminal ? "\r" : "", (double)elapsed_ns / 1e9, (double)changes(job) / 1e6, (double)queries(job) / 1e6,
-	       (double)checked / 1e6,
-	       checked ? 100.0 * (double)sum(job, COUNT_UNDECIDED_ANSWERS) / (double)checked : 0.0,
-	       __atomic_load_n(&job->core->garbage.word, __ATOMIC_RELAXED), atomic_load(&job->violations),
-	       terminal ? "" : "\n");
-	on_line = terminal;
-	fflush(stdout);
+	program_progress(
+		stdout,
+		"%5.0f s  violations %u  %.1f M changes  %.1f M queries  %.1f M answers checked  %.3f %% undecided"
+		"  garbage %" PRIu64,
+		(double)elapsed_ns / 1e9, atomic_load(&job->violations), (double)changes(job) / 1e6,
+		(double)queries(job) / 1e6, (double)checked / 1e6,
+		checked ? 100.0 * (double)sum(job, COUNT_UNDECIDED_ANSWERS) / (double)checked : 0.0,
+		__atomic_load_n(&job->core->garbage.word, __ATOMIC_RELAXED));
 }
 
 /* ---- A violation ---- */
@@ -167,9 +163,9 @@ void violation(struct worker *worker, uint64_t addr, const char *format, ...)
 	if (!inside)
 		worker->flavour->enter(worker->record);
 	pthread_mutex_lock(&lock);
-	printf("%sVIOLATION (seed %" PRIu64 ", flavour %s, thread %u): ", on_line ? "\n" : "", job->options.seed,
-	       job->options.flavour->name, worker->number);
-	on_line = false;
+	program_progress_over(stdout);
+	printf("VIOLATION (seed %" PRIu64 ", flavour %s, thread %u): ", job->options.seed, job->options.flavour->name,
+	       worker->number);
 	va_start(arguments, format);
 	vprintf(format, arguments);
 	va_end(arguments);
@@ -235,7 +231,8 @@ void report_end(const struct job *job)
 	struct figure figures[INDEX_FIGURES];
 	uint64_t checked = sum(job, COUNT_CHECKED), undecided = sum(job, COUNT_UNDECIDED_ANSWERS);
 
-	printf("%s\nthe concurrent job, %.1f s:\n", on_line ? "\n" : "", seconds);
+	program_progress_over(stdout);
+	printf("\nthe concurrent job, %.1f s:\n", seconds);
 	row("changes", changes(job), seconds);
 	row("queries", queries(job), seconds);
 	printf("by kind:\n");
@@ -266,15 +263,14 @@ void report_end(const struct job *job)
 	fflush(stdout);
 }
 
-int report_json(const struct job *job, const char *path)
+bool report_json(const struct job *job, const char *path)
 {
 	const struct options *options = &job->options;
-	FILE *file = strcmp(path, "-") ? fopen(path, "w") : stdout;
+	FILE *file = program_open(path);
 	struct figure figures[INDEX_FIGURES];
-	int error;
 
 	if (!file)
-		return -errno;
+		return false;
 	fprintf(file, "{\n  \"seed\": %" PRIu64 ",\n  \"seconds\": %.3f,\n  \"writers\": %u,\n  \"faulters\": %u,\n",
 		options->seed, (double)job->job_ns / 1e9, options->writers, options->faulters);
 	fprintf(file, "  \"flavour\": \"%s\",\n  \"search\": \"%s\",\n  \"plant\": \"%s\",\n  \"violations\": %u,\n",
@@ -309,8 +305,5 @@ int report_json(const struct job *job, const char *path)
 			i + 1 < job->scripts.recordings ? "," : "");
 	}
 	fprintf(file, "  ]\n}\n");
-	error = ferror(file) ? -EIO : 0;
-	if (file != stdout && fclose(file))
-		error = -errno;
-	return error;
+	return program_close(file, path);
 }

@@ -9,7 +9,7 @@ void report_exact(const struct job *job);
 /* Every now and then. */
 void report_progress(const struct job *job, uint64_t elapsed_ns);
 void report_end(const struct job *job);
-/* Return: 0 or negative errno. */
-int report_json(const struct job *job, const char *path);
+/* Return: false: that could not be written, and this was said. */
+bool report_json(const struct job *job, const char *path);
 
 #endif

@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../tools/program.h"
 #include "change.h"
 #include "report.h"
 #include "shared.h"
 
-#define EXIT_USAGE 2
 #define PAUSE_SECONDS 3
 #define STORM_NS UINT64_C(500000000) /* so long a storm, so long none */
 #define WIDE_PER_WRITER 2
@@ -65,46 +65,26 @@ static const char help[] =
 	"  cleave-stress --seconds 300 --flavour qsbr\n"
 	"  cleave-stress --seconds 5 --plant torn; echo $?\n"
 	"\n"
-	"Exit status: 0 no violation, 1 a violation, 2 wrong usage or a damaged recording.\n";
+	"Exit status: 0 no violation, 1 a violation, 2 wrong usage, a damaged recording or no output; 130 "
+	"interrupted.\n";
 
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
+static const struct flavour *flavour_named(const char *name)
 {
-	char *end;
-
-	errno = 0;
-	*number = strtoull(text, &end, 0);
-	if (!errno && end != text && !*end && *text != '-' && *number >= min && *number <= max)
-		return true;
-	fprintf(stderr, "cleave-stress: %s is no number from %" PRIu64 " to %" PRIu64 "\n", text, min, max);
-	return false;
+	for (size_t i = 0; flavours[i]; i++)
+		if (!strcmp(flavours[i]->name, name))
+			return flavours[i];
+	program_wrong("flavour %s is not built", name);
 }
 
-static bool choose_flavour(struct options *options, const char *name)
+static enum plant plant_named(const char *name)
 {
-	for (size_t i = 0; flavours[i]; i++) {
-		if (!strcmp(flavours[i]->name, name)) {
-			options->flavour = flavours[i];
-			return true;
-		}
-	}
-	fprintf(stderr, "cleave-stress: flavour %s is not built\n", name);
-	return false;
+	for (unsigned int i = 1; i < PLANTS; i++)
+		if (!strcmp(plant_names[i], name))
+			return (enum plant)i;
+	program_wrong("there is no fault %s to plant", name);
 }
 
-static bool choose_plant(struct options *options, const char *name)
-{
-	for (unsigned int i = 1; i < PLANTS; i++) {
-		if (!strcmp(plant_names[i], name)) {
-			options->plant = (enum plant)i;
-			return true;
-		}
-	}
-	fprintf(stderr, "cleave-stress: there is no fault %s to plant\n", name);
-	return false;
-}
-
-/* Return: an exit status, or -1 to go on. */
-static int parse(struct options *options, int argc, char **argv)
+static void parse(struct options *options, int argc, char **argv)
 {
 	static const struct option names[] = {
 		{ "seconds", required_argument, NULL, 's' },  { "writers", required_argument, NULL, 'w' },
@@ -114,59 +94,50 @@ static int parse(struct options *options, int argc, char **argv)
 		{ "json", required_argument, NULL, 'j' },     { "plant", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },	      { NULL, 0, NULL, 0 },
 	};
-	bool good = true;
-	uint64_t number;
 	int option;
 
-	while (good && (option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
 		switch (option) {
 		case 's':
-			good = parse_number(optarg, 0, 1000000, &options->seconds);
+			options->seconds = program_number("seconds", optarg, 0, 1000000);
 			break;
 		case 'w':
-			good = parse_number(optarg, 1, 64, &number);
-			options->writers = (unsigned int)number;
+			options->writers = (unsigned int)program_number("writers", optarg, 1, 64);
 			break;
 		case 'f':
-			good = parse_number(optarg, 0, 256, &number);
-			options->faulters = (unsigned int)number;
+			options->faulters = (unsigned int)program_number("faulters", optarg, 0, 256);
 			break;
 		case 'r':
-			good = parse_number(optarg, 0, UINT64_MAX, &options->seed);
+			options->seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'n':
-			good = parse_number(optarg, 1, 200000, &options->scale);
+			options->scale = program_number("scale", optarg, 1, 200000);
 			break;
 		case 'F':
-			good = choose_flavour(options, optarg);
+			options->flavour = flavour_named(optarg);
 			break;
 		case 'p':
-			good = choose_plant(options, optarg);
+			options->plant = plant_named(optarg);
 			break;
 		case 'S':
 			options->search = optarg;
-			good = cleave_search_named(optarg) != NULL;
-			if (!good)
-				fprintf(stderr, "cleave-stress: no walk %s for this build and processor\n", optarg);
+			if (!cleave_search_named(optarg))
+				program_wrong("no walk %s for this build and processor", optarg);
 			break;
 		case 't':
 			options->traces = optarg;
 			break;
 		case 'j':
-			options->json = optarg;
+			options->json = program_output(optarg);
 			break;
 		case 'h':
-			fputs(help, stdout);
-			return EXIT_SUCCESS;
+			program_help(help);
 		default:
-			good = false;
+			program_wrong("%s", "");
 		}
 	}
-	if (good && optind < argc) {
-		fprintf(stderr, "cleave-stress: what is %s? (--help tells more)\n", argv[optind]);
-		good = false;
-	}
-	return good ? -1 : EXIT_USAGE;
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
 }
 
 /* ---- Crashes and hangs ---- */
@@ -401,10 +372,10 @@ static int run_all(struct job *job, uint64_t until_ns)
 		error = shake_start(job);
 	if (error) {
 		fprintf(stderr, "cleave-stress: %s\n", strerror(-error));
-		exit(EXIT_USAGE); /* nothing was wrong with the library */
+		exit(PROGRAM_WRONG); /* nothing was wrong with the library */
 	}
 	job->options.flavour->offline();
-	while (now_ns() < until_ns && !atomic_load(&job->stop)) {
+	while (now_ns() < until_ns && !atomic_load(&job->stop) && !program_stopped) {
 		struct timespec nap = { .tv_nsec = 20000000 };
 		uint64_t garbage;
 
@@ -490,10 +461,8 @@ static int execute(struct job *job)
 		until = now_ns() + span / 2;
 	run_all(job, until);
 	report_end(job);
-	if (job->options.json)
-		error = report_json(job, job->options.json);
-	if (error)
-		fprintf(stderr, "cleave-stress: %s: %s\n", job->options.json, strerror(-error));
+	if (job->options.json && !report_json(job, job->options.json))
+		error = PROGRAM_WRONG;
 	/* After a violation the index may be broken, and leaving is not what is tested. */
 	if (!atomic_load(&job->violations))
 		clean(job);
@@ -506,24 +475,22 @@ int main(int argc, char **argv)
 		.options = { .seconds = 30, .writers = 8, .faulters = 8, .traces = STRESS_TRACES, .scale = 6849 },
 		.gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER },
 	};
-	int status, error;
+	int error;
 
+	program_begin(argv);
 	job.options.seed = now_ns() ^ (uint64_t)getpid() << 40;
 	job.options.flavour = flavours[0];
-	status = parse(&job.options, argc, argv);
-	if (status >= 0)
-		return status;
+	parse(&job.options, argc, argv);
+	program_ends_early();
 	if (scripts_load(&job.scripts, job.options.traces, job.options.scale, job.options.seed))
-		return EXIT_USAGE;
+		return program_end(PROGRAM_WRONG);
 	report_begin(&job);
 	watch(&job);
 	error = execute(&job);
 	scripts_unload(&job.scripts);
+	if (error < 0)
+		fprintf(stderr, "%s: %s\n", program_name, strerror(-error));
 	if (atomic_load(&job.violations) || error == 1)
-		return EXIT_FAILURE;
-	if (error) {
-		fprintf(stderr, "cleave-stress: %s\n", strerror(-error));
-		return EXIT_USAGE;
-	}
-	return EXIT_SUCCESS;
+		return program_end(EXIT_FAILURE);
+	return program_end(error ? PROGRAM_WRONG : EXIT_SUCCESS);
 }

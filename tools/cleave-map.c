@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /* cleave-map: shows an address space, of a process, of a recording or of an index. */
+#include "program.h"
 #include "show.h"
 #include "source.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define EXIT_USAGE 2
 
 static const char help[] =
 	"usage: cleave-map show SOURCE [options]\n"
@@ -38,7 +36,7 @@ static const char help[] =
 	"  cleave-map show --trace stress/traces/firefox.trace.zst --at-peak --svg firefox.svg\n"
 	"  cleave-map show --trace stress/traces/java.trace.zst --at 1000 --json - | jq .count\n"
 	"\n"
-	"Exit status: 0 shown, 1 the output could not be written, 2 wrong usage or bad input.\n";
+	"Exit status: 0 shown; 2 wrong usage, bad input, or the output could not be written.\n";
 
 struct options {
 	const char *maps;
@@ -52,44 +50,24 @@ struct options {
 	bool gaps;
 };
 
-static bool complain(const char *text)
-{
-	fprintf(stderr, "cleave-map: %s (--help tells more)\n", text);
-	return false;
-}
-
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *number)
-{
-	char *end;
-
-	errno = 0;
-	*number = strtoull(text, &end, 10);
-	if (!errno && end != text && !*end && *text >= '0' && *text <= '9' && *number >= min && *number <= max)
-		return true;
-	fprintf(stderr, "cleave-map: %s is no number from %" PRIu64 " to %" PRIu64 "\n", text, min, max);
-	return false;
-}
-
 /* Do the options make sense together? */
-static bool check(const struct options *options)
+static void check(const struct options *options)
 {
 	int sources =
 		(options->pid != 0) + (options->maps != NULL) + (options->trace != NULL) + (options->dump != NULL);
 	bool on_stdout = options->svg && !strcmp(options->svg, "-");
 
 	if (sources != 1)
-		return complain("one of --pid, --maps, --trace and --dump is wanted");
+		program_wrong("one of --pid, --maps, --trace and --dump is wanted");
 	if (options->trace && options->at == options->point.peak)
-		return complain("--trace wants either --at or --at-peak");
+		program_wrong("--trace wants either --at or --at-peak");
 	if (!options->trace && (options->at || options->point.peak || options->point.process))
-		return complain("--at, --at-peak and --process go with --trace");
+		program_wrong("--at, --at-peak and --process go with --trace");
 	if (on_stdout && options->json && !strcmp(options->json, "-"))
-		return complain("a drawing and JSON do not fit into one output");
-	return true;
+		program_wrong("a drawing and JSON do not fit into one output");
 }
 
-/* Return: an exit status, or -1 to go on. */
-static int parse(struct options *options, int argc, char **argv)
+static void parse(struct options *options, int argc, char **argv)
 {
 	static const struct option names[] = {
 		{ "pid", required_argument, NULL, 'p' },     { "maps", required_argument, NULL, 'm' },
@@ -99,14 +77,12 @@ static int parse(struct options *options, int argc, char **argv)
 		{ "json", required_argument, NULL, 'j' },    { "gaps", no_argument, NULL, 'g' },
 		{ "help", no_argument, NULL, 'h' },	     { NULL, 0, NULL, 0 },
 	};
-	bool good = true;
-	uint64_t number;
 	int option;
 
-	while (good && (option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
 		switch (option) {
 		case 'p':
-			good = parse_number(optarg, 1, INT32_MAX, &options->pid);
+			options->pid = program_number("pid", optarg, 1, INT32_MAX);
 			break;
 		case 'm':
 			options->maps = optarg;
@@ -119,14 +95,13 @@ static int parse(struct options *options, int argc, char **argv)
 			break;
 		case 'a':
 			options->at = true;
-			good = parse_number(optarg, 0, UINT64_MAX - 1, &options->point.event);
+			options->point.event = program_number("at", optarg, 0, UINT64_MAX - 1);
 			break;
 		case 'k':
 			options->point.peak = true;
 			break;
 		case 'P':
-			good = parse_number(optarg, 1, UINT32_MAX, &number);
-			options->point.process = (uint32_t)number;
+			options->point.process = (uint32_t)program_number("process", optarg, 1, UINT32_MAX);
 			break;
 		case 's':
 			options->svg = optarg;
@@ -138,17 +113,16 @@ static int parse(struct options *options, int argc, char **argv)
 			options->gaps = true;
 			break;
 		case 'h':
-			fputs(help, stdout);
-			return EXIT_SUCCESS;
+			program_help(help);
 		default:
-			good = false;
+			program_wrong("%s", "");
 		}
 	}
-	if (good && (optind + 1 != argc || strcmp(argv[optind], "show")))
-		good = complain("what shall it do? There is one command: show");
-	if (good)
-		good = check(options);
-	return good ? -1 : EXIT_USAGE;
+	if (optind + 1 != argc || strcmp(argv[optind], "show"))
+		program_wrong("what shall it do? There is one command: show");
+	check(options);
+	program_output(options->svg);
+	program_output(options->json);
 }
 
 static int load(struct picture *picture, const struct options *options, char error[SOURCE_ERROR])
@@ -166,31 +140,12 @@ static int load(struct picture *picture, const struct options *options, char err
 static bool write_to(const char *path, const struct picture *picture,
 		     void (*show)(const struct picture *picture, FILE *file))
 {
-	bool to_stdout = !strcmp(path, "-");
-	FILE *file = to_stdout ? stdout : fopen(path, "we");
-	bool good = file != NULL;
+	FILE *file = program_open(path);
 
-	if (file) {
-		show(picture, file);
-		good = !ferror(file);
-		if (to_stdout)
-			good = !fflush(file) && good;
-		else
-			good = !fclose(file) && good;
-	}
-	if (!good)
-		fprintf(stderr, "cleave-map: %s: %s\n", path, strerror(errno));
-	return good;
-}
-
-static void show_lines(const struct picture *picture, FILE *file)
-{
-	show_text(picture, file, false);
-}
-
-static void show_lines_and_gaps(const struct picture *picture, FILE *file)
-{
-	show_text(picture, file, true);
+	if (!file)
+		return false;
+	show(picture, file);
+	return program_close(file, path);
 }
 
 static bool is_stdout(const char *path)
@@ -204,21 +159,20 @@ int main(int argc, char **argv)
 	struct picture picture = { .count = 0 };
 	char error[SOURCE_ERROR] = "";
 	bool good = true;
-	int status = parse(&options, argc, argv);
 
-	if (status >= 0)
-		return status;
+	program_begin(argv);
+	parse(&options, argc, argv);
 	if (load(&picture, &options, error)) {
-		fprintf(stderr, "cleave-map: %s\n", error);
+		fprintf(stderr, "%s: %s\n", program_name, error);
 		picture_free(&picture);
-		return EXIT_USAGE;
+		return program_end(PROGRAM_WRONG);
 	}
 	if (options.svg)
 		good = write_to(options.svg, &picture, show_svg);
 	if (options.json)
 		good = write_to(options.json, &picture, show_json) && good;
 	if (!is_stdout(options.svg) && !is_stdout(options.json))
-		good = write_to("-", &picture, options.gaps ? show_lines_and_gaps : show_lines) && good;
+		show_text(&picture, stdout, options.gaps);
 	picture_free(&picture);
-	return good ? EXIT_SUCCESS : EXIT_FAILURE;
+	return program_end(good ? EXIT_SUCCESS : PROGRAM_WRONG);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Prints the dump of an index: `dump-example N` or `dump-example N nodes`.  Entry i is [i * 3000, i * 3000 + 1fff]
- * (hexadecimal), and the highest address has an entry of its own.  With a third argument it holds entry 1 then, and
- * aborts.  For the tests of cleave-map and cleave-gdb.py.
+ * Prints the dump of an index.  Entry i is [i * 3000, i * 3000 + 1fff] (hexadecimal), and the highest address has an
+ * entry of its own.  For the tests of cleave-map and cleave-gdb.py.
  */
+#include "program.h"
+
 #include <cleave/section.h>
 
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,6 +15,54 @@ static void print_line(struct cleave_lines *lines, const char *text)
 {
 	(void)lines;
 	puts(text);
+}
+
+static const char help[] = "usage: dump-example [options]\n"
+			   "\n"
+			   "Print the dump of an index.\n"
+			   "\n"
+			   "  --entries N    so many, and one more (10)\n"
+			   "  --nodes        its nodes, too\n"
+			   "  --abort        then hold entry 1 and abort\n"
+			   "  --help         this text\n"
+			   "\n"
+			   "Example:\n"
+			   "  dump-example --entries 300 --nodes | cleave-map show --dump -\n"
+			   "\n"
+			   "Exit status: 0; 2: wrong usage, no memory, or no output.\n";
+
+static uint64_t parse(bool *nodes, bool *aborts, int argc, char **argv)
+{
+	static const struct option names[] = {
+		{ "entries", required_argument, NULL, 'e' },
+		{ "nodes", no_argument, NULL, 'n' },
+		{ "abort", no_argument, NULL, 'a' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	uint64_t entries = 10;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+		switch (option) {
+		case 'e':
+			entries = program_number("entries", optarg, 0, 1000000);
+			break;
+		case 'n':
+			*nodes = true;
+			break;
+		case 'a':
+			*aborts = true;
+			break;
+		case 'h':
+			program_help(help);
+		default:
+			program_wrong("%s", "");
+		}
+	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	return entries;
 }
 
 int main(int argc, char **argv)
@@ -23,21 +73,24 @@ int main(int argc, char **argv)
 	static struct cleave_hold hold;
 	static char values[2];
 	struct cleave_lines lines = { print_line };
-	unsigned long n = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
+	bool nodes = false, aborts = false;
+	uint64_t n;
 	int error;
 
+	program_begin(argv);
+	n = parse(&nodes, &aborts, argc, argv);
 	if (cleave_section_start(&domain, NULL, 0))
-		return EXIT_FAILURE;
+		return PROGRAM_WRONG;
 	cleave_section_register(&record, &domain);
 	error = cleave_init(&index, &record.thread);
-	for (unsigned long i = 0; i < n && !error; i++)
+	for (uint64_t i = 0; i < n && !error; i++)
 		error = cleave_insert(&index, &record.thread, i * 0x3000, i * 0x3000 + 0x1fff, &values[0], NULL);
 	if (!error)
 		error = cleave_insert(&index, &record.thread, UINT64_MAX, UINT64_MAX, &values[1], NULL);
 	cleave_section_enter(&record);
-	cleave_dump_rcu(&index, &lines, argc > 2);
+	cleave_dump_rcu(&index, &lines, nodes);
 	cleave_section_leave(&record);
-	if (argc > 3) {
+	if (aborts) {
 		fflush(stdout);
 		cleave_hold_begin(&hold, &index, &record.thread, 0x3000);
 		abort();
@@ -45,5 +98,5 @@ int main(int argc, char **argv)
 	cleave_destroy(&index, &record.thread);
 	cleave_section_unregister(&record, &domain);
 	cleave_section_stop(&domain);
-	return error ? EXIT_FAILURE : EXIT_SUCCESS;
+	return program_end(error ? PROGRAM_WRONG : EXIT_SUCCESS);
 }

@@ -6,13 +6,13 @@
  *
  * A line counts if it is of a node that was in the index before the operation, of the index itself or of its domain.
  * (Nodes that an operation makes are written, too; nobody else has them in his cache.)
- *
- * usage: cleave-bench-lines FILE.json [entries]
  */
 #include "walk.h"
 
+#include "../../tools/program.h"
 #include "../layout.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,8 @@
 #define DOMAIN (LEVELS + 1)
 #define WHERES (LEVELS + 2)
 #define LINES 64 /* of one operation, at most */
-#define NODES (1u << 14) /* more than twice what 50,000 entries take */
+#define ENTRIES 50000u	 /* at most */
+#define NODES (1u << 14) /* more than twice what so many entries take */
 
 struct cost {
 	uint64_t locks[WHERES];
@@ -264,12 +265,8 @@ static void count_all(struct cost costs[KINDS], const struct layout *layout, uin
 	(void)layout;
 }
 
-static void print(FILE *file, const struct cost costs[KINDS], size_t entries)
+static void print_table(const struct cost costs[KINDS], size_t entries)
 {
-	fprintf(file, "{\n\t\"entries\": %zu,\n\t\"nodes\": [", entries);
-	for (unsigned int level = 0; level < LEVELS; level++)
-		fprintf(file, "%s%zu", level ? ", " : "", nodes_of[level]);
-	fprintf(file, "],\n\t\"operations\": [");
 	printf("%zu entries; nodes by level:", entries);
 	for (unsigned int level = 0; level < LEVELS && nodes_of[level]; level++)
 		printf(" %zu", nodes_of[level]);
@@ -277,44 +274,113 @@ static void print(FILE *file, const struct cost costs[KINDS], size_t entries)
 	for (unsigned int kind = 0; kind < KINDS; kind++) {
 		const uint64_t *sums[2] = { costs[kind].locks, costs[kind].lines };
 
-		fprintf(file, "%s\n\t\t{ \"operation\": \"%s\"", kind ? "," : "", names[kind]);
 		printf("%-8s", names[kind]);
 		for (unsigned int which = 0; which < 2; which++) {
-			fprintf(file, ", \"%s\": [", which ? "lines" : "locks");
-			for (unsigned int at = 0; at < WHERES; at++) {
-				double each = (double)sums[which][at] / (double)costs[kind].operations;
-
-				fprintf(file, "%s%.5f", at ? ", " : "", each);
+			for (unsigned int at = 0; at < WHERES; at++)
 				if (at >= LEVELS || nodes_of[at])
-					printf(" %8.4f", each);
-			}
-			fprintf(file, "]");
+					printf(" %8.4f", (double)sums[which][at] / (double)costs[kind].operations);
 			printf("   ");
 		}
-		fprintf(file, " }");
 		printf("\n");
 	}
+}
+
+static bool write_json(const char *path, const struct cost costs[KINDS], size_t entries)
+{
+	FILE *file = program_open(path);
+
+	if (!file)
+		return false;
+	fprintf(file, "{\n\t\"entries\": %zu,\n\t\"nodes\": [", entries);
+	for (unsigned int level = 0; level < LEVELS; level++)
+		fprintf(file, "%s%zu", level ? ", " : "", nodes_of[level]);
+	fprintf(file, "],\n\t\"operations\": [");
+	for (unsigned int kind = 0; kind < KINDS; kind++) {
+		const uint64_t *sums[2] = { costs[kind].locks, costs[kind].lines };
+
+		fprintf(file, "%s\n\t\t{ \"operation\": \"%s\"", kind ? "," : "", names[kind]);
+		for (unsigned int which = 0; which < 2; which++) {
+			fprintf(file, ", \"%s\": [", which ? "lines" : "locks");
+			for (unsigned int at = 0; at < WHERES; at++)
+				fprintf(file, "%s%.5f", at ? ", " : "",
+					(double)sums[which][at] / (double)costs[kind].operations);
+			fprintf(file, "]");
+		}
+		fprintf(file, " }");
+	}
 	fprintf(file, "\n\t]\n}\n");
+	return program_close(file, path);
+}
+
+/* A change that takes no lock would mean that nothing was seen. */
+static bool plausible(const struct cost costs[KINDS])
+{
+	for (unsigned int kind = CLIP; kind < KINDS; kind++)
+		if (costs[kind].locks[0] < costs[kind].operations || costs[LOOKUP].lines[0]) {
+			printf("FAILED: %s: %llu locks of leaves\n", names[kind],
+			       (unsigned long long)costs[kind].locks[0]);
+			return false;
+		}
+	return true;
+}
+
+static const char help[] =
+	"usage: cleave-bench-lines [options]\n"
+	"\n"
+	"Count which locks an operation takes and which cache lines it writes, by level of the tree.\n"
+	"\n"
+	"  --entries N    of the index (6849)\n"
+	"  --json FILE    write it for a machine, too; - for standard output\n"
+	"  --help         this text\n"
+	"\n"
+	"Example:\n"
+	"  cleave-bench-lines --entries 1000 --json lines.json\n"
+	"\n"
+	"Exit status: 0; 1: nothing was counted; 2: wrong usage, or FILE cannot be written.\n";
+
+/* Return: where JSON is wanted, or NULL. */
+static const char *parse(size_t *entries, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "entries", required_argument, NULL, 'n' },
+		{ "json", required_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *json = NULL;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (option) {
+		case 'n':
+			*entries = program_number("entries", optarg, 2 * LAYOUT_APART, ENTRIES);
+			break;
+		case 'j':
+			json = program_output(optarg);
+			break;
+		case 'h':
+			program_help(help);
+		default:
+			program_wrong("%s", "");
+		}
+	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	return json;
 }
 
 int main(int argc, char **argv)
 {
-	size_t entries = argc > 2 ? strtoul(argv[2], NULL, 0) : 6849;
+	size_t entries = 6849;
 	struct cost costs[KINDS] = { { .operations = 0 } };
 	struct cleave_entry *order, *drawn;
 	struct layout layout;
 	uint64_t *middles;
-	FILE *file;
+	const char *json;
+	int status;
 
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: cleave-bench-lines FILE.json [entries]\n");
-		return 2;
-	}
-	file = fopen(argv[1], "we");
-	if (!file) {
-		perror(argv[1]);
-		return 1;
-	}
+	program_begin(argv);
+	json = parse(&entries, argc, argv);
 	layout_make(&layout, entries, 42);
 	order = layout_shuffled(&layout, 43);
 	drawn = layout_drawn(&layout, 0, layout.n, OPERATIONS, 44);
@@ -326,14 +392,10 @@ int main(int argc, char **argv)
 		must(cleave_insert(&tree, &self, order[i].first, order[i].last, order[i].value, NULL), "insert");
 	count_all(costs, &layout, middles, drawn);
 	gather_all();
-	print(file, costs, entries);
-	/* A change that takes no lock would mean that nothing was seen. */
-	for (unsigned int kind = CLIP; kind < KINDS; kind++)
-		if (costs[kind].locks[0] < costs[kind].operations || costs[LOOKUP].lines[0]) {
-			printf("FAILED: %s: %llu locks of leaves\n", names[kind],
-			       (unsigned long long)costs[kind].locks[0]);
-			return 1;
-		}
+	print_table(costs, entries);
+	status = plausible(costs) ? 0 : 1;
+	if (json && !write_json(json, costs, entries) && !status)
+		status = PROGRAM_WRONG;
 	cleave_destroy(&tree, &self);
 	cleave_thread_exit(&self);
 	cleave_domain_exit(&domain);
@@ -341,5 +403,5 @@ int main(int argc, char **argv)
 	free(drawn);
 	free(middles);
 	layout_free(&layout);
-	return fclose(file) ? 1 : 0;
+	return program_end(status);
 }

@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../tools/program.h"
+
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -455,16 +457,22 @@ int main(int argc, char **argv)
 	self = argv;
 	if (argc == 2 && strcmp(argv[1], "--exit") == 0)
 		return 0;
-	if (argc > 1) {
-		printf("usage: cleave-mirror-cases\nOne thing after another that a mirror can get wrong.  For "
-		       "cleave-mirror.\n"
-		       "example: cleave-mirror cleave-mirror-cases\n");
-		return strcmp(argv[1], "--help") == 0 ? 0 : 2;
-	}
+	program_begin((char *[]){ argv[0], NULL }); /* it execs itself: argv stays */
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		program_help("usage: cleave-mirror-cases\n"
+			     "\n"
+			     "One thing after another that a mirror can get wrong.  For cleave-mirror.\n"
+			     "\n"
+			     "Example:\n"
+			     "  cleave-mirror cleave-mirror-cases\n"
+			     "\n"
+			     "Exit status: 0; 1: a call failed that must not; 2: wrong usage.\n");
+	if (argc > 1)
+		program_wrong("what is %s?", argv[1]);
 	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		cases[i].run();
 		usleep(20000); /* some passes of the checker */
 	}
 	printf("%zu cases\n", sizeof(cases) / sizeof(cases[0]));
-	return 0;
+	return program_end(0);
 }

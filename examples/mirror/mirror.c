@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "../common/options.h"
+#include "../../tools/program.h"
 #include "../common/supervise.h"
 #include "layout.h"
 #include "report.h"
@@ -34,7 +34,7 @@ struct mirror {
 	struct mirror_shared *shared;
 };
 
-static const char usage[] =
+static const char help[] =
 	"usage: cleave-mirror [OPTIONS] PROGRAM [ARGS...]\n"
 	"\n"
 	"Runs PROGRAM, unmodified, and mirrors its address space in a cleave_map: every call that changes mappings is\n"
@@ -56,14 +56,10 @@ static const char usage[] =
 	"  cleave-mirror node -e 'setTimeout(() => {}, 5000)'\n"
 	"  cleave-mirror --stop --naive cleave-mirror-stress --seconds 10\n"
 	"\n"
-	"exit status: 0 the two agreed, and the program succeeded; 1 they disagreed, or something failed; 2 usage.\n";
+	"exit status: 0 the two agreed, and the program succeeded; 1 they disagreed, or something failed;\n"
+	"2 wrong usage, or FILE cannot be written.\n";
 
 /* ---- Options ---- */
-
-static unsigned int number(const char *text, const char *option)
-{
-	return (unsigned int)option_number("cleave-mirror", option, text, 1000000000);
-}
 
 static void parse(struct options *options, int argc, char **argv)
 {
@@ -91,13 +87,13 @@ static void parse(struct options *options, int argc, char **argv)
 			options->stop = true;
 			break;
 		case 't':
-			options->seconds = number(optarg, "seconds");
+			options->seconds = (unsigned int)program_number("seconds", optarg, 1, 1000000000);
 			break;
 		case 'p':
-			options->nap = number(optarg, "nap");
+			options->nap = (unsigned int)program_number("nap", optarg, 0, 1000000000);
 			break;
 		case 'j':
-			options->json = optarg;
+			options->json = program_output(optarg);
 			break;
 		case 'q':
 			options->quiet = true;
@@ -106,17 +102,14 @@ static void parse(struct options *options, int argc, char **argv)
 			options->agent = optarg;
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			exit(0);
+			program_help(help);
 		default:
-			fputs(usage, stderr);
-			exit(2);
+			program_wrong("%s", "");
 		}
 	}
-	if (optind == argc) {
-		fputs(usage, stderr);
-		exit(2);
-	}
+	if (optind == argc)
+		program_wrong("which program?");
+	program_command(argv[optind]);
 	options->command = argv + optind;
 }
 
@@ -150,7 +143,9 @@ int main(int argc, char **argv)
 	struct supervisor *supervisor = &mirror.supervisor;
 	struct totals totals;
 	bool succeeded;
+	int status;
 
+	program_begin(argv);
 	parse(&mirror.options, argc, argv);
 	supervisor_open(supervisor, mirror.options.agent, AGENT_NAME, sizeof(struct mirror_shared));
 	mirror.shared = (struct mirror_shared *)supervisor->shared;
@@ -166,11 +161,12 @@ int main(int argc, char **argv)
 	totals.program_status = supervisor->program_status;
 	totals.ended = supervisor->ended && (mirror.options.stop || mirror.options.seconds);
 	totals.problem = supervisor->problem[0] ? supervisor->problem : NULL;
-	report_table(&totals, !mirror.options.quiet);
-	if (mirror.options.json && !report_json(&totals, mirror.options.json))
-		return 1;
+	report_table(&totals);
 	succeeded = totals.ended || (WIFEXITED(totals.program_status) && WEXITSTATUS(totals.program_status) == 0);
-	return succeeded && !totals.sum.disagreements && !totals.sum.trouble && !totals.problem && totals.sum.windows
-		       ? 0
-		       : 1;
+	status = succeeded && !totals.sum.disagreements && !totals.sum.trouble && !totals.problem && totals.sum.windows
+			 ? 0
+			 : 1;
+	if (mirror.options.json && !report_json(&totals, mirror.options.json) && !status)
+		status = PROGRAM_WRONG;
+	return program_end(status);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "report.h"
 
+#include "../../tools/program.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,17 +70,13 @@ void report_sum(const struct mirror_shared *shared, struct totals *totals)
 
 void report_progress(const struct totals *totals)
 {
-	static double next;
-	bool terminal = isatty(STDERR_FILENO);
-
-	if (totals->seconds < next)
+	if (!program_progress_due(stderr))
 		return;
-	next = totals->seconds + (terminal ? 0.25 : 5);
-	fprintf(stderr,
-		"%s%7.1f s: %" PRIu32 " images, %" PRIu64 " calls, %" PRIu64 " windows compared, %" PRIu64
-		" disagreements%s",
-		terminal ? "\r" : "", totals->seconds, totals->processes, totals->calls, totals->sum.windows,
-		totals->sum.disagreements, terminal ? "\033[K" : "\n");
+	program_progress(stderr,
+			 "%7.1f s: %" PRIu64 " disagreements, %" PRIu32 " images, %" PRIu64 " calls, %" PRIu64
+			 " windows compared",
+			 totals->seconds, totals->sum.disagreements, totals->processes, totals->calls,
+			 totals->sum.windows);
 }
 
 static void program_line(const struct totals *totals)
@@ -94,13 +92,11 @@ static void program_line(const struct totals *totals)
 	printf(" after %.1f s, %" PRIu32 " images\n", totals->seconds, totals->processes);
 }
 
-void report_table(const struct totals *totals, bool after_progress)
+void report_table(const struct totals *totals)
 {
 	const struct mirror_process *sum = &totals->sum;
 
-	if (after_progress && isatty(STDERR_FILENO))
-		fprintf(stderr, "\r\033[K");
-	fflush(stderr);
+	program_progress_over(stderr);
 	printf("\n");
 	program_line(totals);
 	printf("\n  %-16s %12s %12s\n", "call", "made", "refused");
@@ -127,21 +123,6 @@ void report_table(const struct totals *totals, bool after_progress)
 	fflush(stdout);
 }
 
-/* Texts are the agent's own: letters, digits, and nothing that needs escapes; the program's name may be anything. */
-static void json_string(FILE *file, const char *text)
-{
-	fputc('"', file);
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			fprintf(file, "\\%c", *text);
-		else if ((unsigned char)*text < 0x20)
-			fprintf(file, "\\u%04x", (unsigned int)(unsigned char)*text);
-		else
-			fputc(*text, file);
-	}
-	fputc('"', file);
-}
-
 static void json_count(FILE *file, const char *name, uint64_t value)
 {
 	fprintf(file, "  \"%s\": %" PRIu64 ",\n", name, value);
@@ -149,17 +130,14 @@ static void json_count(FILE *file, const char *name, uint64_t value)
 
 bool report_json(const struct totals *totals, const char *path)
 {
-	FILE *file = strcmp(path, "-") ? fopen(path, "w") : stdout;
+	FILE *file = program_open(path);
 	const struct mirror_process *sum = &totals->sum;
 	int status = totals->program_status;
-	bool written;
 
-	if (!file) {
-		fprintf(stderr, "cleave-mirror: %s: %s\n", path, strerror(errno));
+	if (!file)
 		return false;
-	}
 	fprintf(file, "{\n  \"program\": ");
-	json_string(file, totals->program);
+	program_json_string(file, totals->program);
 	fprintf(file, ",\n  \"order\": \"%s\",\n  \"seconds\": %.3f,\n", totals->naive ? "naive" : "transaction",
 		totals->seconds);
 	fprintf(file, "  \"exit_status\": %d,\n  \"signal\": %d,\n  \"ended\": %s,\n",
@@ -185,12 +163,9 @@ bool report_json(const struct totals *totals, const char *path)
 		if (!totals->text[i])
 			continue;
 		fprintf(file, "  \"%s_after\": %.3f,\n  \"%s\": ", name, totals->caught[i], name);
-		json_string(file, totals->text[i]);
+		program_json_string(file, totals->text[i]);
 		fprintf(file, ",\n");
 	}
 	fprintf(file, "  \"disagreements\": %" PRIu64 "\n}\n", sum->disagreements);
-	written = !ferror(file) && (file == stdout ? fflush(file) : fclose(file)) == 0;
-	if (!written)
-		fprintf(stderr, "cleave-mirror: %s: cannot write\n", path);
-	return written;
+	return program_close(file, path);
 }

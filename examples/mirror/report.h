@@ -27,7 +27,7 @@ struct totals {
 void report_sum(const struct mirror_shared *shared, struct totals *totals);
 /* One line, written over, if standard error is a terminal; else one now and then. */
 void report_progress(const struct totals *totals);
-void report_table(const struct totals *totals, bool after_progress);
+void report_table(const struct totals *totals);
 bool report_json(const struct totals *totals, const char *path);
 
 #endif

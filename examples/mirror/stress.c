@@ -22,9 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../common/options.h"
-
-#define PROGRAM "cleave-mirror-stress"
+#include "../../tools/program.h"
 
 #define PAGE 4096u
 /* Where nothing is put unasked, so that nobody's memory is overwritten. */
@@ -255,6 +253,20 @@ static void *work(void *argument)
 	return NULL;
 }
 
+static const char help[] = "usage: cleave-mirror-stress [options]\n"
+			   "\n"
+			   "Threads that map, unmap and protect overlapping ranges.  For cleave-mirror.\n"
+			   "\n"
+			   "  --threads N    at once (8)\n"
+			   "  --seconds N    how long (5)\n"
+			   "  --seed N       of all random choices (1)\n"
+			   "  --help         this text\n"
+			   "\n"
+			   "Example:\n"
+			   "  cleave-mirror cleave-mirror-stress --threads 8 --seconds 5\n"
+			   "\n"
+			   "Exit status: 0; 1: memory was not what a thread had made of it; 2: wrong usage.\n";
+
 static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
@@ -269,26 +281,22 @@ static void parse(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			options.threads = (unsigned int)option_number(PROGRAM, "threads", optarg, THREADS_MOST);
+			options.threads = (unsigned int)program_number("threads", optarg, 1, THREADS_MOST);
 			break;
 		case 's':
-			options.seconds = (unsigned int)option_number(PROGRAM, "seconds", optarg, 1000000);
+			options.seconds = (unsigned int)program_number("seconds", optarg, 0, 1000000);
 			break;
 		case 'e':
-			options.seed = option_number(PROGRAM, "seed", optarg, UINT64_MAX);
+			options.seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
+		case 'h':
+			program_help(help);
 		default:
-			fprintf(option == 'h' ? stdout : stderr,
-			       "usage: cleave-mirror-stress [--threads N] [--seconds N] [--seed N]\n"
-			       "Threads that map, unmap and protect overlapping ranges.  For cleave-mirror.\n"
-			       "example: cleave-mirror cleave-mirror-stress --threads 8 --seconds 5\n");
-			exit(option == 'h' ? 0 : 2);
+			program_wrong("%s", "");
 		}
 	}
-	if (optind != argc || options.threads < 1) {
-		fprintf(stderr, PROGRAM ": at least one thread, and no argument (--help tells more)\n");
-		exit(2);
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
 }
 
 static double seconds_since(const struct timespec *begin)
@@ -307,6 +315,7 @@ int main(int argc, char **argv)
 	unsigned int started = 0;
 	double seconds;
 
+	program_begin(argv);
 	parse(argc, argv);
 	file = memfd_create("stress", MFD_CLOEXEC);
 	if (file < 0 || ftruncate(file, 1024 * PAGE)) {
@@ -336,5 +345,5 @@ int main(int argc, char **argv)
 	seconds = seconds_since(&begin);
 	printf("%u threads, seed %" PRIu64 ", %.1f s: %" PRIu64 " calls (%.0f a second), %" PRIu64 " refused\n",
 	       started, options.seed, seconds, calls, (double)calls / seconds, refused);
-	return atomic_load(&broken) || started < options.threads;
+	return program_end(atomic_load(&broken) || started < options.threads);
 }

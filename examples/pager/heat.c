@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "../../tools/program.h"
 #include "pager.h"
 
 #define SAMPLES (UINT64_C(1) << 24)
@@ -214,7 +215,7 @@ bool heat_draw(const char *path)
 {
 	struct picture *picture = calloc(1, sizeof(*picture));
 	size_t n = nsamples < SAMPLES ? nsamples : SAMPLES;
-	FILE *file = fopen(path, "we");
+	FILE *file = program_open(path);
 	bool done = false;
 
 	if (picture && file && samples && find_blocks(picture, n)) {
@@ -229,14 +230,12 @@ bool heat_draw(const char *path)
 		draw_axes(file, picture);
 		draw_legend(file, picture, n);
 		fputs("</svg>\n", file);
-		done = !ferror(file);
+		done = true;
 	}
-	if (file && fclose(file))
-		done = false;
+	if (file)
+		done = program_close(file, path) && done;
 	if (picture)
 		free(picture->blocks);
 	free(picture);
-	if (!done)
-		fprintf(stderr, "cleave-pager: %s cannot be written\n", path);
 	return done;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * cleave-pager-killed CHILDREN SEED: forks children that change their address spaces and touch memory all the time,
+ * cleave-pager-killed: forks children that change their address spaces and touch memory all the time,
  * four at once, and kills each at some moment.  Nothing that one leaves half done may hold up the others.
  */
 #define _GNU_SOURCE
+#include <getopt.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "../../tools/program.h"
 
 #define FAMILIES 4u
 #define SIZE ((size_t)1 << 16)
@@ -61,16 +64,58 @@ static int kill_children(unsigned int n, uint64_t random)
 	return 0;
 }
 
+static const char help[] =
+	"usage: cleave-pager-killed [options]\n"
+	"\n"
+	"Children that map, touch and unmap memory all the time, each killed at some moment.  For cleave-pager.\n"
+	"\n"
+	"  --children N    of each of four families (1500)\n"
+	"  --seed N        of the moments (from the clock)\n"
+	"  --help          this text\n"
+	"\n"
+	"Example:\n"
+	"  cleave-pager cleave-pager-killed --children 500\n"
+	"\n"
+	"Exit status: 0; 1: a child ended by itself; 2: wrong usage.\n";
+
+static void parse(unsigned int *children, uint64_t *seed, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "children", required_argument, NULL, 'c' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	*children = 1500;
+	*seed = (uint64_t)time(NULL);
+	while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			*children = (unsigned int)program_number("children", optarg, 1, 1000000000);
+			break;
+		case 's':
+			*seed = program_number("seed", optarg, 0, UINT64_MAX);
+			break;
+		case 'h':
+			program_help(help);
+		default:
+			program_wrong("%s", "");
+		}
+	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int n = argc == 3 ? (unsigned int)strtoul(argv[1], NULL, 10) : 0;
-	uint64_t seed = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
+	unsigned int n;
+	uint64_t seed;
 	int status, bad = 0;
 
-	if (!n) {
-		fprintf(stderr, "usage: cleave-pager-killed CHILDREN SEED\n");
-		return 2;
-	}
+	program_begin(argv);
+	parse(&n, &seed, argc, argv);
 	printf("killed: %u families of %u children, seed %llu\n", FAMILIES, n, (unsigned long long)seed);
 	fflush(stdout);
 	for (unsigned int i = 0; i < FAMILIES; i++) {
@@ -82,5 +127,5 @@ int main(int argc, char **argv)
 	}
 	while (wait(&status) > 0)
 		bad |= status;
-	return bad ? 1 : 0;
+	return program_end(bad ? 1 : 0);
 }

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../common/options.h"
+#include "../../tools/program.h"
 #include "pager.h"
 
 #define AGENT_NAME "cleave-pager-agent"
@@ -27,12 +27,12 @@ static const struct engine *const engines[] = { &engine_cleave, &engine_mutex_tr
 
 #define ENGINES (sizeof(engines) / sizeof(engines[0]))
 
-static const char usage[] =
+static const char help[] =
 	"usage: cleave-pager [OPTIONS] PROGRAM [ARGS...]\n"
 	"\n"
-	"Runs PROGRAM, unmodified, and serves the page faults of its private anonymous memory through userfaultfd; "
-	"also\n"
-	"those of all that it starts.  Every call that changes an address space is carried out inside a transaction.\n"
+	"Runs PROGRAM, unmodified, and serves the page faults of its private anonymous memory through userfaultfd;\n"
+	"also those of all that it starts.  Every call that changes an address space is carried out inside a\n"
+	"transaction.\n"
 	"\n"
 	"  --limit SIZE    keep at most so much in memory (4M, 1G; bytes without a letter); the rest goes to a file\n"
 	"  --swap DIR      where that file is made (/var/tmp); it has no name\n"
@@ -53,20 +53,10 @@ static const char usage[] =
 	"  cleave-pager --compare --limit 32M cleave-pager-stress --seconds 10\n"
 	"\n"
 	"exit status: 0 all went well, and the program succeeded; 1 something was violated, or the program failed;\n"
-	"2 usage, or the system does not permit it (root; or, without forks, vm.unprivileged_userfaultfd=1).\n";
+	"2 wrong usage, a FILE that cannot be written, or the system does not permit it (root; or, without forks,\n"
+	"vm.unprivileged_userfaultfd=1).\n";
 
 /* ---- Options ---- */
-
-static void __attribute__((noreturn)) misuse(const char *text, const char *what)
-{
-	fprintf(stderr, "cleave-pager: %s%s\n%s", text, what, usage);
-	exit(2);
-}
-
-static unsigned int number(const char *text, const char *option)
-{
-	return (unsigned int)option_number("cleave-pager", option, text, 1000000000);
-}
 
 static uint64_t pages(const char *text)
 {
@@ -74,13 +64,12 @@ static uint64_t pages(const char *text)
 	char *end;
 	unsigned long long value = strtoull(text, &end, 10);
 	const char *letter = *end ? strchr(letters, *end & ~0x20) : NULL;
+	long shift = letter ? 10 * (letter - letters + 1) : 0;
 
-	if (letter) {
-		value <<= 10 * (letter - letters + 1);
-		end++;
-	}
-	if (!*text || *end || value / PAGE < 256)
-		misuse("--limit", " wants a size, at least 1M");
+	end += letter != NULL;
+	if (*text < '0' || *text > '9' || *end || value > UINT64_MAX >> shift || value << shift < UINT64_C(1) << 20)
+		program_wrong("--limit wants a size, at least 1M, not '%s'", text);
+	value <<= shift;
 	return value / PAGE;
 }
 
@@ -89,7 +78,7 @@ static const struct engine *engine_named(const char *name)
 	for (size_t i = 0; i < ENGINES; i++)
 		if (strcmp(engines[i]->name, name) == 0)
 			return engines[i];
-	misuse("no such engine: ", name);
+	program_wrong("there is no engine %s", name);
 }
 
 static void parse(struct options *options, int argc, char **argv)
@@ -121,10 +110,10 @@ static void parse(struct options *options, int argc, char **argv)
 			options->compare = true;
 			break;
 		case 'n':
-			options->handlers = number(optarg, "handlers");
+			options->handlers = (unsigned int)program_number("handlers", optarg, 1, 64);
 			break;
 		case 't':
-			options->seconds = number(optarg, "seconds");
+			options->seconds = (unsigned int)program_number("seconds", optarg, 1, 1000000000);
 			break;
 		case 's':
 			options->svg = optarg;
@@ -139,17 +128,19 @@ static void parse(struct options *options, int argc, char **argv)
 			options->agent = optarg;
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			exit(0);
+			program_help(help);
 		default:
-			fputs(usage, stderr);
-			exit(2);
+			program_wrong("%s", "");
 		}
 	}
 	if (optind == argc)
-		misuse("which program?", "");
-	if (!options->handlers || options->handlers > 64)
-		misuse("--handlers", " wants 1 to 64");
+		program_wrong("which program?");
+	program_command(argv[optind]);
+	/* With --compare there are several. */
+	if (!options->compare) {
+		program_output(options->svg);
+		program_output(options->json);
+	}
 	options->command = argv + optind;
 }
 
@@ -324,10 +315,10 @@ static int compare(void)
 
 		if (child == 0) {
 			pager.options.engine = engines[i];
-			pager.options.svg = name_for(pager.options.svg, engines[i]);
-			pager.options.json = name_for(pager.options.json, engines[i]);
+			pager.options.svg = program_output(name_for(pager.options.svg, engines[i]));
+			pager.options.json = program_output(name_for(pager.options.json, engines[i]));
 			good = run(&summaries[i]);
-			exit(write_files(&summaries[i]) && good ? 0 : 1);
+			exit(program_end(!good ? 1 : write_files(&summaries[i]) ? 0 : PROGRAM_WRONG));
 		}
 		if (child < 0 || waitpid(child, &status, 0) != child || status)
 			good = false;
@@ -339,12 +330,14 @@ static int compare(void)
 int main(int argc, char **argv)
 {
 	struct summary summary;
-	bool good;
+	bool good, written;
 
+	program_begin(argv);
 	parse(&pager.options, argc, argv);
 	check_permission();
 	if (pager.options.compare)
-		return compare();
+		return program_end(compare());
 	good = run(&summary);
-	return write_files(&summary) && good ? 0 : 1;
+	written = write_files(&summary);
+	return program_end(!good ? 1 : written ? 0 : PROGRAM_WRONG);
 }

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../tools/program.h"
 #include "pager.h"
 
 static const char *const kind_names[FAULT_KINDS] = FAULT_KIND_NAMES;
@@ -54,19 +55,19 @@ void summarize(struct summary *summary)
 void report_progress(void)
 {
 	static uint64_t shown_at, shown_faults;
-	uint64_t now = clock_ns(), interval = isatty(2) ? 200000000u : 5000000000u;
+	uint64_t now = clock_ns();
 	struct summary summary;
 
-	if (now - shown_at < interval)
+	if (!program_progress_due(stderr))
 		return;
 	summarize(&summary);
-	fprintf(stderr,
-		"%s%7.1f s  %9llu faults  %7.0f /s  %8.1f MiB resident  %9llu refaults  %9llu evicted  %6llu calls%s",
-		isatty(2) ? "\r" : "", summary.seconds, (unsigned long long)summary.faults,
+	program_progress(
+		stderr,
+		"%7.1f s  %9llu faults  %7.0f /s  %8.1f MiB resident  %9llu refaults  %9llu evicted  %6llu calls",
+		summary.seconds, (unsigned long long)summary.faults,
 		shown_at ? (double)(summary.faults - shown_faults) * 1e9 / (double)(now - shown_at) : 0.0,
 		mib(get(&pager.resident)), (unsigned long long)summary.by_kind[FAULT_REFAULT],
-		(unsigned long long)(summary.evicted + summary.clean), (unsigned long long)summary.calls,
-		isatty(2) ? "\033[K" : "\n");
+		(unsigned long long)(summary.evicted + summary.clean), (unsigned long long)summary.calls);
 	shown_at = now;
 	shown_faults = summary.faults;
 }
@@ -75,8 +76,7 @@ void report_table(const struct summary *summary)
 {
 	FILE *out = stderr;
 
-	if (!pager.options.quiet && isatty(2))
-		fputc('\n', out);
+	program_progress_over(out);
 	fprintf(out, "%-22s %s, %u handlers\n", "engine", summary->engine, pager.options.handlers);
 	fprintf(out, "%-22s %llu in %.1f s: %.0f a second, %.1f us each in the handler\n", "faults served",
 		(unsigned long long)summary->faults, summary->seconds, (double)summary->faults / summary->seconds,
@@ -108,27 +108,12 @@ void report_table(const struct summary *summary)
 			pager.violation);
 }
 
-static void json_string(FILE *file, const char *text)
-{
-	fputc('"', file);
-	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			fputc('\\', file);
-		if ((unsigned char)*text >= ' ')
-			fputc(*text, file);
-	}
-	fputc('"', file);
-}
-
 bool report_json(const struct summary *summary, const char *path)
 {
-	bool standard = strcmp(path, "-") == 0, done;
-	FILE *file = standard ? stdout : fopen(path, "we");
+	FILE *file = program_open(path);
 
-	if (!file) {
-		fprintf(stderr, "cleave-pager: %s cannot be written\n", path);
+	if (!file)
 		return false;
-	}
 	fprintf(file, "{\n  \"engine\": \"%s\",\n  \"seconds\": %.3f,\n  \"faults\": %llu,\n  \"kinds\": {",
 		summary->engine, summary->seconds, (unsigned long long)summary->faults);
 	for (unsigned int i = 0; i < FAULT_KINDS; i++)
@@ -154,11 +139,10 @@ bool report_json(const struct summary *summary, const char *path)
 	NUMBER("events_unexpected", get(&pager.events_unexpected));
 	NUMBER("violations", summary->violations);
 	fputs(",\n  \"violation\": ", file);
-	json_string(file, pager.violation);
+	program_json_string(file, pager.violation);
 	NUMBER("status", summary->status);
 	fputs("\n}\n", file);
-	done = !ferror(file);
-	return (standard ? fflush(file) == 0 : fclose(file) == 0) && done;
+	return program_close(file, path);
 }
 
 void report_comparison(const struct summary *summaries, size_t n)

@@ -21,9 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../common/options.h"
-
-#define PROGRAM "cleave-pager-stress"
+#include "../../tools/program.h"
 
 #define PAGE ((size_t)4096)
 #define WORDS (PAGE / sizeof(uint64_t))
@@ -339,6 +337,23 @@ static void *run_thread(void *argument)
 	return NULL;
 }
 
+static const char help[] =
+	"usage: cleave-pager-stress [options]\n"
+	"\n"
+	"Threads that touch, move, unmap and protect pages and fork, and check what they hold.  For cleave-pager.\n"
+	"\n"
+	"  --threads N    at once (4)\n"
+	"  --seconds N    how long (5)\n"
+	"  --pages N      of each thread (4096)\n"
+	"  --no-forks     do not fork\n"
+	"  --seed N       of all random choices (from the clock)\n"
+	"  --help         this text\n"
+	"\n"
+	"Example:\n"
+	"  cleave-pager --limit 8M cleave-pager-stress --pages 1024 --seconds 10\n"
+	"\n"
+	"Exit status: 0; 1: a page held something else; 2: wrong usage.\n";
+
 static void parse(int argc, char **argv)
 {
 	static const struct option known[] = {
@@ -350,41 +365,34 @@ static void parse(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	static const char usage[] =
-		"usage: cleave-pager-stress [--threads N] [--seconds N] [--pages N (each thread's)] "
-		"[--seed N] [--no-forks]\n";
 	int option;
 
 	options.seed = (uint64_t)time(NULL);
 	while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
 		switch (option) {
 		case 't':
-			options.threads = (unsigned int)option_number(PROGRAM, "threads", optarg, 256);
+			options.threads = (unsigned int)program_number("threads", optarg, 1, 256);
 			break;
 		case 's':
-			options.seconds = (unsigned int)option_number(PROGRAM, "seconds", optarg, 1000000);
+			options.seconds = (unsigned int)program_number("seconds", optarg, 0, 1000000);
 			break;
 		case 'p':
-			options.pages = option_number(PROGRAM, "pages", optarg, 1000000000);
+			options.pages = program_number("pages", optarg, 2 * RUN, 1000000000);
 			break;
 		case 'r':
-			options.seed = option_number(PROGRAM, "seed", optarg, UINT64_MAX);
+			options.seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'n':
 			options.forks = false;
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			exit(0);
+			program_help(help);
 		default:
-			fputs(usage, stderr);
-			exit(2);
+			program_wrong("%s", "");
 		}
 	}
-	if (!options.threads || options.pages < 2 * RUN || optind != argc) {
-		fputs(usage, stderr);
-		exit(2);
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
 }
 
 int main(int argc, char **argv)
@@ -392,6 +400,7 @@ int main(int argc, char **argv)
 	unsigned long operations = 0, forks = 0;
 	struct thread *threads;
 
+	program_begin(argv);
 	parse(argc, argv);
 	printf("stress: %u threads, %zu pages each, %u seconds, seed %llu\n", options.threads, options.pages,
 	       options.seconds, (unsigned long long)options.seed);
@@ -415,5 +424,5 @@ int main(int argc, char **argv)
 	for (size_t page = 0; page < shared.pages; page++)
 		verify(&shared, page);
 	printf("stress: %lu operations, %lu forks, %lu mismatches\n", operations, forks, atomic_load(&mismatches));
-	return atomic_load(&mismatches) ? 1 : 0;
+	return program_end(atomic_load(&mismatches) ? 1 : 0);
 }

@@ -107,7 +107,7 @@ processes)
 killed)
 	# One that was killed while it asked once held up all that asked later.
 	permille=0
-	serves "$killed" 1500 "$(date +%s)"
+	serves "$killed" --children 1500 --seed "$(date +%s)"
 	at_least forks 6000
 	;;
 python)

@@ -96,6 +96,7 @@ static double now(void)
 static void report_failure(const char *name, unsigned int number, const struct sim_options *options, uint64_t i,
 			   const struct sim_execution *execution)
 {
+	program_progress_over(stderr);
 	printf("FAILED: %s (%s): %s\n", name, variant.shape->name, failure);
 	execution_print();
 	printf("  to repeat: --scenario %s --replay %u:%d:%s:%u:%u:%llu:%llu:%u:%s\n", name, number, options->stale,
@@ -144,6 +145,10 @@ static void set_options(struct sim_options *options, bool stale)
 
 static bool limit(const struct settings *settings, double until, uint64_t n, uint64_t most)
 {
+	if (n % 1024 == 0 && program_progress_due(stderr))
+		program_progress(stderr, "%s: %llu executions", at.name, (unsigned long long)n);
+	if (program_stopped)
+		return true;
 	if (settings->executions)
 		return n >= most;
 	return n > 0 && n % 16 == 0 && now() >= until;
@@ -296,10 +301,8 @@ static int replay(const struct settings *settings, unsigned int scenario)
 
 	if (sscanf(settings->replay, "%u:%u:%15[a-z]:%u:%u:%llu:%llu:%u:%4095s", &number, &stale, strategy,
 		   &options.bound, &options.deviations, &seed, &i, &options.length, choices) < 8 ||
-	    number >= scenario_variants(scenario)) {
-		fprintf(stderr, "cleave-sim: not what a failure printed: %s\n", settings->replay);
-		return 2;
-	}
+	    number >= scenario_variants(scenario))
+		program_wrong("not what a failure printed: %s", settings->replay);
 	options.strategy = strategy[0] == 'r' ? SIM_RANDOM : strategy[0] == 'p' ? SIM_PCT : SIM_DFS;
 	options.seed = seed;
 	options.choices = options.strategy == SIM_DFS ? choices : NULL;
@@ -316,6 +319,7 @@ static int replay(const struct settings *settings, unsigned int scenario)
 
 static void print_report(const struct report *r, const struct settings *settings)
 {
+	program_progress_over(stderr);
 	printf("%-32s %10llu %10llu %10llu %10llu %6u %7.1f %9.0f", r->name, (unsigned long long)r->executions,
 	       (unsigned long long)r->pruned, (unsigned long long)r->distinct, (unsigned long long)r->classes,
 	       r->longest, r->seconds, (double)(r->executions + r->pruned) / (r->seconds > 0 ? r->seconds : 1));
@@ -338,29 +342,34 @@ static void print_json(FILE *file, const struct report *r, const struct settings
 	*first = false;
 }
 
-static void usage(FILE *file)
-{
-	fputs("Usage: cleave-sim [options]\n"
-	      "Run the index under chosen schedules and judge every execution.\n"
-	      "  --seconds N        for all scenarios together (default 60)\n"
-	      "  --processor        seconds of the processor's time: a busy machine explores as much\n"
-	      "  --executions N     instead: of each scenario\n"
-	      "  --scenario NAME    only this one, NAME*: all that begin so (--list names them),\n"
-	      "                     named: no pairs and triples\n"
-	      "  --strategy S       random (default), pct, or dfs: all schedules within the bound\n"
-	      "  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
-	      "  --deviations N     stale loads, grace periods seen late, failed allocations of one execution\n"
-	      "                     (default 4; dfs: 1)\n"
-	      "  --whole            dfs: enter again what was explored; the same classes must be found\n"
-	      "  --memory M         sc: loads return the newest value; weak: also older ones; both (default)\n"
-	      "  --seed N           (default 1)\n"
-	      "  --replay WHAT      with --scenario: repeat what a failure printed, and print the interleaving\n"
-	      "  --first            stop at the first failure\n"
-	      "  --json FILE        write the report there too\n"
-	      "  --list, --help\n"
-	      "Exit: 0 all passed, 1 a failure was found, 2 an error.\n",
-	      file);
-}
+static const char help[] =
+	"usage: cleave-sim [options]\n"
+	"\n"
+	"Run the index under chosen schedules and judge every execution.\n"
+	"\n"
+	"  --seconds N        for all scenarios together (default 60)\n"
+	"  --processor        seconds of the processor's time: a busy machine explores as much\n"
+	"  --executions N     instead: of each scenario\n"
+	"  --scenario NAME    only this one, NAME*: all that begin so (--list names them),\n"
+	"                     named: no pairs and triples\n"
+	"  --strategy S       random (default), pct, or dfs: all schedules within the bound\n"
+	"  --preemptions N    dfs: the bound (default 2); pct: change points (default 3)\n"
+	"  --deviations N     stale loads, grace periods seen late, failed allocations of one execution\n"
+	"                     (default 4; dfs: 1)\n"
+	"  --whole            dfs: enter again what was explored; the same classes must be found\n"
+	"  --memory M         sc: loads return the newest value; weak: also older ones; both (default)\n"
+	"  --seed N           (default 1)\n"
+	"  --replay WHAT      with --scenario: repeat what a failure printed, and print the interleaving\n"
+	"  --first            stop at the first failure\n"
+	"  --json FILE        write the report there too\n"
+	"  --list             the names of scenarios\n"
+	"  --help             this text\n"
+	"\n"
+	"Examples:\n"
+	"  cleave-sim --seconds 20\n"
+	"  cleave-sim --scenario 'pair/*' --strategy dfs --seconds 600 --json pairs.json\n"
+	"\n"
+	"Exit status: 0 all passed, 1 a failure was found, 2 wrong usage or no output, 130 interrupted.\n";
 
 static void add(struct report *total, const struct report *report)
 {
@@ -376,28 +385,26 @@ static void add(struct report *total, const struct report *report)
 
 static int run_all(const struct settings *settings, unsigned int *chosen, unsigned int n)
 {
-	FILE *json = settings->json ? fopen(settings->json, "w") : NULL;
+	FILE *json = settings->json ? program_open(settings->json) : NULL;
 	struct report report, total = { .name = "total" };
 	/* What does not finish soon shares the time that is left. */
 	unsigned int passes = settings->sim.strategy == SIM_DFS && !settings->executions ? 2 : 1, failures = 0;
 	double begin = now();
 	bool first = true;
 
-	if (settings->json && !json) {
-		perror(settings->json);
-		return 2;
-	}
+	if (settings->json && !json)
+		return PROGRAM_WRONG;
 	printf("strategy %s, bound %u, deviations %u, seed %llu\n", strategy_names[settings->sim.strategy],
 	       settings->sim.bound, settings->sim.deviations, (unsigned long long)settings->sim.seed);
 	printf("%-32s %10s %10s %10s %10s %6s %7s %9s%s\n", "scenario", "executions", "pruned", "distinct", "classes",
 	       "steps", "seconds", "/ second", settings->sim.strategy == SIM_DFS ? "  finished" : "");
 	if (json)
 		fputc('[', json);
-	for (unsigned int pass = passes; pass > 0 && !(failures && settings->first); pass--) {
+	for (unsigned int pass = passes; pass > 0 && !(failures && settings->first) && !program_stopped; pass--) {
 		double until = pass > 1 ? begin + settings->seconds / 8 : begin + settings->seconds;
 		unsigned int unfinished = 0;
 
-		for (unsigned int i = 0; i < n; i++) {
+		for (unsigned int i = 0; i < n && !program_stopped; i++) {
 			run_scenario(settings, chosen[i], (until - now()) / (n - i), &report);
 			if (pass > 1 && report.finished < report.spaces && !report.failed) {
 				chosen[unfinished++] = chosen[i];
@@ -418,10 +425,8 @@ static int run_all(const struct settings *settings, unsigned int *chosen, unsign
 	execution_print_reached();
 	if (json) {
 		fputs("\n]\n", json);
-		if (fclose(json)) {
-			perror(settings->json);
-			return 2;
-		}
+		if (!program_close(json, settings->json) && !failures)
+			return PROGRAM_WRONG;
 	}
 	return failures > 0;
 }
@@ -445,7 +450,8 @@ int main(int argc, char **argv)
 	unsigned int *chosen = calloc(scenario_count(), sizeof(*chosen)), n = 0;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+	program_begin(argv);
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			settings.seconds = option_seconds(optarg);
@@ -457,7 +463,7 @@ int main(int argc, char **argv)
 			which_clock = CLOCK_PROCESS_CPUTIME_ID;
 			break;
 		case 'e':
-			settings.executions = option_number(optarg);
+			settings.executions = program_number("executions", optarg, 1, UINT64_MAX);
 			break;
 		case 'c':
 			settings.scenario = optarg;
@@ -466,22 +472,22 @@ int main(int argc, char **argv)
 			settings.sim.strategy = option_strategy(optarg);
 			break;
 		case 'p':
-			settings.sim.bound = option_small(optarg);
+			settings.sim.bound = option_small("preemptions", optarg, 8);
 			break;
 		case 'd':
-			settings.sim.deviations = option_small(optarg);
+			settings.sim.deviations = option_small("deviations", optarg, 15);
 			break;
 		case 'm':
-			settings.memory = (int)option_word(optarg, memory_names, 3, "memory model") - 1;
+			settings.memory = (int)option_word("memory", optarg, memory_names, 3) - 1;
 			break;
 		case 'r':
-			settings.sim.seed = option_number(optarg);
+			settings.sim.seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'R':
 			settings.replay = optarg;
 			break;
 		case 'j':
-			settings.json = optarg;
+			settings.json = program_output(optarg);
 			break;
 		case 'f':
 			settings.first = true;
@@ -489,13 +495,11 @@ int main(int argc, char **argv)
 		case 'l':
 			for (unsigned int i = 0; i < scenario_count(); i++)
 				puts(scenario_name(i));
-			return 0;
+			return program_end(0);
 		case 'h':
-			usage(stdout);
-			return 0;
+			program_help(help);
 		default:
-			usage(stderr);
-			return 2;
+			program_wrong("%s", "");
 		}
 	}
 	if (settings.sim.bound == UINT32_MAX)
@@ -505,14 +509,16 @@ int main(int argc, char **argv)
 	for (unsigned int i = 0; chosen && i < scenario_count(); i++)
 		if (!settings.scenario || matches(settings.scenario, scenario_name(i)))
 			chosen[n++] = i;
-	if (n == 0 || optind < argc || settings.sim.bound > 8 || settings.sim.deviations > 15 ||
-	    (settings.replay && n != 1)) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	if (n == 0)
+		program_wrong("there is no scenario %s (--list)", settings.scenario);
+	if (settings.replay && n != 1)
+		program_wrong("--replay of which --scenario?");
 	catch_crashes();
+	program_ends_early();
 	option = settings.replay ? replay(&settings, chosen[0]) : run_all(&settings, chosen, n);
 	execution_forget();
 	free(chosen);
-	return option;
+	return program_end(option);
 }

@@ -295,11 +295,12 @@ static bool run_together(const struct sim_options *options)
 	return most > 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sim_options options = { .seed = 1, .bound = 2 };
 	bool good = true;
 
+	lines_begin(argc, argv, "Does a page fault write lines of its own alone, and as few as it can?");
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 		scenario = &scenarios[i];
 		prepare();
@@ -307,6 +308,5 @@ int main(void)
 		good = run_together(&options) && good;
 	}
 	sim_snapshot_free(&snapshot);
-	printf("%s\n", good ? "passed" : "FAILED");
-	return good ? 0 : 1;
+	return lines_end(good);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 #include "lines.h"
 
+#include "../../tools/program.h"
+
+#include <getopt.h>
 #include <string.h>
 
 const char *arena;
@@ -87,4 +90,30 @@ enum sim_result lines_run_alone(const struct sim_snapshot *snapshot, void (*body
 		if (((const char *)snapshot->bytes)[i] != arena[i])
 			written[0][i / 64] = true;
 	return result;
+}
+
+/* ---- The programs ---- */
+
+void lines_begin(int argc, char **argv, const char *what)
+{
+	static const struct option longs[] = { { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 } };
+	int option;
+
+	program_begin(argv);
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (option != 'h')
+			program_wrong("%s", "");
+		printf("usage: %s\n\n%s\n\nExample:\n  %s && echo they do\n"
+		       "\nExit status: 0 passed, 1 a line is written that must not be, 2 wrong usage or no output.\n",
+		       program_name, what, program_name);
+		exit(program_end(0));
+	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+}
+
+int lines_end(bool good)
+{
+	printf("%s\n", good ? "passed" : "FAILED");
+	return program_end(good ? 0 : 1);
 }

@@ -38,4 +38,9 @@ enum sim_result lines_run(const struct sim_snapshot *snapshot, unsigned int nthr
 /* The same of thread 0 alone, with its plain stores. */
 enum sim_result lines_run_alone(const struct sim_snapshot *snapshot, void (*body)(unsigned int thread));
 
+/* The command line of these programs: it has no option but --help.  `what` they do, in a sentence. */
+void lines_begin(int argc, char **argv, const char *what);
+/* Its end.  Return: the exit status. */
+int lines_end(bool good);
+
 #endif

@@ -291,11 +291,12 @@ static bool run_together(struct sim_options *options)
 	return lines > 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sim_options options = { .seed = 1, .bound = 2 };
 	bool good = true;
 
+	lines_begin(argc, argv, "Do two writers of a map, on entries of their own, write cache lines of their own?");
 	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
 		scenario = &scenarios[i];
 		prepare();
@@ -303,6 +304,5 @@ int main(void)
 		good = run_together(&options) && good;
 	}
 	sim_snapshot_free(&snapshot);
-	printf("%s\n", good ? "passed" : "FAILED");
-	return good ? 0 : 1;
+	return lines_end(good);
 }

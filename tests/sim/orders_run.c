@@ -27,7 +27,7 @@ static bool explore(const struct scenario *scenario, unsigned int variant, enum 
 	scenario->prepare(variant);
 	sim_snapshot_take(&snapshot);
 	sim_explore(&options);
-	for (uint64_t i = trace >= 0 ? (uint64_t)trace : 0; more && ok && i < executions; i++) {
+	for (uint64_t i = trace >= 0 ? (uint64_t)trace : 0; more && ok && i < executions && !program_stopped; i++) {
 		struct sim_execution execution;
 		enum sim_result result;
 		const char *failure = NULL;
@@ -39,8 +39,12 @@ static bool explore(const struct scenario *scenario, unsigned int variant, enum 
 		else if (result == SIM_PASSED && scenario->judge)
 			failure = scenario->judge();
 		total += result != SIM_PRUNED;
+		if (i % 1024 == 0 && program_progress_due(stderr))
+			program_progress(stderr, "%s, variant %u: %llu executions", scenario->name, variant,
+					 (unsigned long long)total);
 		if (failure) {
 			ok = false;
+			program_progress_over(stderr);
 			printf("FAILED: %s, variant %u, %s, execution %llu: %s\n", scenario->name, variant,
 			       chance ? "random" : "dfs", (unsigned long long)i, failure);
 		}
@@ -53,55 +57,105 @@ static bool explore(const struct scenario *scenario, unsigned int variant, enum 
 	return ok;
 }
 
+__attribute__((noreturn)) static void help(uint64_t executions)
+{
+	printf("usage: %s [options]\n"
+	       "\n"
+	       "Run scenarios of a few accesses, each in several variants, under chosen schedules with stale reads.\n"
+	       "\n"
+	       "  --executions N     of each variant, by chance; then as many of all schedules with 2 preemptions "
+	       "(%llu)\n"
+	       "  --seed N           (1)\n"
+	       "  --scenario NAME    only this one\n"
+	       "  --trace NUMBER     print that execution of each variant\n"
+	       "  --json FILE        write the totals there too\n"
+	       "  --list             the names of scenarios\n"
+	       "  --help             this text\n"
+	       "\n"
+	       "Example:\n"
+	       "  %s --executions 100000 --seed 7\n"
+	       "\n"
+	       "Exit status: 0 all passed, 1 an execution failed, 2 wrong usage or no output, 130 interrupted.\n",
+	       program_name, (unsigned long long)executions, program_name);
+	exit(program_end(0));
+}
+
+static bool write_json(const char *path, unsigned int variants, bool failed)
+{
+	FILE *file = program_open(path);
+
+	if (!file)
+		return false;
+	fprintf(file, "{\"variants\": %u, \"executions\": %llu, \"failed\": %s}\n", variants, (unsigned long long)total,
+		failed ? "true" : "false");
+	return program_close(file, path);
+}
+
 int orders_main(int argc, char **argv, const struct scenario *const *lists, unsigned int nlists, uint64_t executions)
 {
-	static const struct option longs[] = { { "executions", 1, NULL, 'e' }, { "seed", 1, NULL, 's' },
-					       { "scenario", 1, NULL, 'c' },   { "trace", 1, NULL, 't' },
-					       { "help", 0, NULL, 'h' },       { NULL, 0, NULL, 0 } };
-	uint64_t seed = 1;
+	static const struct option longs[] = {
+		{ "executions", 1, NULL, 'e' }, { "seed", 1, NULL, 's' }, { "scenario", 1, NULL, 'c' },
+		{ "trace", 1, NULL, 't' },	{ "json", 1, NULL, 'j' }, { "list", 0, NULL, 'l' },
+		{ "help", 0, NULL, 'h' },	{ NULL, 0, NULL, 0 },
+	};
+	uint64_t seed = 1, ordinarily = executions;
 	int64_t trace = -1;
-	const char *only = NULL;
+	const char *only = NULL, *json = NULL;
 	unsigned int run = 0;
-	int option;
+	bool failed = false, list = false;
+	int option, status;
 
-	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+	program_begin(argv);
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (option) {
 		case 'e':
-			executions = option_number(optarg);
+			executions = program_number("executions", optarg, 1, UINT64_MAX);
 			break;
 		case 's':
-			seed = option_number(optarg);
+			seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'c':
 			only = optarg;
 			break;
 		case 't':
-			trace = option_small(optarg);
+			trace = option_small("trace", optarg, UINT32_MAX);
 			executions = UINT64_MAX;
 			break;
+		case 'j':
+			json = program_output(optarg);
+			break;
+		case 'l':
+			list = true;
+			break;
+		case 'h':
+			help(ordinarily);
 		default:
-			fprintf(option == 'h' ? stdout : stderr, "usage: %s [--executions N] [--seed N] "
-				"[--scenario NAME] [--trace NUMBER]\n", argv[0]);
-			return option == 'h' ? 0 : 2;
+			program_wrong("%s", "");
 		}
 	}
-	for (unsigned int l = 0; l < nlists; l++) {
-		for (const struct scenario *scenario = lists[l]; scenario->name; scenario++) {
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	program_ends_early();
+	for (unsigned int l = 0; l < nlists && !failed; l++) {
+		for (const struct scenario *scenario = lists[l]; scenario->name && !failed; scenario++) {
 			if (only && strcmp(only, scenario->name) != 0)
 				continue;
-			for (unsigned int v = 0; v < scenario->variants; v++, run++) {
-				if (!explore(scenario, v, SIM_RANDOM, executions, seed, trace) ||
-				    (trace < 0 && !explore(scenario, v, SIM_DFS, executions, seed, -1))) {
-					printf("%llu executions\n", (unsigned long long)total);
-					return 1;
-				}
-			}
+			if (list)
+				puts(scenario->name);
+			for (unsigned int v = 0; v < scenario->variants && !list && !failed && !program_stopped;
+			     v++, run++)
+				failed = !explore(scenario, v, SIM_RANDOM, executions, seed, trace) ||
+					 (trace < 0 && !explore(scenario, v, SIM_DFS, executions, seed, -1));
 		}
 	}
-	if (!run) {
-		fprintf(stderr, "%s: no scenario %s\n", argv[0], only);
-		return 2;
-	}
+	if (list)
+		return program_end(0);
+	if (!run && only)
+		program_wrong("there is no scenario %s (--list)", only);
+	program_progress_over(stderr);
 	printf("%u variants, %llu executions\n", run, (unsigned long long)total);
-	return 0;
+	status = failed ? 1 : 0;
+	if (json && !write_json(json, run, failed) && !status)
+		status = PROGRAM_WRONG;
+	return program_end(status);
 }

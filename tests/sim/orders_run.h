@@ -1,10 +1,5 @@
 /* SPDX-License-Identifier: ISC */
-/*
- * Programs that run scenarios of a few accesses, each in several variants, under chosen schedules with stale reads.
- *
- *	PROGRAM [--executions N] [--seed N] [--scenario NAME] [--trace NUMBER]
- * Exit status: 0; 1: an execution failed; 2: wrong usage.
- */
+/* Programs that run scenarios of a few accesses, each in several variants, under chosen schedules with stale reads. */
 #ifndef CLEAVE_SIM_ORDERS_RUN_H
 #define CLEAVE_SIM_ORDERS_RUN_H
 

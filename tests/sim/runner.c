@@ -70,13 +70,17 @@ static bool run(unsigned int number, struct sim_options *options, uint64_t execu
 	now_running = runner->choose(number);
 	sim_explore(options);
 	totals->variants++;
-	for (i = 0; i < executions && ((i & 63) || seconds() < until); i++) {
+	for (i = 0; i < executions && ((i & 63) || seconds() < until) && !program_stopped; i++) {
+		if ((i & 1023) == 0 && program_progress_due(stderr))
+			program_progress(stderr, "%s: %llu executions, %u failures", now_running,
+					 (unsigned long long)totals->executions, totals->failures);
 		result = runner->execute(i, &execution, false);
 		totals->executions += result != SIM_PRUNED;
 		totals->pruned += result == SIM_PRUNED;
 		totals->steps += execution.steps;
 		if (result == SIM_FAILED) {
 			totals->failures++;
+			program_progress_over(stderr);
 			printf("FAILED: %s: %s\n", now_running, runner_failure);
 			printf("  --variant %u --strategy %s --seed %llu --stale %d --fail %d --replay ", number,
 			       options->strategy == SIM_DFS   ? "dfs"
@@ -112,10 +116,10 @@ static void run_quarter(unsigned int number, struct sim_options *options, uint64
 	}
 }
 
-static void usage(FILE *file)
+__attribute__((noreturn)) static void help(void)
 {
-	fprintf(file, "Usage: %s [options]\nRun %s under chosen schedules and judge every execution.\n",
-		runner->program, runner->subject);
+	printf("usage: %s [options]\n\nRun %s under chosen schedules and judge every execution.\n\n", runner->program,
+	       runner->subject);
 	fputs("  --seconds N        for all together (default 60)\n"
 	      "  --processor        seconds of the processor's time: a busy machine explores as much\n"
 	      "  --executions N     instead: of each variant\n"
@@ -131,12 +135,27 @@ static void usage(FILE *file)
 	      "  --replay WHAT      with --variant: repeat what a failure printed, and print the interleaving\n"
 	      "  --first            stop at the first failure\n"
 	      "  --json FILE        write the totals there too\n"
-	      "  --list, --help\n"
-	      "Examples:\n"
-	      "  --seconds 20\n"
-	      "  --variant 6 --strategy dfs --seconds 30\n"
-	      "Exit: 0 all passed, 1 a failure was found, 2 an error.\n",
-	      file);
+	      "  --list             the scenarios that have a name, with their numbers\n"
+	      "  --help             this text\n",
+	      stdout);
+	printf("\nExamples:\n  %s --seconds 20\n  %s --variant 6 --strategy dfs --seconds 30\n"
+	       "\nExit status: 0 all passed, 1 a failure was found, 2 wrong usage or no output, 130 interrupted.\n",
+	       runner->program, runner->program);
+	exit(program_end(0));
+}
+
+static bool write_json(const char *path, const struct totals *totals)
+{
+	FILE *file = program_open(path);
+
+	if (!file)
+		return false;
+	fprintf(file,
+		"{\"executions\": %llu, \"pruned\": %llu, \"steps\": %llu, \"variants\": %u, \"finished\": %u, "
+		"\"failures\": %u}\n",
+		(unsigned long long)totals->executions, (unsigned long long)totals->pruned,
+		(unsigned long long)totals->steps, totals->variants, totals->finished, totals->failures);
+	return program_close(file, path);
 }
 
 static int replay(unsigned int number, struct sim_options *options, const char *what)
@@ -182,10 +201,11 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	struct totals totals = { 0 };
 	double budget = 60, begin, end;
 	bool stop = false, named_only = false, fails;
-	int option, fail = -1;
+	int option, fail = -1, status;
 
+	program_begin(argv);
 	runner = it;
-	while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (option) {
 		case 's':
 			budget = option_seconds(optarg);
@@ -194,36 +214,34 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			which_clock = CLOCK_PROCESS_CPUTIME_ID;
 			break;
 		case 'e':
-			executions = option_number(optarg);
+			executions = program_number("executions", optarg, 1, UINT64_MAX);
 			break;
 		case 'v':
-			only = option_small(optarg);
+			only = option_small("variant", optarg, runner->named + runner->random - 1);
 			break;
 		case 'y':
 			options.strategy = option_strategy(optarg);
 			break;
 		case 'p':
-			options.bound = option_small(optarg);
+			options.bound = option_small("preemptions", optarg, 8);
 			break;
 		case 'd':
-			options.deviations = option_small(optarg);
+			options.deviations = option_small("deviations", optarg, 15);
 			break;
 		case 'w':
-			options.stale = option_number(optarg) != 0;
+			options.stale = option_small("stale", optarg, 1);
 			break;
 		case 'n':
 			for (only = 0; only < runner->named && strcmp(runner->name(only), optarg); only++)
 				;
-			if (only == runner->named) {
-				usage(stderr);
-				return 2;
-			}
+			if (only == runner->named)
+				program_wrong("there is no scenario %s (--list)", optarg);
 			break;
 		case 'a':
-			fail = option_number(optarg) != 0;
+			fail = (int)option_small("fail", optarg, 1);
 			break;
 		case 'r':
-			options.seed = option_number(optarg);
+			options.seed = program_number("seed", optarg, 0, UINT64_MAX);
 			break;
 		case 'R':
 			what = optarg;
@@ -235,18 +253,16 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			named_only = true;
 			break;
 		case 'j':
-			json = optarg;
+			json = program_output(optarg);
 			break;
 		case 'l':
 			for (unsigned int i = 0; i < runner->named; i++)
 				printf("%u %s\n", i, runner->name(i));
-			return 0;
+			return program_end(0);
 		case 'h':
-			usage(stdout);
-			return 0;
+			help();
 		default:
-			usage(stderr);
-			return 2;
+			program_wrong("%s", "");
 		}
 	}
 	if (options.bound == UINT32_MAX)
@@ -260,19 +276,19 @@ int runner_main(const struct runner *it, int argc, char **argv)
 		first = only;
 		last = only + 1;
 	}
-	if (optind < argc || options.bound > 8 || options.deviations > 15 || (what && only == UINT32_MAX) ||
-	    (only != UINT32_MAX && only >= runner->named + runner->random)) {
-		usage(stderr);
-		return 2;
-	}
+	if (optind < argc)
+		program_wrong("what is %s?", argv[optind]);
+	if (what && only == UINT32_MAX)
+		program_wrong("--replay of which --variant or --scenario?");
 	running = &totals;
 	catch_crashes();
 	if (what)
-		return replay(only, &options, what);
+		return program_end(replay(only, &options, what));
+	program_ends_early();
 	begin = seconds();
 	end = begin + (executions ? 1e9 : budget);
 	/* The named ones get half of the time. */
-	for (unsigned int i = first; i < last && !(stop && totals.failures); i++) {
+	for (unsigned int i = first; i < last && !(stop && totals.failures) && !program_stopped; i++) {
 		bool named = i < runner->named;
 		double left = end - seconds(), until;
 		uint64_t before = totals.executions;
@@ -288,6 +304,7 @@ int runner_main(const struct runner *it, int argc, char **argv)
 			run_quarter(i, &options, most, until, stop, &totals);
 		else
 			run(i, &options, most, until, &totals);
+		program_progress_over(stderr);
 		if (named)
 			printf("%-20s %10llu\n", runner->name(i), (unsigned long long)(totals.executions - before));
 	}
@@ -295,19 +312,8 @@ int runner_main(const struct runner *it, int argc, char **argv)
 	printf("total %llu executions, %llu pruned, %llu steps, %u variants, %u finished, %u failures, %.1f seconds\n",
 	       (unsigned long long)totals.executions, (unsigned long long)totals.pruned,
 	       (unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures, seconds() - begin);
-	if (json) {
-		FILE *file = fopen(json, "w");
-
-		if (!file) {
-			perror(json);
-			return 2;
-		}
-		fprintf(file,
-			"{\"executions\": %llu, \"pruned\": %llu, \"steps\": %llu, \"variants\": %u, \"finished\": %u, "
-			"\"failures\": %u}\n",
-			(unsigned long long)totals.executions, (unsigned long long)totals.pruned,
-			(unsigned long long)totals.steps, totals.variants, totals.finished, totals.failures);
-		fclose(file);
-	}
-	return totals.failures ? 1 : 0;
+	status = totals.failures ? 1 : 0;
+	if (json && !write_json(json, &totals) && !status)
+		status = PROGRAM_WRONG;
+	return program_end(status);
 }
