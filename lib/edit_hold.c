@@ -157,7 +157,7 @@ void HOLD_BEGIN(struct cleave_hold *hold, struct cleave *index, struct cleave_th
 	position.node = self->last.leaf;
 	position.r = self->last.r;
 	position.order = cleave__order_locked(cleave__leaf_const(position.node));
-	if (PORT_UNLIKELY(position.order & CLEAVE__DEAD)) {
+	if (PORT_UNLIKELY(position.order >= CLEAVE__DEAD)) {
 		hold_begin_dead(hold, index, self, addr, begun);
 		return;
 	}
@@ -202,7 +202,7 @@ static PORT_NO_INLINE int hold_put_behind(struct cleave_hold *hold, uint64_t fir
 	PORT_CELL_WRITE(leaf->value[other], hold->entry.value);
 	PORT_CELL_WRITE(leaf->start[one], first);
 	PORT_CELL_WRITE(leaf->value[one], value);
-	cleave__leaf_exchange(leaf, hold->order, hold->count,
+	cleave__leaf_exchange(leaf, hold->order,
 			      &(struct cleave__exchange){ .at = hold->r + 1,
 							  .n = 1 + above,
 							  .fresh = one | (other & (0 - above)) << 4,

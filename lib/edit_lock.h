@@ -32,7 +32,7 @@ static PORT_ALWAYS_INLINE bool lock_at(struct cleave *index, const struct cleave
 	if (PORT_UNLIKELY(!cleave__trylock(&leaf->node.lock)))
 		return false;
 	*order = cleave__order_locked(leaf);
-	if (PORT_LIKELY(!(*order & CLEAVE__DEAD)))
+	if (PORT_LIKELY(*order < CLEAVE__DEAD))
 		return true;
 	cleave__unlock_dead(index, &leaf->node);
 	return false;

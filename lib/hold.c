@@ -108,7 +108,7 @@ static bool put_gap(struct cleave_hold *hold, uint64_t first, uint64_t last) POR
 	PORT_CELL_WRITE(leaf->start[one], below ? last + 1 : first);
 	PORT_CELL_WRITE(leaf->value[one], below ? hold->entry.value : NULL);
 	dropped = (unsigned int)!head << at | above << high;
-	cleave__leaf_exchange(leaf, order, count,
+	cleave__leaf_exchange(leaf, order,
 			      &(struct cleave__exchange){
 				      .at = r + head,
 				      .drop = !head + above,

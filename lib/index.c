@@ -119,7 +119,8 @@ static int collect(const struct cleave *index, struct cover *cover)
 			return -EAGAIN;
 		index->search->seek_rcu(index, at, &position);
 		leaf = cleave__leaf_const(position.node);
-		cover->tickets[cover->n++] = (struct cleave_ticket){ position.node, position.order & ~CLEAVE__DEAD };
+		cover->tickets[cover->n++] =
+			(struct cleave_ticket){ position.node, cleave__order_ticket(position.order) };
 		for (unsigned int r = position.r; r < position.count; r++) {
 			cleave__leaf_entry(leaf, position.order, position.count, r, &cover->bad);
 			if (cover->bad.first > cover->last)

@@ -7,13 +7,13 @@
  *	line 2	start[8..11]  value[0..3]
  *	line 3	value[4..11]
  *
- *   63  61 60 59	 48 47	44		   4 3	 0
- *  +------+--+------------+------+-- ... --+------+------+
- *  |	0  |D | live mask  | nr 11|	    | nr 1 | nr 0 |   the order word
- *  +------+--+------------+------+-- ... --+------+------+
+ *   63	    60 59	 48 47	44		   4 3	 0
+ *  +---------+------------+------+-- ... --+------+------+
+ *  | removals| live mask  | nr 11|	    | nr 1 | nr 0 |   the order word
+ *  +---------+------------+------+-- ... --+------+------+
  *
- * nr r is the cell that is r-th in address order.  Fewer than 12 live cells: nr 11 holds `removals` instead, so that
- * no word recurs inside a read section (below).
+ * nr r is the cell that is r-th in address order; beyond the live cells it is 0.  `removals` counts, modulo 15, the
+ * stores that removed cells and added none, so that no word recurs inside a read section (below); 15: dead.
  *
  * Invariants
  *   1. The live cells tile [first, last]; the lowest starts at `first`.  Two neighbours are never both gaps, in two
@@ -28,8 +28,7 @@
  *		4. writer: undoes this clip, {0} again: no cell was rewritten
  *		5. reader: validates {0}: accepts a state of both leaves that never was
  *	A word can recur only if all its cells stayed live, so that at most 11 stores between the two remove cells and
- *	add none; `removals` counts those and does not wrap in 11.  A full word cannot recur: whatever replaced one of
- *	its cells used a cell that it does not list.
+ *	add none; `removals` does not wrap in 11.
  *
  * This file knows no locks and no tree.
  */
@@ -120,6 +119,19 @@ static PORT_ALWAYS_INLINE uint64_t cleave__order_rcu(const struct cleave__leaf *
 static inline uint64_t cleave__order_locked(const struct cleave__leaf *leaf)
 {
 	return PORT_LOAD(&leaf->node.order, PORT_RELAXED);
+}
+
+/* Count in a word that it removes cells and adds none, if it does. */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_removes(uint64_t order, bool removes)
+{
+	order += (uint64_t)removes << 60;
+	return PORT_UNLIKELY(order >= CLEAVE__DEAD) ? order - CLEAVE__DEAD : order;
+}
+
+/* The word that a ticket remembers; never one of a dead leaf. */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_ticket(uint64_t order)
+{
+	return PORT_LIKELY(order < CLEAVE__DEAD) ? order : 0;
 }
 
 /* The last address of the r-th of `count` live cells; no branch depends on the data. */
@@ -245,7 +257,7 @@ static inline bool cleave__leaf_gap_at_end(const struct cleave__leaf *leaf, bool
 
 struct cleave__edit {
 	struct cleave__leaf *leaf;
-	uint64_t order;	      /* as it will be, without `removals` */
+	uint64_t order;	      /* as it will be, but for `removals` */
 	unsigned int count;   /* live cells */
 	unsigned int clean;   /* cells that may be written */
 	unsigned int added;   /* cells that this edit wrote and lists */
@@ -261,7 +273,7 @@ static PORT_ALWAYS_INLINE void cleave__leaf_edit_init(struct cleave__edit *edit,
 	*edit = (struct cleave__edit){
 		.leaf = leaf,
 		.count = count,
-		.order = (order & cleave__low_numbers(count)) | (uint64_t)cleave__live(order) << 48,
+		.order = order,
 		.clean = clean,
 	};
 }
@@ -353,7 +365,7 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_exchange(struct cleave__edit *e
 	edit->order = (edit->order & cleave__low_numbers(at)) |
 		      ((one | other << 4) & cleave__low_numbers(n)) << (4 * at) |
 		      (edit->order & CLEAVE__NUMBERS) >> (4 * end) << (4 * (at + n)) |
-		      (uint64_t)((cleave__live(edit->order) & ~cells) | added) << 48;
+		      ((edit->order >> 48 & ~(uint64_t)cells) | added) << 48;
 	edit->count += n - (end - at);
 	edit->dropped |= cells & ~edit->added;
 	edit->added = (edit->added & ~cells) | added;
@@ -382,42 +394,32 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_edit_put_inside(struct cleave__edit 
  * The numbers of an order word with the `n` of `fresh` in the place of `drop` from rank `at`.  (drop and n are below 3;
  * all of it is shifts, because ranks are as good as random.)
  */
-static PORT_ALWAYS_INLINE uint64_t cleave__numbers_exchange(uint64_t order, unsigned int count, unsigned int at,
-							    unsigned int drop, uint64_t fresh, unsigned int n)
+static PORT_ALWAYS_INLINE uint64_t cleave__numbers_exchange(uint64_t order, unsigned int at, unsigned int drop,
+							    uint64_t fresh, unsigned int n)
 {
-	uint64_t numbers = order & cleave__low_numbers(count);
+	uint64_t numbers = order & CLEAVE__NUMBERS;
 
 	return (numbers & cleave__low_numbers(at)) | fresh << (4 * at) |
 	       numbers >> (4 * (at + drop)) << (4 * (at + n));
 }
 
-/* What nr 11 holds beside `count` live cells.  How many there are is as good as random: no branch. */
-static PORT_ALWAYS_INLINE uint64_t cleave__removals(const struct cleave__leaf *leaf, unsigned int count)
-{
-	return (uint64_t)leaf->node.removals << 44 & (0 - (uint64_t)(count < CLEAVE__CELLS));
-}
-
 /*
- * Publish an order word that keeps every address's value: a cell was added or joined.  `count`: its live cells.
+ * Publish an order word that keeps every address's value: a cell was added or joined.
  * [M2-rel] the cells before the word that lists them; pairs with [M2-acq] cleave__order_rcu().
  */
-static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
-	PORT_LOCKED(leaf->node.lock)
+static inline void cleave__order_publish_locked(struct cleave__leaf *leaf, uint64_t order) PORT_LOCKED(leaf->node.lock)
 {
-	order |= cleave__removals(leaf, count);
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_RELEASE);
 }
 
 /*
- * The same for one that takes some address's value away.
+ * The same for one that takes some address's value away, or needs the barrier for a cookie (pool.h).
  * [M2-rel] as cleave__order_publish_locked().
  * [M5-sc] It orders against the guard of a validating lookup too.
  */
-static inline void cleave__order_displace_locked(struct cleave__leaf *leaf, uint64_t order, unsigned int count)
-	PORT_LOCKED(leaf->node.lock)
+static inline void cleave__order_displace_locked(struct cleave__leaf *leaf, uint64_t order) PORT_LOCKED(leaf->node.lock)
 {
-	order |= cleave__removals(leaf, count);
 	PORT_YIELD();
 	PORT_STORE(&leaf->node.order, order, PORT_SEQ_CST);
 }
@@ -433,43 +435,40 @@ struct cleave__exchange {
 	bool displaces;	      /* some address loses its value, or a cookie needs the barrier */
 };
 
-/* The order word then, without `removals`. */
-static PORT_ALWAYS_INLINE uint64_t cleave__order_exchange(uint64_t order, unsigned int count,
-							  const struct cleave__exchange *exchange)
+/* The order word then. */
+static PORT_ALWAYS_INLINE uint64_t cleave__order_exchange(uint64_t order, const struct cleave__exchange *exchange)
 {
-	unsigned int live = (cleave__live(order) & ~exchange->dropped) | exchange->added;
+	uint64_t live = (order >> 48 & ~(uint64_t)exchange->dropped) | exchange->added; /* and `removals` */
 
-	return cleave__numbers_exchange(order, count, exchange->at, exchange->drop, exchange->fresh, exchange->n) |
-	       (uint64_t)live << 48;
+	order = cleave__numbers_exchange(order, exchange->at, exchange->drop, exchange->fresh, exchange->n) |
+		live << 48;
+	return cleave__order_removes(order, exchange->n == 0);
 }
 
 /* Publish it: an edit in one place, in few instructions.  What was dropped is the caller's to hand on. */
-static PORT_ALWAYS_INLINE void cleave__leaf_exchange(struct cleave__leaf *leaf, uint64_t order, unsigned int count,
+static PORT_ALWAYS_INLINE void cleave__leaf_exchange(struct cleave__leaf *leaf, uint64_t order,
 						     const struct cleave__exchange *exchange)
 	PORT_LOCKED(leaf->node.lock)
 {
-	order = cleave__order_exchange(order, count, exchange);
-	count += exchange->n - exchange->drop;
-	leaf->node.removals = (leaf->node.removals + (exchange->n == 0)) & 15;
+	order = cleave__order_exchange(order, exchange);
 	if (exchange->displaces)
-		cleave__order_displace_locked(leaf, order, count);
+		cleave__order_displace_locked(leaf, order);
 	else
-		cleave__order_publish_locked(leaf, order, count);
+		cleave__order_publish_locked(leaf, order);
 }
 
 /* Publish the edit under the leaf's lock.  What it dropped is the caller's to hand on. */
 static PORT_ALWAYS_INLINE void cleave__leaf_edit_store(const struct cleave__edit *edit)
 	PORT_LOCKED(edit->leaf->node.lock) PORT_UNCHECKED
 {
-	struct cleave__leaf *leaf = edit->leaf;
+	uint64_t order = cleave__order_removes(edit->order, !edit->added);
 
 	if (!edit->added && !edit->dropped)
 		return;
-	leaf->node.removals = (leaf->node.removals + !edit->added) & 15;
 	if (edit->displaces)
-		cleave__order_displace_locked(leaf, edit->order, edit->count);
+		cleave__order_displace_locked(edit->leaf, order);
 	else
-		cleave__order_publish_locked(leaf, edit->order, edit->count);
+		cleave__order_publish_locked(edit->leaf, order);
 }
 
 /*
@@ -489,21 +488,19 @@ static PORT_ALWAYS_INLINE bool cleave__leaf_replace(struct cleave__leaf *leaf, u
 	cell = (unsigned int)__builtin_ctz(clean);
 	PORT_CELL_WRITE(leaf->start[cell], entry->first);
 	PORT_CELL_WRITE(leaf->value[cell], value);
-	order &= ~(UINT64_C(15) << 44); /* one is clean, so that fewer than 12 are live */
 	order ^= (uint64_t)(at ^ cell) << (4 * r) ^ (uint64_t)(1u << at | 1u << cell) << 48;
 	if (last < entry->last) {
 		rest = (unsigned int)__builtin_ctz(others);
 		PORT_CELL_WRITE(leaf->start[rest], last + 1);
 		PORT_CELL_WRITE(leaf->value[rest], entry->value);
-		order = (order & cleave__low_numbers(r + 1)) | (uint64_t)rest << (4 * r + 4) |
-			(order & CLEAVE__NUMBERS & ~cleave__low_numbers(r + 1)) << 4 |
-			(uint64_t)(cleave__live(order) | 1u << rest) << 48;
+		order = cleave__numbers_exchange(order, r + 1, 0, rest, 1) | (order & ~CLEAVE__NUMBERS) |
+			UINT64_C(1) << (48 + rest);
 		++*count;
 	}
 	if (entry->value)
-		cleave__order_displace_locked(leaf, order, *count);
+		cleave__order_displace_locked(leaf, order);
 	else
-		cleave__order_publish_locked(leaf, order, *count);
+		cleave__order_publish_locked(leaf, order);
 	return true;
 }
 

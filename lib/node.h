@@ -8,8 +8,7 @@
  *	  24	lock	  nodelock.h
  *	  28	level	  0 is a leaf
  *	  29	count	  branch: children; leaf: times it was copied for want of a clean cell since one was recycled
- *	  30	removals  leaf: low 4 bits of the stores that removed cells and added none
- *	  31	replaced  what the transaction that holds the node does with it
+ *	  30	replaced  what the transaction that holds the node does with it
  *	  32	cookie	  leaf: of the cells in `old`; retired node: its own
  *	  40	young	  leaf: cells that left the order word, no cookie yet
  *	  42	old	  leaf: cells that left it before `cookie` was taken
@@ -29,7 +28,7 @@
 /* The greatest height.  A level more takes eight times the splits: 8^11 for one more than this. */
 #define CLEAVE__LEVELS PORT_LEVELS
 
-#define CLEAVE__DEAD (UINT64_C(1) << 60)
+#define CLEAVE__DEAD (UINT64_C(15) << 60) /* with it an order word is above all others */
 
 /* node->replaced */
 #define CLEAVE__STAYS 0u
@@ -43,8 +42,8 @@ struct cleave__node {
 	struct cleave_word32 lock;  /* [a] */
 	uint8_t level;		    /* [I] */
 	uint8_t count;		    /* [I]; leaf [n] */
-	uint8_t removals;	    /* [n] */
 	uint8_t replaced;	    /* [n] */
+	uint8_t pad;
 	uint64_t cookie;	    /* [n] */
 	uint16_t young;		    /* [n] */
 	uint16_t old;		    /* [n] */
@@ -69,7 +68,6 @@ static inline void cleave__node_init_private(struct cleave__node *node, unsigned
 	node->last = last;
 	node->level = (uint8_t)level;
 	node->count = 0;
-	node->removals = 0;
 	node->replaced = CLEAVE__STAYS;
 	node->cookie = 0;
 	node->young = 0;
@@ -83,7 +81,7 @@ static inline void cleave__node_init_private(struct cleave__node *node, unsigned
 /* Was the node replaced?  Final once it is locked: only the holder of the lock marks it. */
 static inline bool cleave__dead_locked(const struct cleave__node *node)
 {
-	return PORT_LOAD(&node->order, PORT_RELAXED) & CLEAVE__DEAD;
+	return PORT_LOAD(&node->order, PORT_RELAXED) >= CLEAVE__DEAD;
 }
 
 /*

@@ -109,12 +109,14 @@ static PORT_ALWAYS_INLINE uint64_t cleave__pool_begun(struct cleave_thread *self
  */
 static PORT_ALWAYS_INLINE void cleave__pool_drop_with(struct cleave__node *node, unsigned int dropped, uint64_t cookie)
 {
-	unsigned int joins = 0u - (unsigned int)(!node->old | (node->cookie == cookie));
-
 	dropped |= node->young;
-	node->cookie = joins ? cookie : node->cookie;
-	node->old |= (uint16_t)(dropped & joins);
-	node->young = (uint16_t)(dropped & ~joins);
+	if (PORT_LIKELY(!node->old) || node->cookie == cookie) {
+		node->cookie = cookie;
+		node->old |= (uint16_t)dropped;
+		node->young = 0;
+	} else {
+		node->young = (uint16_t)dropped;
+	}
 }
 
 static PORT_ALWAYS_INLINE void cleave__pool_drop_cells(struct cleave_thread *self, struct cleave__leaf *leaf,
@@ -161,16 +163,19 @@ static PORT_ALWAYS_INLINE unsigned int cleave__pool_clean_cells(struct cleave_th
 
 /*
  * The same for an edit that takes a cookie in any case once its word is stored, for whatever it drops: the young ones
- * get that one (cleave__pool_drop_with()).  Whether the old ones are done is as good as random there: no branch on it.
+ * get that one (cleave__pool_drop_with()).
  */
 static PORT_ALWAYS_INLINE unsigned int cleave__pool_recycle_cells(struct cleave_thread *self,
 								  struct cleave__leaf *leaf, uint64_t order)
 {
 	struct cleave__node *node = &leaf->node;
-	unsigned int waits = 0u - (unsigned int)!cleave__pool_done(self, node->cookie);
 
-	node->count &= (uint8_t)(waits | ((node->old != 0) - 1u));
-	node->old &= (uint16_t)waits;
+	if (PORT_LIKELY(cleave__pool_done(self, node->cookie))) {
+		if (PORT_UNLIKELY(node->count))
+			node->count &= (uint8_t)((node->old != 0) - 1);
+		node->old = 0;
+		return (cleave__live(order) | node->young) ^ CLEAVE__ALL_CELLS;
+	}
 	return ~(cleave__live(order) | node->young | node->old) & CLEAVE__ALL_CELLS;
 }
 

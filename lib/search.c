@@ -70,7 +70,7 @@ static void *lookup_ticket_rcu(const struct cleave *index, uint64_t addr, struct
 
 	search_entry(leaf, order, more, r, entry);
 	ticket->leaf = &leaf->node;
-	ticket->order = order & ~CLEAVE__DEAD; /* never valid on a dead leaf */
+	ticket->order = cleave__order_ticket(order);
 	return entry->value;
 }
 

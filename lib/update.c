@@ -175,7 +175,7 @@ bool cleave__copy_exchange_leave(struct cleave *index, struct cleave_thread *sel
 		exchange.fresh |= cell << (4 * k);
 		exchange.added |= 1u << cell;
 	}
-	PORT_STORE(&copy->order, cleave__order_exchange(order, count, &exchange), PORT_RELAXED);
+	PORT_STORE(&copy->order, cleave__order_exchange(order, &exchange), PORT_RELAXED);
 	if (!swing_copy(index, self, position, copy))
 		return false;
 	cleave__unlock_dead(index, position->node);
@@ -262,7 +262,7 @@ static int edit_leaf(struct cleave *index, struct cleave_thread *self, struct cl
 		r = cleave__leaf_rank(leaf, order, count, 0, change->first);
 	}
 	if (change->verb == CLEAVE__UNCLIP)
-		return cleave__unclip_leaf(self, leaf, order, count, r, change->first);
+		return cleave__unclip_leaf(self, leaf, order, r, change->first);
 	cleave__leaf_entry(leaf, order, count, r, &entry);
 	result = resolve(index, change, &entry, NULL);
 	if (result != GO_ON)

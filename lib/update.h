@@ -61,7 +61,7 @@ static inline void cleave__prepare_change(struct cleave *index, struct cleave_th
 
 /* Undo a clip in a locked leaf: one cell is listed less, none is written.  0, -ENOENT or CLEAVE__RESTART. */
 static PORT_ALWAYS_INLINE int cleave__unclip_leaf(struct cleave_thread *self, struct cleave__leaf *leaf, uint64_t order,
-						  unsigned int count, unsigned int r, uint64_t addr)
+						  unsigned int r, uint64_t addr)
 	PORT_LOCKED(leaf->node.lock)
 {
 	unsigned int at = cleave__cell(order, r);
@@ -73,7 +73,7 @@ static PORT_ALWAYS_INLINE int cleave__unclip_leaf(struct cleave_thread *self, st
 		return CLEAVE__RESTART;
 	if (PORT_CELL_READ(leaf->value[cleave__cell(order, r - 1)]) != value)
 		return -ENOENT;
-	cleave__leaf_exchange(leaf, order, count,
+	cleave__leaf_exchange(leaf, order,
 			      &(struct cleave__exchange){
 				      .at = r, .drop = 1, .dropped = 1u << at, .displaces = true });
 	cleave__pool_drop_displaced(self, leaf, 1u << at);

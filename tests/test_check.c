@@ -162,7 +162,7 @@ static void beyond_the_end(struct tree *tree)
 
 static void no_cell(struct tree *tree)
 {
-	victim(tree)->node.order.word = (uint64_t)victim(tree)->node.removals << 44;
+	victim(tree)->node.order.word = 0;
 }
 
 static void live_and_young(struct tree *tree)
@@ -183,9 +183,9 @@ static void young_and_old(struct tree *tree)
 	victim(tree)->node.old |= (uint16_t)(clean & -clean);
 }
 
-static void removals(struct tree *tree)
+static void number_too_many(struct tree *tree)
 {
-	victim(tree)->node.removals ^= 1;
+	victim(tree)->node.order.word |= UINT64_C(1) << 44;
 }
 
 static void listed_twice(struct tree *tree)
@@ -270,7 +270,7 @@ static const struct {
 	{ "a live cell is young", live_and_young, "a cell is live, young, old or clean" },
 	{ "a live cell is old", live_and_old, "a cell is live, young, old or clean" },
 	{ "a cell is young and old", young_and_old, "a cell is live, young, old or clean" },
-	{ "the count of removals", removals, "carries the count of removals" },
+	{ "a number too many", number_too_many, "beyond the live cells an order word has no number" },
 	{ "a cell is listed twice", listed_twice, "each live cell is listed once" },
 	{ "a cell is listed that is not live", listed_dead_cell, "each live cell is listed once" },
 	{ "a number is listed that no cell has", listed_no_cell, "each live cell is listed once" },

@@ -22,7 +22,7 @@ import gdb.printing
 
 CELLS = 12
 CHILDREN = 16
-DEAD = 1 << 60
+DEAD = 15 << 60
 HIGHEST = (1 << 64) - 1
 LEVEL_MASK = 63  # of the root's word
 LEVELS = 12
@@ -54,9 +54,7 @@ def cells_of(order):
 def text_of_order(order):
     cells = cells_of(order)
     text = "cells " + " ".join(map(str, cells)) if cells else "no cells"
-    if len(cells) < CELLS:
-        text += f", removals {order >> 44 & 15}"
-    return text + (", dead" if order & DEAD else "")
+    return text + (", dead" if order >= DEAD else f", removals {order >> 60}")
 
 
 def text_of_mask(mask):
@@ -68,8 +66,8 @@ class Node:
 
     def __init__(self, address):
         self.address = address
-        (self.order, self.first, self.last, self.lock, self.level, self.count, self.removals, self.replaced,
-         self.cookie, self.young, self.old, self.link, self.chain) = read(address, "<QQQIBBBBQHH4xQQ")
+        (self.order, self.first, self.last, self.lock, self.level, self.count, self.replaced,
+         self.cookie, self.young, self.old, self.link, self.chain) = read(address, "<QQQIBBBxQHH4xQQ")
         if self.level >= LEVELS or self.count > CHILDREN and self.level or self.first > self.last:
             raise gdb.GdbError(f"0x{address:x} is no node")
 
@@ -92,7 +90,7 @@ class Node:
     def text(self):
         if self.level:
             kind, state = f"branch of level {self.level}", f"{self.count} children"
-            if self.order & DEAD:
+            if self.order >= DEAD:
                 state += ", dead"
         else:
             kind, state = "leaf", text_of_order(self.order)

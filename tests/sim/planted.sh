@@ -81,10 +81,7 @@ plant dead_mark_after_store restructure.c \
 		\t\t\tcleave__mark_dead_locked\(leaf\);\n)(.*?)(\tif \(cover\) \{.*?\n\t\}\n)/$2$3$1/s'
 only='words_recur*'
 plant no_count_of_removals \
-	leaf.h 's/(leaf->node\.removals = )\(leaf->node\.removals \+ !edit->added\) & 15/
-		${1}leaf->node.removals/;
-		s/(leaf->node\.removals = )\(leaf->node\.removals \+ \(exchange->n == 0\)\) & 15/
-		${1}leaf->node.removals/'
+	leaf.h 's/order \+= \(uint64_t\)removes << 60;/(void)removes;/'
 only=
 plant edit_raises_late update.c \
 	's/(\tif \(edit\.gap && position->parent &&.*?\n\t\}\n)(\tcleave__pool_store_edit\(self, &edit\);\n)/$2$1/s'
@@ -110,8 +107,7 @@ plant raise_trusts_dead_parent gapbound.c 's/ >= gap &&\n\t\t\t !cleave__dead_lo
 cells=6
 only=words_recur_erase
 plant erase_not_counted edit.c \
-	's/(\tcleave__leaf_exchange\(leaf, order, position\.count,\n)/
-		\tleaf->node.removals = (leaf->node.removals - below) & 15;\n$1/'
+	's/(\tcleave__leaf_exchange\(leaf, order,\n)/\torder -= (uint64_t)below << 60;\n$1/'
 only=bound_of_dead_parent
 plant erase_trusts_dead_parent gapbound.h 's/ >= gap && !cleave__dead_locked\(&parent->node\)/ >= gap/'
 only=
@@ -119,8 +115,8 @@ plant erase_raises_nothing gapbound.h 's/cleave__branch_gap\(parent, position->i
 plant erase_in_spite_of_bound edit.c \
 	's/!(cleave__raise\(index, self, 0, first, gap, position\.parent, true\))/($1, false)/'
 plant erase_at_border edit.c 's/if \(position\.r - 1 >= position\.count - 2 &&/if (false \&\&/'
-plant edit_of_dead_leaf edit_lock.h 's/if \(PORT_LIKELY\(!\(\*order & CLEAVE__DEAD\)\)\)/if (true)/'
-plant hold_of_dead_leaf edit_hold.c 's/if \(PORT_UNLIKELY\(position\.order & CLEAVE__DEAD\)\)/if (false)/'
+plant edit_of_dead_leaf edit_lock.h 's/if \(PORT_LIKELY\(\*order < CLEAVE__DEAD\)\)/if (true)/'
+plant hold_of_dead_leaf edit_hold.c 's/if \(PORT_UNLIKELY\(position\.order >= CLEAVE__DEAD\)\)/if (false)/'
 plant edit_not_locked edit_lock.h \
 	's/if \(PORT_UNLIKELY\(!cleave__trylock\(&leaf->node\.lock\)\)\)/if (false)/;
 		s/\tcleave__unlock_dead\(index, &leaf->node\);\n//' \
@@ -163,8 +159,8 @@ plant unlock_wakes_nobody nodelock.c 's/\tdomain->ops->wake\(domain, &bucket->co
 plant park_in_section nodelock.c \
 	's/(\t\t\t)cleave__leave\(index, self\);\n
 		\t\t\t(cleave__park\(index->domain, self, &wait\);)\n/$1$2\n$1cleave__leave(index, self);\n/'
-plant ticket_of_dead_leaf search.c 's/ticket->order = order & ~CLEAVE__DEAD/ticket->order = order/' \
-	index.c 's/position\.order & ~CLEAVE__DEAD/position.order/'
+plant ticket_of_dead_leaf search.c 's/ticket->order = cleave__order_ticket\(order\)/ticket->order = order/' \
+	index.c 's/cleave__order_ticket\(position\.order\)/position.order/'
 # from leaf to leaf through a branch that has been replaced
 plant cursor_through_dead_branch steps.h 's/ \|\| cleave__dead_locked\(&parent->node\)\)/)/'
 plant cursor_to_dead_branch_beside search.c \

@@ -89,13 +89,13 @@ const char *sim_value_name(const void *p, unsigned int size, uint64_t value)
 	} else if (j) {
 		snprintf(name, sizeof(names[0]), "%s", sim_node_name(j, target_size));
 	} else if (i && field == 0) {
-		int n = snprintf(name, sizeof(names[0]), "%s{", value & CLEAVE__DEAD ? "dead " : "");
+		int n = snprintf(name, sizeof(names[0]), "%s{", value >= CLEAVE__DEAD ? "dead " : "");
 		unsigned int count = cleave__count12(cleave__live(value));
 
 		for (unsigned int r = 0; r < count; r++)
 			n += snprintf(name + n, sizeof(names[0]) - (size_t)n, r ? ",%u" : "%u", cleave__cell(value, r));
 		snprintf(name + n, sizeof(names[0]) - (size_t)n, "} removals %u",
-			 count < 12 ? (unsigned int)(value >> 44) & 15 : 0);
+			 (unsigned int)(value >> 60));
 	} else {
 		snprintf(name, sizeof(names[0]), "%#llx", (unsigned long long)value);
 	}
