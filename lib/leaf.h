@@ -28,7 +28,7 @@
  *		4. writer: undoes this clip, {0} again: no cell was rewritten
  *		5. reader: validates {0}: accepts a state of both leaves that never was
  *	A word can recur only if all its cells stayed live, so that at most 11 stores between the two remove cells and
- *	add none; `removals` does not wrap in 11.
+ *	add none, and the last one does; `removals` does not wrap in 11.
  *
  * This file knows no locks and no tree.
  */

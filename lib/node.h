@@ -2,7 +2,7 @@
 /*
  * The first cache line of every node, leaf or branch.
  *
- *   byte  0	order	  leaf: the order word (leaf.h); branch: 0, or the dead flag
+ *   byte  0	order	  leaf: the order word (leaf.h); branch: 0, or dead
  *	   8	first	  the range, fixed for life
  *	  16	last
  *	  24	lock	  nodelock.h

@@ -52,17 +52,20 @@ plant unclip_cell_retired_early update.h \
 	's/(\tcleave__leaf_exchange\(.*?\}\);\n)(\tcleave__pool_drop_displaced\(self, leaf, 1u << at\);\n)/$2$1/s'
 # an edit in the middle of a leaf needs more cells
 cells=6
+only=triple/alloc/erase/alloc
 plant insert_cell_retired_early edit.c \
-	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_cells\(self, leaf,
-		 \(unsigned int\)!below << at\);\n)/$2$1/s'
+	's/(\tcleave__order_displace_locked\(.*?\n)
+		(\tcleave__pool_drop_displaced\(self, leaf, \(below \^ 1\) << at\);\n)/$2$1/'
+only=
+plant insert_cell_reused_at_once pool.h 's/if \(PORT_LIKELY\(cleave__pool_done\(self, node->cookie\)\)\)/if (true)/'
 plant erase_cell_retired_early edit.c \
 	's/(\tcleave__leaf_exchange\((?:(?!\}\);).)*\}\);\n)(\tcleave__pool_drop_displaced\(self,
 		 leaf, dropped\);\n)/$2$1/s'
 cells=
 # young cells join old ones whose grace period may have begun before they were dropped
 plant cells_join_any_cookie pool.h \
-	's/\tnode->cookie = joins \? cookie : node->cookie;/
-		\tnode->cookie = node->old ? node->cookie : cookie;\n\tjoins = ~0u;/'
+	's/\tif \(PORT_LIKELY\(!node->old\) \|\| node->cookie == cookie\) \{\n\t\tnode->cookie = cookie;/
+		\tif (true) {\n\t\tnode->cookie = node->old ? node->cookie : cookie;/'
 plant node_reused_at_once pool.c 's/cleave__pool_done\(self, old->head->cookie\) \? pop\(old\) : NULL/pop(old)/'
 plant node_retired_early restructure.c \
 	's/(\tPORT_YIELD\(\);\n
@@ -123,7 +126,8 @@ plant edit_not_locked edit_lock.h \
 	edit.c 's/\tcleave__unlock_node\(index, leaf\);\n//'
 # space was found before the leaf was locked
 plant found_space_trusted edit.c 's/if \(PORT_UNLIKELY\(order != position->order\)\)/if (false)/'
-plant insert_over_the_end edit.c 's/\(tail < change\.last\) \| //'
+plant insert_over_the_end edit.c 's/PORT_UNLIKELY\(gap\.last < last\) \|\| //'
+plant insert_over_an_entry edit.c 's/PORT_UNLIKELY\(gap\.value != NULL\) \|\| //'
 cells=
 plant lower_without_child gapbound.c \
 	's/(\tif \(cleave__trylock_live\(index, &parent->node\)\) \{\n)
@@ -141,7 +145,7 @@ plant copied_without_lock update.c \
 	's/\tif \(PORT_UNLIKELY\(!cleave__trylock_live\(index, &parent->node\)\)\)/
 		\tif (cleave__dead_locked(\&parent->node))/;
 		s/(copy\);\n)\tcleave__unlock_node\(index, &parent->node\);\n/$1/'
-plant filled_copy_over_the_end edit.c 's/ && change\.last <= tail//'
+plant filled_copy_over_the_end edit.c 's/ && change->last <= tail//'
 plant filled_copy_over_an_entry edit.c 's/!PORT_CELL_READ\(leaf->value\[at\]\) && change/change/'
 plant erased_copy_keeps_gap_above edit.c 's/cleave__count12\(dropped\)/1/'
 plant dead_lock_handed_over nodelock.h 's/(cleave__unlock\(index->domain, &node->lock, )false/$1true/g'
@@ -257,7 +261,7 @@ plant store_of_dead_leaf nodelock.h \
 		\t\tif \()PORT_LIKELY\(!cleave__dead_locked\(position->node\)\)/$1true/'
 plant hold_cell_reused_at_once pool.h 's/if \(node->cookie <= self->passed\)/if (true)/'
 plant hold_cell_retired_early hold.c \
-	's/(\tcleave__leaf_exchange\(leaf, order, count,.*?\}\);\n)
+	's/(\tcleave__leaf_exchange\(leaf, order,.*?\}\);\n)
 		(\tcleave__pool_drop_displaced\(self, leaf, dropped\);\n)/$2$1/s'
 plant hold_replaced_cell_retired_early edit_hold.c \
 	's/\tif \(PORT_UNLIKELY\(!hold->entry\.value\)\)\n.*?\tdrop_displaced\(hold, cell\);\n//s;

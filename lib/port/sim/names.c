@@ -94,8 +94,7 @@ const char *sim_value_name(const void *p, unsigned int size, uint64_t value)
 
 		for (unsigned int r = 0; r < count; r++)
 			n += snprintf(name + n, sizeof(names[0]) - (size_t)n, r ? ",%u" : "%u", cleave__cell(value, r));
-		snprintf(name + n, sizeof(names[0]) - (size_t)n, "} removals %u",
-			 (unsigned int)(value >> 60));
+		snprintf(name + n, sizeof(names[0]) - (size_t)n, "} removals %u", (unsigned int)(value >> 60));
 	} else {
 		snprintf(name, sizeof(names[0]), "%#llx", (unsigned long long)value);
 	}
