@@ -23,14 +23,11 @@ void kernel_prepare(void);
 void kernel_thread(void);
 void kernel_end(void);
 
-/*
- * A grace period has a full barrier on each processor: a section that is entered after one has begun, comes after that.
- * A fence at each entry is as good, for it concerns what is known, and grace periods make that known.
- */
+/* A grace period has a full barrier on each processor: what is entered after one has begun, comes after that. */
 static inline void kernel_enter(void)
 {
 	sim_ops.enter(NULL, NULL);
-	sim_fence();
+	sim_grace_fence();
 }
 
 /* ---- Locks: an acquire and a release, and no more ---- */

@@ -37,6 +37,14 @@ void sim_grace_reset(void)
 	memset(&grace.began, 0, sizeof(grace.began));
 }
 
+void sim_grace_fence(void)
+{
+	if (!sim.running || !grace.begun)
+		return;
+	clock_join(&self()->fenced, &grace.began);
+	self()->has_fence = true;
+}
+
 /* A grace period begins, for all cookies up to this one. */
 static void begin(uint64_t last)
 {

@@ -38,7 +38,7 @@ struct thread {
 	clock_vector seen;
 	clock_vector visible; /* what full barriers add to that: stores that are seen, and do not happen before */
 	clock_vector stored;  /* as it was at the last sequentially consistent store */
-	clock_vector fenced;  /* as it was at the last fence */
+	clock_vector fenced;  /* what came before the last fence */
 	bool has_fence;	      /* there was one */
 	bool updated;	      /* by a read-modify-write, something, since it last counted that */
 	bool counted;	      /* in the section that it is in */

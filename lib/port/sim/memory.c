@@ -393,14 +393,6 @@ static void reach(const void *p, const struct sim_site *site)
 		check_use(node, p, site);
 }
 
-void sim_fence(void)
-{
-	if (!sim.running)
-		return;
-	self()->fenced = self()->seen;
-	self()->has_fence = true;
-}
-
 uint64_t sim_load(const void *p, unsigned int size, int order, const struct sim_site *site)
 {
 	struct store *store;

@@ -3,7 +3,7 @@
  * The simulator: the core's real sources run by a few coroutines, one at a time.  Before each access to a shared word a
  * strategy decides who goes on, so that an execution is a function of its choices and can be repeated.
  *
- * Memory: C11; of stand-alone fences only what loads behind one see (sim_fence()).  Each word keeps all its stores, in
+ * Memory: C11; of fences only that of a grace period (sim_grace_fence()).  Each word keeps all its stores, in
  * the order in which they were made, with the clock that each one releases.  A load may return any store that is not
  * older than one that its thread must have seen (its own, one that happens before it, one that a load which happens
  * before it returned; for seq_cst loads, and behind a fence, also the newest seq_cst store that comes before them in
@@ -124,10 +124,11 @@ bool sim_weak(void);
 uint32_t sim_clock(void);
 bool sim_saw(unsigned int thread, uint32_t clock);
 /*
- * Of a sequentially consistent fence: what is known to come before it in the single order, the caller's loads see from
- * now on, whatever their order is.
+ * The full barrier that each grace period which has begun had on the caller's processor: what was known when it began,
+ * the caller's loads see from now on, whatever their order is.  Its own stores gain nothing by that: where no grace
+ * period has begun, an entry is no barrier.
  */
-void sim_fence(void);
+void sim_grace_fence(void);
 /* As sys_membarrier: a full barrier between the caller and each other thread, but not between two others. */
 void sim_barrier(void);
 
